@@ -1,0 +1,188 @@
+"""The central types: what a batch, a state, a phase and a method are.
+
+Letters in shapes: b examples, h w c image, k members, z latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import Any, NotRequired, Protocol, TypedDict
+
+from flax import struct
+import jax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+Params = Mapping[str, Any]  # a pytree of parameters, by part: {"net": ...}
+Metrics = Mapping[str, Float[Array, ""]]
+Preds = Mapping[str, Array]
+
+
+class UserError(Exception):
+  """A mistake a user can mend; its text is one sentence, shown as it is.
+
+  The sentence says what was given, what was wanted and what to do. The
+  binaries print it and leave with status 2, without a traceback.
+  """
+
+
+class Batch(TypedDict):
+  """Examples on one device, for one member."""
+
+  image: Float[Array, "b h w c"]  # [-1, 1]
+  label: Int[Array, "b"]  # 0 normal, 1 abnormal, -1 unlabelled
+  valid: Bool[Array, "b"]  # False on padding
+  slot: Int[Array, "b"]  # position in the global batch -> per-example keys
+  id: Int[Array, "b"]  # row of the data set
+  source: NotRequired[Float[Array, "b h w c"]]  # a second image of the pool
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+  """Where the batch is split: what a step needs to act on the global batch.
+
+  `Axis()` is the whole batch on one device. `groups` are the device groups
+  that share one batch, for mappings whose only axis numbers all devices.
+  """
+
+  name: str | None = None
+  size: int = 1
+  groups: tuple[tuple[int, ...], ...] | None = None
+
+  def mean(self, tree: Any) -> Any:
+    """Mean over the devices that hold the other parts of the batch."""
+    if self.name is None or self.size == 1:
+      return tree
+    return jax.lax.pmean(tree, self.name, axis_index_groups=self.groups)
+
+
+@struct.dataclass
+class TrainState:
+  """One member of one phase; arrays only.
+
+  Attributes:
+    step: optimiser steps taken so far.
+    params: trainable parameters.
+    extra: everything else that changes, such as running statistics.
+    opt: the optimiser's state.
+    key: the member's root key, never advanced: a step folds in its number.
+  """
+
+  step: Int[Array, "*k"]
+  params: Any
+  extra: Any
+  opt: Any
+  key: PRNGKeyArray
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What a loss knows besides parameters and examples.
+
+  Attributes:
+    key: this step's key; fold in a name, and a slot for per-example draws.
+    step: optimiser steps taken before this one.
+    axis: where the batch is split.
+    frozen: the final states of earlier phases by name, all members (k first).
+  """
+
+  key: PRNGKeyArray
+  step: Int[Array, ""]
+  axis: Axis = Axis()
+  frozen: Mapping[str, TrainState] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+  """How long and with which optimiser a phase trains.
+
+  Attributes:
+    epochs: passes over a member's own pool.
+    batch_size: examples a step, over all devices; a last partial batch is
+      dropped.
+    learning_rate: constant Adam rate.
+    b1: decay of Adam's first moment.
+    b2: decay of Adam's second moment.
+    weight_decay: L2 added to the gradient before the moments (not AdamW).
+    grad_clip: largest global gradient norm, None for no clipping.
+  """
+
+  epochs: int
+  batch_size: int
+  learning_rate: float
+  b1: float = 0.9
+  b2: float = 0.999
+  weight_decay: float = 0.0
+  grad_clip: float | None = None
+
+
+# (key, image shape) -> params, extra; written for ONE member.
+Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
+# (params, extra, batch, context) -> loss, (extra, metrics); ONE member. The
+# loss is the mean over this device's examples: the engine averages devices.
+Loss = Callable[
+    [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+  """A stretch of training in which all members share one program.
+
+  Attributes:
+    name: key of the phase's states, folder of its checkpoints.
+    training: length and optimiser.
+    pools: for each member, the name of the rows it trains on.
+    init: makes one member's parameters.
+    loss: one member's loss.
+    shared: True when the states belong to `score` (one net for the whole
+      ensemble) and not to `predict` (one net a member).
+    sources: True when a batch needs `source`, a second image of the pool.
+  """
+
+  name: str
+  training: Training
+  pools: tuple[str, ...]
+  init: Init
+  loss: Loss
+  shared: bool = False
+  sources: bool = False
+
+  @property
+  def members(self) -> int:
+    return len(self.pools)
+
+
+@struct.dataclass
+class Scores:
+  """What a method says of a batch; higher is more abnormal.
+
+  Attributes:
+    image: image scores by name, each [b].
+    maps: pixel maps by name, each [b, h, w]; may be empty.
+    reconstruction: what the method thinks healthy looks like, if it can tell.
+  """
+
+  image: Mapping[str, Float[Array, "b"]]
+  maps: Mapping[str, Float[Array, "b h w"]]
+  reconstruction: Float[Array, "b h w c"] | None = None
+
+
+class Method(Protocol):
+  """A way to find anomalies; a frozen dataclass of hyper-parameters."""
+
+  def phases(self) -> tuple[Phase, ...]:
+    """What to train, in order."""
+    ...
+
+  def predict(
+      self, states: Mapping[str, TrainState], batch: Batch
+  ) -> Preds:
+    """One member's view of a batch, from its states of the unshared phases."""
+    ...
+
+  def score(
+      self, preds: Preds, batch: Batch, fitted: Mapping[str, TrainState]
+  ) -> Scores:
+    """Scores from all members' views (k first) and the shared phases."""
+    ...
