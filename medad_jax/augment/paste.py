@@ -1,0 +1,52 @@
+"""Synthetic anomalies: a square of another image blended in."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from medad_jax import rng
+
+
+def paste(
+  key: PRNGKeyArray,
+  image: Float[Array, "h w c"],
+  source: Float[Array, "h w c"],
+) -> tuple[Float[Array, "h w c"], Bool[Array, "h w"]]:
+  """Blends a square of `source` into half of the images (Cai et al. 2023).
+
+  With probability one half nothing changes. Otherwise a square of half-width
+  5% to 20% of the side (3 to 12 at 64 pixels), centred at 10% to 90% of each
+  side (6 to 56) and clipped at the border, becomes
+  `(1 - alpha) * image + alpha * source` with alpha uniform in [0, 1).
+
+  Args:
+    key: this example's key.
+    image: the image to change.
+    source: another image of the same shape.
+
+  Returns:
+    The image and the mask of the square.
+  """
+  height, width, _ = image.shape
+  on = jax.random.uniform(rng.stream(key, "on")) > 0.5
+  half = _integer(
+    rng.stream(key, "half"), round(0.05 * height), round(0.2 * height)
+  )
+  alpha = jax.random.uniform(rng.stream(key, "alpha"), dtype=jnp.float32)
+  rows = _near(rng.stream(key, "row"), height, half)
+  columns = _near(rng.stream(key, "column"), width, half)
+  mask = rows[:, None] & columns[None, :] & on & (alpha > 0)
+  blend = (1 - alpha) * image + alpha * source
+  return jnp.where(mask[..., None], blend, image), mask
+
+
+def _near(key, size, half):
+  """True at the positions [center - half, center + half) of a random center."""
+  center = _integer(key, int(0.1 * size), int(0.9 * size))
+  position = jnp.arange(size)
+  return (position >= center - half) & (position < center + half)
+
+
+def _integer(key, low, high):
+  """Uniform in low .. high - 1."""
+  return jax.random.randint(key, (), low, high)

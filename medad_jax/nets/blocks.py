@@ -1,0 +1,219 @@
+"""Layers of the small nets: convolutions, batch normalization, dense.
+
+Images are channels-last (b h w c). Convolution kernels are stored height,
+width, in, out, whatever form computes them. Initial values are uniform in
++-1/sqrt(fan in), as PyTorch draws them by default.
+"""
+
+import math
+from typing import Literal
+
+from flax import linen as nn
+import jax
+from jax import lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from medad_jax import types
+
+# How a convolution is computed; the numbers agree to rounding. "matmul" copies
+# patches and multiplies matrices: members under vmap become batched products,
+# which CPUs run well and which split over devices without communication.
+# "lax" is XLA's convolution: no patches in memory, for wide layers.
+Form = Literal["matmul", "lax"]
+
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def uniform_fan_in(fan_in: int) -> jax.nn.initializers.Initializer:
+  """Uniform in +-1/sqrt(fan_in), PyTorch's default for weights and biases."""
+  bound = 1 / math.sqrt(fan_in)
+
+  def init(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return init
+
+
+class Dense(nn.Module):
+  """A linear layer with bias on the last axis."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
+    init = uniform_fan_in(x.shape[-1])
+    kernel = self.param("kernel", init, (x.shape[-1], self.features))
+    return x @ kernel + self.param("bias", init, (self.features,))
+
+
+class Conv4x4s2(nn.Module):
+  """Convolution 4x4, stride 2, zero padding 1, no bias: halves each side."""
+
+  features: int
+  form: Form = "matmul"
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
+    shape = (4, 4, x.shape[-1], self.features)
+    init = uniform_fan_in(16 * x.shape[-1])
+    conv = {"matmul": _conv4x4s2_matmul, "lax": _conv4x4s2_lax}[self.form]
+    return conv(x, self.param("kernel", init, shape))
+
+
+class ConvTranspose4x4s2(nn.Module):
+  """Transposed convolution 4x4, stride 2, padding 1, no bias: doubles sides.
+
+  The kernel is (4, 4, in, out) and is not flipped: input pixel (i, j) adds
+  `x[i, j] @ kernel[a, b]` to output pixel (2i + a - 1, 2j + b - 1). The fan in
+  of its initial values is 16 * out, as in PyTorch.
+  """
+
+  features: int
+  form: Form = "matmul"
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
+    shape = (4, 4, x.shape[-1], self.features)
+    init = uniform_fan_in(16 * self.features)
+    conv = {"matmul": _transpose4x4s2_matmul, "lax": _transpose4x4s2_lax}
+    return conv[self.form](x, self.param("kernel", init, shape))
+
+
+class Conv3x3(nn.Module):
+  """Convolution 3x3, stride 1, zero padding 1, with bias: keeps the sides."""
+
+  features: int
+  form: Form = "matmul"
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
+    init = uniform_fan_in(9 * x.shape[-1])
+    shape = (3, 3, x.shape[-1], self.features)
+    conv = {"matmul": _conv3x3_matmul, "lax": _conv3x3_lax}[self.form]
+    y = conv(x, self.param("kernel", init, shape))
+    return y + self.param("bias", init, (self.features,))
+
+
+class BatchNorm(nn.Module):
+  """Batch normalization over all axes but the last, as PyTorch computes it.
+
+  In training, statistics are those of the GLOBAL batch: the biased variance
+  normalizes, the unbiased one goes into the running average.
+
+  Attributes:
+    axis: where the batch is split over devices.
+    momentum: weight of the new batch in the running averages.
+    epsilon: added to the variance.
+  """
+
+  axis: types.Axis = types.Axis()
+  momentum: float = 0.1
+  epsilon: float = 1e-5
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "*n c"], train: bool
+  ) -> Float[Array, "*n c"]:
+    shape = (x.shape[-1],)
+    scale = self.param("scale", nn.initializers.ones, shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+    var = self.variable("batch_stats", "var", jnp.ones, shape)
+    if not train:
+      return (x - mean.value) * (
+        lax.rsqrt(var.value + self.epsilon) * scale
+      ) + bias
+    centered, batch_mean, batch_var = self._statistics(x)
+    if not self.is_initializing():
+      unbiased = batch_var * self._bessel(x.size // x.shape[-1])
+      mean.value += self.momentum * (batch_mean - mean.value)
+      var.value += self.momentum * (unbiased - var.value)
+    return centered * (lax.rsqrt(batch_var + self.epsilon) * scale) + bias
+
+  def _statistics(self, x):
+    # Two passes: E[x^2] - E[x]^2 loses the variance of nearly constant
+    # channels to rounding.
+    reduced = tuple(range(x.ndim - 1))
+    mean = self.axis.mean(jnp.mean(x, reduced))
+    centered = x - mean
+    return centered, mean, self.axis.mean(jnp.mean(centered**2, reduced))
+
+  def _bessel(self, count):
+    count *= self.axis.size
+    if count < 2:
+      raise types.UserError(
+        "a training batch of one example has no variance to normalize by: "
+        "batch_size=1 was given, set it to 2 or more"
+      )
+    return count / (count - 1)
+
+
+def _conv4x4s2_matmul(x, kernel):
+  """One product on patches in the kernel's own order (row, column, in)."""
+  b, h, w, c = x.shape
+  y, z = h // 2, w // 2
+  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  # Pairs of columns become channels and pairs of rows an axis, both without
+  # a copy; a window is then 2x2 pairs.
+  x = x.reshape(b, y + 1, 2, z + 1, 2 * c)
+  patches = jnp.concatenate(
+    [
+      x[:, u : u + y, row, v : v + z]
+      for u in (0, 1)
+      for row in (0, 1)
+      for v in (0, 1)
+    ],
+    axis=-1,
+  )
+  return patches @ kernel.reshape(16 * c, -1)
+
+
+def _transpose4x4s2_matmul(x, kernel):
+  """One product on 2x2 windows, then depth to space of the four phases."""
+  b, h, w, c = x.shape
+  features = kernel.shape[-1]
+  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  # Window (p, q) holds the pixels p-1 and p that reach the output rows 2p-1
+  # and 2p: the first through the kernel's rows 2 and 3, the second 0 and 1.
+  windows = jnp.concatenate(
+    [x[:, u : u + h + 1, v : v + w + 1] for u in (0, 1) for v in (0, 1)],
+    axis=-1,
+  )
+  kernel = kernel.reshape(2, 2, 2, 2, c, features)[::-1, :, ::-1]
+  kernel = kernel.transpose(0, 2, 4, 1, 3, 5).reshape(4 * c, 4 * features)
+  y = (windows @ kernel).reshape(b, h + 1, w + 1, 2, 2, features)
+  y = y.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h + 2, 2 * w + 2, features)
+  return y[:, 1:-1, 1:-1]
+
+
+def _conv3x3_matmul(x, kernel):
+  b, h, w, c = x.shape
+  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  patches = jnp.concatenate(
+    [x[:, u : u + h, v : v + w] for u in range(3) for v in range(3)], axis=-1
+  )
+  return patches @ kernel.reshape(9 * c, -1)
+
+
+def _conv4x4s2_lax(x, kernel):
+  return lax.conv_general_dilated(
+    x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=_DIMENSIONS
+  )
+
+
+def _transpose4x4s2_lax(x, kernel):
+  return lax.conv_general_dilated(
+    x,
+    kernel[::-1, ::-1],
+    (1, 1),
+    ((2, 2), (2, 2)),
+    lhs_dilation=(2, 2),
+    dimension_numbers=_DIMENSIONS,
+  )
+
+
+def _conv3x3_lax(x, kernel):
+  return lax.conv_general_dilated(
+    x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=_DIMENSIONS
+  )
