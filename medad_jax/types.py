@@ -171,6 +171,11 @@ class Scores:
 class Method(Protocol):
   """A way to find anomalies; a frozen dataclass of hyper-parameters."""
 
+  @property
+  def score_names(self) -> tuple[str, ...]:
+    """Names of the image scores as they are shown; the last is the headline."""
+    ...
+
   def phases(self) -> tuple[Phase, ...]:
     """What to train, in order."""
     ...

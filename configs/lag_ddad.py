@@ -1,0 +1,17 @@
+"""DDAD-ASR on LAG (fundus photographs).
+
+  python -m medad_jax.main --config=configs/lag_ddad.py --workdir=runs/lag
+  python -m medad_jax.main --config=configs/lag_ddad.py:aeu --workdir=runs/lag_aeu
+
+No published table could be had; see docs/results.md for what was measured.
+"""
+
+from configs import _ddad
+
+
+def get_config(backbone: str = "ae"):
+  config = _ddad.published(backbone)
+  config.data.name = "lag"
+  config.data.extra = 1500
+  config.data.anomaly_ratio = 0.6
+  return config

@@ -1,0 +1,17 @@
+"""DDAD-ASR on RSNA Pneumonia (chest X-rays).
+
+  python -m medad_jax.main --config=configs/rsna_ddad.py --workdir=runs/rsna
+  python -m medad_jax.main --config=configs/rsna_ddad.py:aeu --workdir=runs/rsna_aeu
+
+Published (ae): AUROC rec 0.669, intra 0.694, inter 0.815; see docs/results.md.
+"""
+
+from configs import _ddad
+
+
+def get_config(backbone: str = "ae"):
+  config = _ddad.published(backbone)
+  config.data.name = "rsna"
+  config.data.extra = 4000
+  config.data.anomaly_ratio = 0.6
+  return config

@@ -1,0 +1,17 @@
+"""DDAD-ASR on VinDr-CXR (chest X-rays).
+
+  python -m medad_jax.main --config=configs/vin_ddad.py --workdir=runs/vin
+  python -m medad_jax.main --config=configs/vin_ddad.py:aeu --workdir=runs/vin_aeu
+
+Published elsewhere (ae): AUROC rec 0.555, intra 0.601, inter 0.710.
+"""
+
+from configs import _ddad
+
+
+def get_config(backbone: str = "ae"):
+  config = _ddad.published(backbone)
+  config.data.name = "vin"
+  config.data.extra = 4000
+  config.data.anomaly_ratio = 0.6
+  return config

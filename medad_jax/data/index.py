@@ -1,0 +1,166 @@
+"""Which rows a member sees at which step: a pure function of seed and step.
+
+There is no iterator state: the data position is the step number, every feed
+gives the same batches, and a resumed run continues exactly.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+import zlib
+
+import numpy as np
+
+from medad_jax.types import UserError
+
+NORMAL = "normal"
+MIXED = "mixed"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Order:
+  """The batches of some members.
+
+  Attributes:
+    pools: for each member, the data-set rows it trains on.
+    names: for each member, the name of its random stream.
+    seed: the run's seed.
+    batch_size: rows a step; the last partial batch of an epoch is dropped.
+  """
+
+  pools: tuple[np.ndarray, ...]
+  names: tuple[str, ...]
+  seed: int
+  batch_size: int
+
+  def epoch_steps(self) -> tuple[int, ...]:
+    """Steps an epoch, for each member.
+
+    Raises:
+      UserError: a pool is smaller than one batch.
+    """
+    for name, pool in zip(self.names, self.pools, strict=True):
+      if len(pool) < self.batch_size:
+        raise UserError(
+            f"{name} has {len(pool)} training images and a batch takes"
+            f" {self.batch_size}; lower the batch size or add images."
+        )
+    return tuple(len(pool) // self.batch_size for pool in self.pools)
+
+  def rows(
+      self, start: int, stop: int, members: Sequence[int]
+  ) -> dict[str, np.ndarray]:
+    """The rows of steps [start, stop) for `members`.
+
+    Returns:
+      'id' and 'source' (another row of the same pool, uniform over all but
+      the row itself) and 'slot' (position in the global batch), int32
+      [stop - start, len(members), batch_size].
+    """
+    steps = [
+        np.stack([self._step(m, step) for m in members], 1)
+        for step in range(start, stop)
+    ]
+    ids, sources = np.stack(steps, 1)
+    slot = np.broadcast_to(
+        np.arange(self.batch_size, dtype=np.int32), ids.shape
+    )
+    return {"id": ids, "source": sources, "slot": slot}
+
+  def _step(self, member: int, step: int) -> np.ndarray:
+    """[2, b]: rows and sources."""
+    epoch, within = divmod(step, len(self.pools[member]) // self.batch_size)
+    at = slice(within * self.batch_size, (within + 1) * self.batch_size)
+    return self._epoch(member, epoch)[:, at]
+
+  @functools.cached_property
+  def _epochs(self) -> dict[int, tuple[int, np.ndarray]]:
+    return {}  # the last epoch of each member: steps are asked for in order
+
+  def _epoch(self, member: int, epoch: int) -> np.ndarray:
+    if self._epochs.get(member, (None,))[0] != epoch:
+      drawn = epoch_rows(
+          self.pools[member], self.seed, self.names[member], epoch
+      )
+      self._epochs[member] = (epoch, drawn)
+    return self._epochs[member][1]
+
+
+def epoch_rows(
+    pool: np.ndarray, seed: int, name: str, epoch: int
+) -> np.ndarray:
+  """A shuffled pass over a pool, and a second row for each.
+
+  Args:
+    pool: rows of the data set, [n].
+    seed: the run's seed.
+    name: the member's stream.
+    epoch: number of the pass.
+
+  Returns:
+    int32 [2, n]: the permuted pool; for each of its rows another row, uniform
+    over the n - 1 others (its own where n is 1).
+  """
+  # RandomState and not Generator: its streams never change between versions.
+  draw = np.random.RandomState([seed, zlib.crc32(name.encode()), epoch])
+  n = len(pool)
+  order = draw.permutation(n)
+  shift = draw.randint(1, n, n) if n > 1 else np.zeros(n, int)
+  return np.stack([pool[order], pool[(order + shift) % n]]).astype(np.int32)
+
+
+def make_pools(
+    counts: Mapping[str, int],
+    *,
+    extra: int,
+    anomaly_ratio: float,
+    allow_truncation: bool = False,
+) -> dict[str, np.ndarray]:
+  """The row pools of a training array that holds the splits one after another.
+
+  Args:
+    counts: rows of 'train', 'unlabelled_normal', 'unlabelled_abnormal', in the
+      order in which they lie in the array.
+    extra: unlabelled images to add for the mixed pool.
+    anomaly_ratio: share of them that is abnormal, in [0, 1].
+    allow_truncation: take what there is where `extra` asks for more, as the
+      reference does silently (DDAD-ASR spec Q7).
+
+  Returns:
+    'normal': the normal rows; 'mixed': these and the first unlabelled rows of
+    each class (prefixes in list order, as the reference takes them).
+
+  Raises:
+    UserError: the ratio is impossible.
+  """
+  if not 0 <= anomaly_ratio <= 1:
+    raise UserError(
+        f"data.anomaly_ratio={anomaly_ratio} is not a share; set it to a number"
+        " from 0 to 1."
+    )
+  abnormal = int(extra * anomaly_ratio)
+  wanted = {
+      "unlabelled_normal": extra - abnormal,
+      "unlabelled_abnormal": abnormal,
+  }
+  short = {k: n for k, n in wanted.items() if n > counts.get(k, 0)}
+  if short and not allow_truncation:
+    lacks = " and ".join(
+        f"{n} of {k} (there are {counts.get(k, 0)})" for k, n in short.items()
+    )
+    raise UserError(
+        f"data.extra={extra} with data.anomaly_ratio={anomaly_ratio} asks for"
+        f" {lacks}; lower data.extra, change data.anomaly_ratio or set"
+        " data.allow_truncation."
+    )
+  starts = np.cumsum([0, *counts.values()])
+  spans = {
+      name: np.arange(start, start + count)
+      for (name, count), start in zip(counts.items(), starts, strict=False)
+  }
+  empty = np.arange(0)
+  unlabelled = [spans.get(name, empty)[:n] for name, n in wanted.items()]
+  return {
+      NORMAL: spans["train"],
+      MIXED: np.concatenate([spans["train"], *unlabelled]),
+  }

@@ -1,0 +1,69 @@
+"""The feed that keeps the whole training set on the device, as uint8.
+
+A 64x64 benchmark is at most 60 MB, and a gather from it costs a fraction of
+any host pipeline; see docs/architecture.md for the measurement.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt8
+import numpy as np
+
+from medad_jax.data import index
+from medad_jax.types import Batch
+
+Feed = dict[str, np.ndarray]
+
+
+class Resident:
+  """Chunks of row numbers; the images are gathered inside the step."""
+
+  def __init__(self, images: UInt8[np.ndarray, "n h w c"]):
+    self.constant = np.asarray(images)
+
+  def chunks(
+      self,
+      order: index.Order,
+      bounds: Sequence[tuple[int, int]],
+      members: Sequence[int],
+      sources: bool,
+  ) -> Iterator[Feed]:
+    """Yields, for each (start, stop), arrays [stop - start, k, b, ...]."""
+    for start, stop in bounds:
+      rows = order.rows(start, stop, members)
+      if not sources:
+        del rows["source"]
+      yield rows
+
+  @staticmethod
+  def batch(
+      constant: UInt8[Array, "n h w c"], chunk: dict[str, Int[Array, "*k b"]]
+  ) -> Batch:
+    """A batch from row numbers, inside the step; leading axes are kept."""
+    batch = assemble(chunk, constant[chunk["id"]])
+    if "source" in chunk:
+      batch["source"] = normalize(constant[chunk["source"]])
+    return batch
+
+
+def normalize(
+    images: UInt8[Array, "*n h w c"],
+) -> Float[Array, "*n h w c"]:
+  """uint8 to [-1, 1], by the reference's (v / 255 - 0.5) / 0.5."""
+  return (images.astype(jnp.float32) / 255.0 - 0.5) / 0.5
+
+
+def assemble(
+    chunk: dict[str, Array], images: UInt8[Array, "*k b h w c"]
+) -> Batch:
+  """The parts of a training batch that do not depend on the feed."""
+  rows = chunk["id"]
+  return Batch(
+      image=normalize(images),
+      # Training never sees a label: pools say what a member may look at.
+      label=jnp.full(rows.shape, -1, jnp.int32),
+      valid=jnp.ones(rows.shape, bool),
+      slot=chunk["slot"],
+      id=rows,
+  )

@@ -1,0 +1,56 @@
+"""The feed for sets that do not fit on a device: host rows through grain.
+
+The rows are those of `index.Order`, so both feeds give the same batches; grain
+adds the threads that read ahead while the device computes.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from jaxtyping import Array, UInt8
+import numpy as np
+
+from medad_jax.data import index, resident
+from medad_jax.types import Batch
+
+
+class Stream:
+  """Chunks of images, read ahead from an array that may lie on disk."""
+
+  constant = np.zeros((0,), np.uint8)  # nothing stays on the device
+
+  def __init__(self, images: UInt8[np.ndarray, "n h w c"]):
+    self._images = images
+
+  def chunks(
+      self,
+      order: index.Order,
+      bounds: Sequence[tuple[int, int]],
+      members: Sequence[int],
+      sources: bool,
+  ) -> Iterator[resident.Feed]:
+    """Yields, for each (start, stop), arrays [stop - start, k, b, ...]."""
+    import grain  # only here: a machine without grain trains resident
+
+    def read(rows: dict[str, np.ndarray]) -> resident.Feed:
+      chunk = dict(rows, image=self._images[rows["id"]])
+      if sources:
+        chunk["source"] = self._images[rows["source"]]
+      else:
+        del chunk["source"]
+      return chunk
+
+    # One reader: `Order` caches a member's epoch, and asks for it in turn.
+    rows = grain.MapDataset.range(len(bounds)).map(
+        lambda i: order.rows(*bounds[i], members)
+    )
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+    yield from rows.map(read).to_iter_dataset(options)
+
+  @staticmethod
+  def batch(constant: Array, chunk: dict[str, Array]) -> Batch:
+    """A batch from images that came with the chunk."""
+    del constant
+    batch = resident.assemble(chunk, chunk["image"])
+    if "source" in chunk:
+      batch["source"] = resident.normalize(chunk["source"])
+    return batch

@@ -1,0 +1,119 @@
+"""Checkpoints: the only file that imports orbax.
+
+  checkpoints/<phase>/steps/<n>   whole states, to go on training exactly
+  checkpoints/<phase>/final       a finished phase, without its optimizer
+
+Orbax writes to a temporary folder and renames it, so a killed process leaves
+the previous checkpoint in place.
+"""
+
+from pathlib import Path
+import shutil
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from medad_jax.types import TrainState, UserError
+
+
+class Checkpoints:
+  """The checkpoints of one phase.
+
+  Args:
+    folder: the run's checkpoint folder.
+    phase: the phase's name.
+  """
+
+  def __init__(self, folder: Path, phase: str):
+    self._folder = folder.absolute() / phase
+    self._steps: ocp.CheckpointManager | None = None
+
+  @property
+  def finished(self) -> bool:
+    """True when the phase has ended."""
+    return (self._folder / "final").is_dir()
+
+  def latest(self) -> int | None:
+    """Steps of the newest whole checkpoint of an unfinished phase."""
+    return self._manager().latest_step()
+
+  def save(self, step: int, state: TrainState) -> None:
+    """Writes a checkpoint; older ones but one are removed afterwards.
+
+    Raises:
+      UserError: it could not be written; what was there before stays.
+    """
+    try:
+      self._manager().save(step, args=ocp.args.StandardSave(state))
+      self._manager().wait_until_finished()
+    except (OSError, ValueError, RuntimeError) as error:
+      raise self._unwritable(step, error) from error
+
+  def restore(self, step: int, target: TrainState) -> TrainState:
+    """Reads a checkpoint into the shapes and shardings of `target`."""
+    args = ocp.args.StandardRestore(target)
+    return self._manager().restore(step, args=args)
+
+  def finish(self, state: TrainState) -> None:
+    """Writes the phase's end and removes the checkpoints on the way to it.
+
+    Raises:
+      UserError: it could not be written; what was there before stays.
+    """
+    try:
+      with ocp.StandardCheckpointer() as writer:
+        writer.save(self._folder / "final", state.replace(opt={}))
+    except (OSError, ValueError, RuntimeError) as error:
+      raise self._unwritable(int(state.step.max()), error) from error
+    self.close()
+    shutil.rmtree(self._folder / "steps", ignore_errors=True)
+
+  def final(self, target: TrainState) -> TrainState:
+    """The finished phase's states, with an empty optimizer.
+
+    Raises:
+      UserError: the phase has not finished.
+    """
+    if not self.finished:
+      raise UserError(
+          f"{self._folder} holds no finished phase; run the training command"
+          " again to finish it."
+      )
+    with ocp.StandardCheckpointer() as reader:
+      return reader.restore(self._folder / "final", target.replace(opt={}))
+
+  def close(self) -> None:
+    if self._steps is not None:
+      self._steps.close()
+      self._steps = None
+
+  def _manager(self) -> ocp.CheckpointManager:
+    if self._steps is None:
+      options = ocp.CheckpointManagerOptions(
+          max_to_keep=2, enable_async_checkpointing=False
+      )
+      self._steps = ocp.CheckpointManager(
+          self._folder / "steps", options=options
+      )
+    return self._steps
+
+  def _unwritable(self, step: int, error: Exception) -> UserError:
+    kept = sorted(p.name for p in self._folder.glob("steps/[0-9]*"))
+    return UserError(
+        f"the checkpoint of step {step} could not be written to"
+        f" {self._folder} ({_first_line(error)});"
+        f" {'step ' + kept[-1] if kept else 'nothing'} is saved there: free"
+        " space and run the same command again to go on from it."
+    )
+
+
+def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+  """Shapes and types with a sharding: what `restore` wants as its target."""
+  return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+  )
+
+
+def _first_line(error: Exception) -> str:
+  return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,60 @@
+"""What the binaries share: flags in, one sentence out where a user erred."""
+
+from collections.abc import Callable
+import os
+from pathlib import Path
+import sys
+from typing import Any, NoReturn
+
+from absl import app, flags
+import jax
+
+from medad_jax.types import UserError
+
+CACHE = Path.home() / ".cache" / "medad_jax" / "compiled"
+
+
+def run(main: Callable[[], Any]) -> NoReturn:
+  """Parses the flags and runs `main`; a user's mistake ends with status 2."""
+
+  def guarded(argv: list[str]) -> None:
+    if len(argv) > 1:
+      _leave(f"'{argv[1]}' is not a flag; flags start with --")
+    _cache_compilations()
+    try:
+      main()
+    except UserError as error:
+      _leave(str(error))
+    except KeyboardInterrupt:
+      _leave("interrupted; run the same command again to go on", status=130)
+
+  app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    _leave(f"{error}; run with --help to see the flags")
+  except (AttributeError, KeyError) as error:
+    # ml_collections' way to say that a field does not exist.
+    hint = str(error.args[0]).strip("'\"\\").replace("\\n", ". ")
+    hint = " ".join(hint.split()).replace("\\'", "'")
+    _leave(f"the configuration has no such field: {hint}")
+  except (OSError, ImportError) as error:
+    _leave(f"the configuration file cannot be read: {_line(error)}")
+
+
+def _cache_compilations() -> None:
+  """Keeps compiled programs on disk: a second start compiles nothing."""
+  if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    jax.config.update("jax_compilation_cache_dir", str(CACHE))
+
+
+def _leave(sentence: str, status: int = 2) -> NoReturn:
+  print(f"medad_jax: {sentence}", file=sys.stderr)
+  sys.exit(status)
+
+
+def _line(error: Exception) -> str:
+  return " ".join(str(error).split())

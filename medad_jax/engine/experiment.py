@@ -1,0 +1,110 @@
+"""From a configuration to a run: what the two binaries do."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from medad_jax.data import index, spec
+from medad_jax.engine import config as configuration
+from medad_jax.engine import evaluation, parallel, train, writers
+from medad_jax.report import page
+from medad_jax.types import UserError
+
+TRAINING = ("train", "unlabelled_normal", "unlabelled_abnormal")
+
+
+def train_and_evaluate(
+    config: Mapping[str, Any], workdir: Path
+) -> dict[str, Any]:
+  """Trains what is not yet trained, then evaluates.
+
+  Args:
+    config: plain values, as a `configs/` file gives them.
+    workdir: the run's folder; a half-finished run in it is continued.
+
+  Returns:
+    What `results.json` holds.
+
+  Raises:
+    UserError: the configuration, the data or the folder do not fit.
+  """
+  configuration.check(config)
+  method = configuration.build_method(config)
+  data = config["data"]
+  phases = method.phases()
+  layout = parallel.make_layout(
+      phases[0].members,
+      phases[0].training.batch_size,
+      mode=config["parallel"],
+      member_devices=config["mesh"]["member"],
+      batch_devices=config["mesh"]["batch"],
+  )
+  dataset = _open(data, (*TRAINING, "test"))
+  pools = index.make_pools(
+      {name: len(dataset.splits[name].labels) for name in TRAINING},
+      extra=data["extra"],
+      anomaly_ratio=data["anomaly_ratio"],
+      allow_truncation=data["allow_truncation"],
+  )
+  configuration.claim(workdir, config)
+  log = writers.Writers(workdir)
+  images = np.concatenate([dataset.splits[name].images for name in TRAINING])
+  states = train.train(
+      phases,
+      train.feed_for(images, data["feed"], data["resident_mb"]),
+      pools,
+      images.shape[1:],
+      config["seed"],
+      layout,
+      train.Settings(
+          workdir, config["steps_per_call"], config["checkpoint_seconds"]
+      ),
+      log,
+  )
+  log.close()
+  return _evaluate(method, states, dataset, config, workdir)
+
+
+def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
+  """Evaluates a finished run from its folder alone.
+
+  Args:
+    workdir: the run's folder.
+    data_dir: where the test data are; None for where the run found them.
+
+  Returns:
+    What `results.json` holds.
+
+  Raises:
+    UserError: there is no finished run, or no test data.
+  """
+  config = configuration.load(workdir)
+  if data_dir is not None:
+    config["data"]["dir"] = data_dir
+  method = configuration.build_method(config)
+  dataset = _open(config["data"], ("test",))
+  size, channels = config["data"]["image_size"], config["data"]["channels"]
+  states = evaluation.restore(
+      method, config["seed"], (size, size, channels), workdir
+  )
+  return _evaluate(method, states, dataset, config, workdir)
+
+
+def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
+  return spec.open_dataset(
+      data["name"],
+      data["dir"],
+      image_size=data["image_size"],
+      channels=data["channels"],
+      need=splits,
+  )
+
+
+def _evaluate(method, states, dataset, config, workdir) -> dict[str, Any]:
+  results = evaluation.evaluate(method, states, dataset, config, workdir)
+  print(page.results_table(results))
+  print(f"\nscores, figures and report.html are in {workdir}")
+  return results

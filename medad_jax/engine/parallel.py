@@ -1,0 +1,217 @@
+"""Devices: the only file that knows meshes, shard_map and pmap.
+
+Methods are written for one member; the engine vmaps members and hands the
+result to `Layout.lift`, which spreads members and batch over the devices. One
+mesh `('member', 'batch')` serves everything:
+
+  kind     array                 spread as
+  MEMBER   [k, ...]              members over 'member', a copy along 'batch'
+  FEED     [t, k, b, ...]        k over 'member', b over 'batch'
+  STEPS    [t, k]                k over 'member'
+  EXAMPLE  [b, ...]              b over all devices
+  WHOLE    anything              a copy on every device
+
+`mode='jit'` compiles `jit(shard_map(f))`. `mode='pmap'` compiles `pmap(f)` with
+an explicit leading device axis on every array, and device groups instead of a
+named batch axis; it exists for programs and people that still think in pmap.
+Both run with unchecked replication, so one rule holds for gradients: a step
+averages them over `Axis.mean` itself.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import math
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+
+from medad_jax.types import Axis, UserError
+
+MEMBER = PartitionSpec("member")
+FEED = PartitionSpec(None, "member", "batch")
+STEPS = PartitionSpec(None, "member")
+EXAMPLE = PartitionSpec(("member", "batch"))
+WHOLE = PartitionSpec()
+MODES = ("jit", "pmap")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """A mesh and the way programs are spread over it."""
+
+  mesh: Mesh
+  mode: str
+
+  @property
+  def axis(self) -> Axis:
+    """The batch axis as seen inside a lifted function."""
+    size = self.mesh.shape["batch"]
+    if self.mode == "jit":
+      return Axis("batch", size)
+    groups = np.arange(self.mesh.size).reshape(-1, size)
+    return Axis("device", size, tuple(tuple(map(int, g)) for g in groups))
+
+  def lift(
+      self,
+      function: Callable[..., Any],
+      inputs: Sequence[PartitionSpec],
+      outputs: Any,
+      donate: tuple[int, ...] = (),
+  ) -> Callable[..., Any]:
+    """Compiles `function` for this layout.
+
+    Args:
+      function: acts on one device's part of its arguments.
+      inputs: a kind for each argument.
+      outputs: a kind for each result (or one for all).
+      donate: arguments whose memory the results may reuse.
+
+    Returns:
+      A function of arrays spread with `put`; its results are spread too.
+    """
+    if self.mode == "pmap":
+      return jax.pmap(
+          function,
+          axis_name="device",
+          devices=list(self.mesh.devices.flat),
+          donate_argnums=donate,
+      )
+    mapped = jax.shard_map(
+        function,
+        mesh=self.mesh,
+        in_specs=tuple(inputs),
+        out_specs=outputs,
+        check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=donate)
+
+  def put(self, tree: Any, kind: PartitionSpec) -> Any:
+    """Spreads whole arrays over the devices."""
+    if self.mode == "jit":
+      return jax.device_put(tree, NamedSharding(self.mesh, kind))
+    devices = Mesh(self.mesh.devices.reshape(-1), "device")
+    spread = NamedSharding(devices, PartitionSpec("device"))
+    return jax.tree.map(
+        lambda x: jax.device_put(self._split(x, kind), spread), tree
+    )
+
+  def get(self, tree: Any, kind: PartitionSpec) -> Any:
+    """The whole arrays again, as in mode 'jit' (still on the devices)."""
+    if self.mode == "jit":
+      return tree
+    return jax.tree.map(lambda x: self._join(x, kind), tree)
+
+  def _split(self, x: jax.Array, kind: PartitionSpec) -> jax.Array:
+    """[...] -> [device, part...]: cuts the axes that `kind` names."""
+    members, batches = self.mesh.devices.shape
+    x = jax.numpy.asarray(x)
+    if kind == WHOLE:
+      return jax.numpy.broadcast_to(x, (self.mesh.size, *x.shape))
+    if kind == EXAMPLE:
+      return x.reshape(self.mesh.size, -1, *x.shape[1:])
+    at = 0 if kind == MEMBER else 1
+    x = x.reshape(*x.shape[:at], members, -1, *x.shape[at + 1 :])
+    x = jax.numpy.moveaxis(x, at, 0)
+    if kind == FEED:
+      x = x.reshape(*x.shape[:3], batches, -1, *x.shape[4:])
+      x = jax.numpy.moveaxis(x, 3, 1)
+      return x.reshape(-1, *x.shape[2:])
+    return jax.numpy.repeat(x, batches, axis=0)
+
+  def _join(self, x: jax.Array, kind: PartitionSpec) -> jax.Array:
+    """[device, part...] -> [...]: the inverse of `_split`."""
+    if kind == WHOLE:
+      return x[0]
+    if kind == EXAMPLE:
+      return x.reshape(-1, *x.shape[2:])
+    x = x[:: self.mesh.shape["batch"]]  # copies along 'batch' are equal
+    if kind == MEMBER:
+      return x.reshape(-1, *x.shape[2:])
+    x = jax.numpy.moveaxis(x, 0, 1)
+    return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
+def make_layout(
+    members: int,
+    batch_size: int,
+    *,
+    mode: str = "jit",
+    member_devices: int | None = None,
+    batch_devices: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Layout:
+  """The layout that a user asked for, or the one that uses most devices.
+
+  Args:
+    members: ensemble members that train together.
+    batch_size: examples of the global batch.
+    mode: 'jit' or 'pmap'.
+    member_devices: size of the mesh's member axis; None to choose.
+    batch_devices: size of the mesh's batch axis; None to choose.
+    devices: None for all devices.
+
+  Returns:
+    A layout whose axes divide `members` and `batch_size`.
+
+  Raises:
+    UserError: the mode is unknown or the axes do not divide.
+  """
+  if mode not in MODES:
+    raise UserError(
+        f"config.parallel='{mode}' is not one of {', '.join(MODES)}; choose one."
+    )
+  devices = list(jax.devices() if devices is None else devices)
+  member = member_devices or math.gcd(members, len(devices))
+  batch = batch_devices or max(1, len(devices) // member)
+  _check(members, batch_size, member, batch, len(devices))
+  return _layout(member, batch, mode, devices)
+
+
+def shrink(layout: Layout, members: int, batch_size: int) -> Layout:
+  """The same devices for other sizes: freed member rows join the batch axis.
+
+  Used where a phase has fewer members (the refinement net) or some have
+  finished. Devices that fit neither axis stay idle.
+  """
+  member = math.gcd(layout.mesh.shape["member"], members)
+  room = layout.mesh.size // member
+  batch = max(n for n in range(1, room + 1) if batch_size % n == 0)
+  if (member, batch) == layout.mesh.devices.shape:
+    return layout
+  return _layout(member, batch, layout.mode, list(layout.mesh.devices.flat))
+
+
+def one_device() -> jax.sharding.Sharding:
+  """Where states lie between phases: whole, on the first device."""
+  return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _layout(member, batch, mode, devices) -> Layout:
+  mesh = jax.make_mesh(
+      (member, batch),
+      ("member", "batch"),
+      axis_types=(AxisType.Auto,) * 2,
+      devices=devices[: member * batch],
+  )
+  return Layout(mesh, mode)
+
+
+def _check(members, batch_size, member, batch, devices) -> None:
+  if member * batch > devices:
+    raise UserError(
+        f"config.mesh asks for {member} x {batch} devices and there are"
+        f" {devices}; lower config.mesh.member or config.mesh.batch."
+    )
+  if members % member:
+    raise UserError(
+        f"{members} members do not divide over config.mesh.member={member};"
+        f" use a divisor of {members}."
+    )
+  if batch_size % batch:
+    raise UserError(
+        f"train.batch_size={batch_size} does not divide over {batch} devices a"
+        f" member; set it to a multiple of {batch} or set config.mesh.batch to a"
+        f" divisor of {batch_size}."
+    )

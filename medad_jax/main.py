@@ -1,0 +1,39 @@
+"""Trains a method and evaluates it.
+
+  python -m medad_jax.main --config=configs/phantom_ddad.py
+  python -m medad_jax.main --config=configs/rsna_ddad.py:aeu \
+      --config.ensemble.size=5 --workdir=runs/rsna_aeu_5
+
+The same command again continues a run that was stopped.
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from medad_jax.engine import cli, experiment
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "A file of configs/, and what to change in it."
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run; by default runs/<configuration>."
+)
+flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+  workdir = WORKDIR.value or _default_workdir(flags.FLAGS["config"].config_filename)
+  config = CONFIG.value.to_dict()
+  experiment.train_and_evaluate(config, Path(workdir))
+
+
+def _default_workdir(config: str) -> str:
+  """configs/rsna_ddad.py:aeu -> runs/rsna_ddad_aeu."""
+  file, _, argument = config.partition(":")
+  return str(Path("runs") / "_".join(filter(None, [Path(file).stem, argument])))
+
+
+if __name__ == "__main__":
+  cli.run(main)
