@@ -1,0 +1,208 @@
+"""How sure a test set makes us of a metric: 95 % intervals, paired differences.
+
+The functions take the scores of normal and of abnormal images apart. They
+treat images as independent: several images of one patient make the true
+uncertainty larger. They speak of the test set's chance, not of the seed's.
+"""
+
+import math
+import statistics
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+import numpy as np
+
+_LEVEL = 0.95
+_Z = statistics.NormalDist().inv_cdf(0.5 + _LEVEL / 2)
+# Numbers held at a time by the bootstrap: 32 MB an array.
+_CHUNK = 4_000_000
+
+
+class Difference(NamedTuple):
+  """AUROC of one score minus that of another, on the same images."""
+
+  value: float
+  interval: tuple[float, float] | None
+  p: float | None
+
+
+def auroc_interval(
+  normal: Float[np.ndarray, "n"], abnormal: Float[np.ndarray, "m"]
+) -> tuple[float, float] | None:
+  """95 % interval of the AUROC, inside [0, 1].
+
+  Variance by DeLong et al. (Biometrics 1988), interval on the logit scale
+  (Pepe, The Statistical Evaluation of Medical Tests, 2003), which keeps it
+  inside [0, 1] and near its nominal coverage for good scores. When the classes
+  separate perfectly that variance is 0 whatever the sample size; then all of
+  min(n, m) disjoint pairs are in order, which has at most the probability
+  AUROC^min(n, m), and the interval ends where that falls to 2.5 %.
+
+  Args:
+    normal: finite scores of normal images.
+    abnormal: finite scores of abnormal images.
+
+  Returns:
+    Lower and upper end; None with fewer than two images in a class.
+  """
+  pairs = min(len(normal), len(abnormal))
+  if pairs < 2:
+    return None
+  of_abnormal, of_normal = _placements(normal, abnormal)
+  area = float(of_abnormal.mean())
+  reach = ((1 - _LEVEL) / 2) ** (1 / pairs)
+  if area == 1:
+    return reach, 1.0
+  if area == 0:
+    return 0.0, 1 - reach
+  error = math.sqrt(_variance(of_abnormal) + _variance(of_normal))
+  return _logit_interval(area, error)
+
+
+def auroc_difference(
+  a: tuple[Float[np.ndarray, "n"], Float[np.ndarray, "m"]],
+  b: tuple[Float[np.ndarray, "n"], Float[np.ndarray, "m"]],
+) -> Difference | None:
+  """AUROC of score `a` minus AUROC of score `b`, paired by image.
+
+  DeLong et al. (Biometrics 1988); the variance of the difference is that of
+  the per-image differences of the placements.
+
+  Args:
+    a: one score's values of normal and of abnormal images, all finite.
+    b: the other's, images in the same order.
+
+  Returns:
+    Difference in [-1, 1], 95 % interval and two-sided p-value. Interval and p
+    are None where two unequal scores leave no variance to judge by; the whole
+    is None with fewer than two images in a class.
+  """
+  if min(len(a[0]), len(a[1])) < 2:
+    return None
+  gaps = [x - y for x, y in zip(_placements(*a), _placements(*b), strict=True)]
+  value = float(gaps[0].mean())
+  error = math.sqrt(sum(_variance(gap) for gap in gaps))
+  if error == 0:
+    same = value == 0
+    return Difference(
+      value, (0.0, 0.0) if same else None, 1.0 if same else None
+    )
+  interval = (max(value - _Z * error, -1.0), min(value + _Z * error, 1.0))
+  return Difference(value, interval, math.erfc(abs(value) / error / 2**0.5))
+
+
+def average_precision_interval(
+  normal: Float[np.ndarray, "n"],
+  abnormal: Float[np.ndarray, "m"],
+  draws: int = 1000,
+  seed: int = 0,
+) -> tuple[float, float] | None:
+  """95 % interval of the average precision, inside (0, 1).
+
+  On the logit scale around the measured value (Boyd et al., ECML 2013), with
+  the standard error of a stratified bootstrap: every draw keeps the numbers of
+  normal and abnormal images, as the average precision depends on their ratio.
+  Percentiles of the draws are not used: a resampled set repeats images, which
+  raises its average precision, and their coverage falls to 87 % at 20 images a
+  class.
+
+  Args:
+    normal: finite scores of normal images.
+    abnormal: finite scores of abnormal images.
+    draws: bootstrap samples.
+    seed: of the draws; the same seed gives the same interval.
+
+  Returns:
+    Lower and upper end; None with fewer than two images in a class, or when
+    the classes separate perfectly: every draw then does so too.
+  """
+  if min(len(normal), len(abnormal)) < 2:
+    return None
+  thresholds, places = _places(abnormal, normal)
+  counts = (_counts(place[None], thresholds) for place in places)
+  precision = float(_precisions(*counts)[0])
+  if precision == 1:
+    return None
+  rng = np.random.default_rng(seed)
+  size = max(1, _CHUNK // (len(normal) + len(abnormal)))
+  sizes = [min(size, draws - done) for done in range(0, draws, size)]
+  error = np.concatenate(
+    [_resampled_precisions(rng, places, thresholds, k) for k in sizes]
+  ).std(ddof=1)
+  return _logit_interval(precision, float(error))
+
+
+def _placements(
+  normal: np.ndarray, abnormal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Share of normal images below each abnormal one, and abnormal above normal.
+
+  Ties count one half. Both have the AUROC as their mean. Counts are doubled
+  integers until the end: scores that rank alike give bit-equal placements.
+  """
+
+  def below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    ordered = np.sort(others)
+    less = np.searchsorted(ordered, values, "left")
+    return less + np.searchsorted(ordered, values, "right")
+
+  n, m = len(normal), len(abnormal)
+  doubled = 2 * m - below(normal, abnormal)
+  return below(abnormal, normal) / (2 * n), doubled / (2 * m)
+
+
+def _variance(placements: np.ndarray) -> float:
+  """Variance of the mean of independent placements."""
+  return float(placements.var(ddof=1)) / len(placements)
+
+
+def _logit_interval(value: float, error: float) -> tuple[float, float]:
+  """The interval of a share in (0, 1) whose standard error is known."""
+  center = math.log(value / (1 - value))
+  half = _Z * error / (value * (1 - value))
+  return _sigmoid(center - half), _sigmoid(center + half)
+
+
+def _sigmoid(x: float) -> float:
+  return 0.5 * (1 + math.tanh(x / 2))
+
+
+def _places(*groups: np.ndarray) -> tuple[int, list[np.ndarray]]:
+  """How many distinct values there are; each value's place from the top."""
+  distinct = np.unique(np.concatenate(groups))
+  last = len(distinct) - 1
+  return last + 1, [last - np.searchsorted(distinct, g) for g in groups]
+
+
+def _resampled_precisions(
+  rng: np.random.Generator,
+  places: list[np.ndarray],
+  thresholds: int,
+  draws: int,
+) -> Float[np.ndarray, "draws"]:
+  """Average precision of `draws` resampled test sets.
+
+  A resampled set is the same places with multiplicities, so one sort serves
+  all draws and a draw is two cumulative sums.
+  """
+  picks = [p[rng.integers(len(p), size=(draws, len(p)))] for p in places]
+  return _precisions(*(_counts(p, thresholds) for p in picks))
+
+
+def _counts(
+  places: Int[np.ndarray, "d n"], thresholds: int
+) -> Int[np.ndarray, "d t"]:
+  """How many images of each set reach each threshold, from the highest."""
+  cells = places + thresholds * np.arange(len(places))[:, None]
+  counts = np.bincount(cells.ravel(), minlength=len(places) * thresholds)
+  return np.cumsum(counts.reshape(len(places), thresholds), axis=1)
+
+
+def _precisions(
+  true: Int[np.ndarray, "d t"], false: Int[np.ndarray, "d t"]
+) -> Float[np.ndarray, "d"]:
+  """Average precision of each set, from true and false positive counts."""
+  hits = np.diff(true, axis=1, prepend=0)
+  # Thresholds that no resampled image reaches have no hits either.
+  precision = true / np.maximum(true + false, 1)
+  return np.sum(hits * precision, axis=1) / true[:, -1]

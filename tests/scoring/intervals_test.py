@@ -1,0 +1,187 @@
+"""The intervals hold what they promise, by simulation with known truth."""
+
+import statistics
+
+import numpy as np
+import pytest
+
+from medad_jax.scoring import intervals, metrics
+
+
+def gaussians(rng, size, shift, ratio=1):
+  return rng.normal(size=size), rng.normal(size=ratio * size) + shift
+
+
+def test_auroc_variance_is_delongs():
+  """Against the O(nm) definition, with ties."""
+  rng = np.random.default_rng(0)
+  normal, abnormal = rng.integers(0, 6, 30) / 1.0, rng.integers(2, 8, 20) / 1.0
+  gap = abnormal[:, None] - normal
+  wins = np.where(gap > 0, 1.0, np.where(gap == 0, 0.5, 0.0))
+  error = np.sqrt(wins.mean(1).var(ddof=1) / 20 + wins.mean(0).var(ddof=1) / 30)
+  low, high = intervals.auroc_interval(normal, abnormal)
+  logit = np.log([p / (1 - p) for p in (low, wins.mean(), high)])
+  half = 1.959964 * error / (wins.mean() * (1 - wins.mean()))
+  np.testing.assert_allclose(np.diff(logit), half, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "shift"), [(25, 1.0), (60, 2.2), (300, 0.3)])
+def test_auroc_interval_covers(size, shift):
+  truth = statistics.NormalDist().cdf(shift / 2**0.5)
+  rng = np.random.default_rng(1)
+  covered = 0
+  for _ in range(1000):
+    low, high = intervals.auroc_interval(*gaussians(rng, size, shift))
+    covered += low <= truth <= high
+  # 1000 trials at 95 % stray by 0.7 points; the interval is approximate too.
+  assert 0.93 <= covered / 1000 <= 0.975
+
+
+@pytest.mark.parametrize(("size", "shift"), [(40, 1.0), (60, 2.2)])
+def test_average_precision_interval_covers(size, shift):
+  rng = np.random.default_rng(2)
+  large = gaussians(rng, 100_000, shift)
+  labels = np.repeat([0, 1], 100_000)
+  truth = metrics.average_precision(labels, np.concatenate(large))
+  covered = 0
+  for trial in range(300):
+    low, high = intervals.average_precision_interval(
+      *gaussians(rng, size, shift), draws=200, seed=trial
+    )
+    covered += low <= truth <= high
+  assert 0.9 <= covered / 300 <= 0.985
+
+
+def test_auroc_interval_agrees_with_the_bootstrap():
+  rng = np.random.default_rng(3)
+  normal, abnormal = gaussians(rng, 300, 1.0)
+  labels = np.repeat([0, 1], 300)
+  draws = []
+  for _ in range(500):
+    pick = rng.integers(300, size=(2, 300))
+    sample = np.concatenate([normal[pick[0]], abnormal[pick[1]]])
+    draws.append(metrics.auroc(labels, sample))
+  np.testing.assert_allclose(
+    intervals.auroc_interval(normal, abnormal),
+    np.quantile(draws, [0.025, 0.975]),
+    atol=0.006,
+  )
+
+
+def test_resampling_is_the_metric_of_resampled_sets():
+  """The vectorized draws against the metric, one draw after another."""
+  rng = np.random.default_rng(4)
+  normal, abnormal = rng.integers(0, 9, 40) / 1.0, rng.integers(3, 12, 25) / 1.0
+  count, places = intervals._places(abnormal, normal)
+  fast = intervals._resampled_precisions(
+    np.random.default_rng(5), places, count, 20
+  )
+  again = np.random.default_rng(5)
+  pick = [again.integers(len(g), size=(20, len(g))) for g in (abnormal, normal)]
+  labels = np.repeat([1, 0], [25, 40])
+  slow = [
+    metrics.average_precision(labels, np.concatenate([abnormal[i], normal[j]]))
+    for i, j in zip(*pick, strict=True)
+  ]
+  np.testing.assert_allclose(fast, slow, rtol=1e-12)
+
+
+def test_chunks_do_not_change_the_draws(monkeypatch):
+  scores = gaussians(np.random.default_rng(6), 50, 1.0)
+  whole = intervals.average_precision_interval(*scores, draws=100, seed=1)
+  assert whole == intervals.average_precision_interval(
+    *scores, draws=100, seed=1
+  )
+  assert whole != intervals.average_precision_interval(
+    *scores, draws=100, seed=2
+  )
+  monkeypatch.setattr(intervals, "_CHUNK", 700)  # 7 draws at a time
+  parts = intervals.average_precision_interval(*scores, draws=100, seed=1)
+  np.testing.assert_allclose(parts, whole, atol=0.03)
+
+
+def test_perfect_separation_is_not_certainty():
+  normal, abnormal = np.arange(10.0), np.arange(10.0) + 20
+  low, high = intervals.auroc_interval(normal, abnormal)
+  assert high == 1
+  assert low == pytest.approx(0.025**0.1)
+  mirrored = intervals.auroc_interval(abnormal, normal)
+  assert mirrored == pytest.approx((0.0, 1 - low))
+  assert intervals.average_precision_interval(normal, abnormal) is None
+
+
+def test_constant_scores_have_the_area_of_chance():
+  scores = np.zeros(5), np.zeros(8)
+  assert intervals.auroc_interval(*scores) == (0.5, 0.5)
+  assert intervals.average_precision_interval(*scores) == pytest.approx(
+    (8 / 13, 8 / 13)
+  )
+
+
+def test_too_few_images():
+  assert intervals.auroc_interval(np.zeros(1), np.arange(5.0)) is None
+  assert intervals.average_precision_interval(np.zeros(5), np.ones(1)) is None
+  pair = np.zeros(5), np.ones(1)
+  assert intervals.auroc_difference(pair, pair) is None
+
+
+def paired(rng, size, shift_a, shift_b):
+  """Two scores of the same images that share half their noise."""
+  shared = rng.normal(size=(2, size))
+  noise = rng.normal(size=(2, 2, size))
+  shift = np.array([[0.0], [1.0]])
+  return (
+    tuple(shared + noise[0] + shift * shift_a),
+    tuple(shared + noise[1] + shift * shift_b),
+  )
+
+
+def test_difference_has_its_level_and_its_power():
+  rng = np.random.default_rng(7)
+  null = [
+    intervals.auroc_difference(*paired(rng, 80, 1.0, 1.0)).p < 0.05
+    for _ in range(600)
+  ]
+  assert 0.025 <= np.mean(null) <= 0.08
+  found = [
+    intervals.auroc_difference(*paired(rng, 200, 2.0, 1.0)).p < 0.05
+    for _ in range(100)
+  ]
+  assert np.mean(found) > 0.95
+
+
+def test_difference_covers():
+  rng = np.random.default_rng(8)
+  cdf = statistics.NormalDist().cdf
+  truth = cdf(1.5 / 2) - cdf(1.0 / 2)  # each score's noise has variance 2
+  covered = 0
+  for _ in range(600):
+    low, high = intervals.auroc_difference(*paired(rng, 80, 1.5, 1.0)).interval
+    covered += low <= truth <= high
+  assert 0.925 <= covered / 600 <= 0.975
+
+
+def test_pairing_sharpens_the_difference():
+  """Treating the scores as independent would be far too careful."""
+  rng = np.random.default_rng(9)
+  a, b = paired(rng, 300, 1.2, 1.0)
+  low, high = intervals.auroc_difference(a, b).interval
+  error = (high - low) / (2 * 1.959964)
+  parts = [
+    np.sum([intervals._variance(p) for p in intervals._placements(*s)])
+    for s in (a, b)
+  ]
+  assert error < 0.8 * np.sqrt(sum(parts))
+
+
+def test_scores_that_rank_alike_do_not_differ():
+  scores = gaussians(np.random.default_rng(10), 30, 1.0)
+  doubled = tuple(np.exp(s) for s in scores)
+  same = intervals.auroc_difference(scores, doubled)
+  assert same == (0.0, (0.0, 0.0), 1.0)
+
+
+def test_difference_without_variance_is_not_judged():
+  low, high = np.arange(5.0), np.arange(5.0) + 10
+  found = intervals.auroc_difference((low, high), (high, low))
+  assert found == (1.0, None, None)
