@@ -1,0 +1,1 @@
+"""Augmentations: one example in, one example out, a key in front."""

@@ -1,0 +1,1 @@
+"""Data sets, the order of their rows, and the feeds to the device."""

@@ -1,0 +1,1 @@
+"""Runs methods: configuration, devices, loop, checkpoints, evaluation."""

@@ -1,0 +1,1 @@
+"""One file a method; the module name is what a configuration names."""

@@ -1,0 +1,26 @@
+"""What must be set before any test imports jax."""
+
+import os
+from pathlib import Path
+import sys
+
+from absl import flags
+
+_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
+
+# Sharding is tested on eight simulated devices, whatever the machine has.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = " ".join(
+  [
+    os.environ.get("XLA_FLAGS", ""),
+    "--xla_force_host_platform_device_count=8",
+  ]
+)
+# Compiling is most of a test's time: a second run finds its programs here.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+# grain reads absl flags, which only a binary's main would parse.
+flags.FLAGS.mark_as_parsed()
+
+assert "jax" not in sys.modules, "jax was imported before its settings"
