@@ -1,0 +1,369 @@
+"""What a run tells while it trains: metrics, messages, a progress bar.
+
+metrics.jsonl is the record, one JSON object a line; TensorBoard's files are a
+view of it and are drawn again from it when a run goes back to a checkpoint.
+"""
+
+import collections
+from collections.abc import Mapping, Sequence
+import importlib
+import json
+import math
+import os
+from pathlib import Path
+import shutil
+import sys
+import time
+from types import ModuleType
+from typing import Any
+
+import jax
+
+from medad_jax.types import Params, UserError
+
+# A metric's value: one number, or one for each member (None: not training).
+Value = float | Sequence[float | None]
+
+_METRICS = "metrics.jsonl"
+_RESERVED = {"phase", "step", "time"}
+_LINE_SECONDS = 10.0
+
+
+class Writers:
+  """Writes a run's metrics and messages into its folder.
+
+  Nothing is lost when the process is killed: a line is in the file when the
+  call returns, and a line that was cut short is dropped by the next run.
+
+  Args:
+    workdir: the run's folder, made if it is not there.
+    enabled: False where another process of the run writes.
+  """
+
+  def __init__(self, workdir: Path, enabled: bool = True):
+    self._workdir = workdir
+    self._enabled = enabled
+    self._board = _Board(workdir / "tensorboard")
+    if not enabled:
+      return
+    workdir.mkdir(parents=True, exist_ok=True)
+    _drop_torn_line(workdir / _METRICS)
+    if not self._board.available:
+      self.note("no TensorBoard files: tensorboardX is not installed")
+
+  def scalars(self, phase: str, step: int, values: Mapping[str, Value]) -> None:
+    """Records metrics; what is not finite is written as null.
+
+    The name `seconds` has a meaning: how long the phase has trained so far.
+
+    Args:
+      phase: the phase's name.
+      step: optimizer steps behind the values.
+      values: one number, or one a member, by name.
+
+    Raises:
+      UserError: the disk is full.
+    """
+    if not self._enabled:
+      return
+    if taken := _RESERVED & values.keys():
+      raise ValueError(f"metrics cannot be named {sorted(taken)}")
+    record = {"phase": phase, "step": step, "time": round(time.time(), 3)}
+    record |= {name: _plain(value) for name, value in values.items()}
+    _append(self._workdir / _METRICS, json.dumps(record))
+    self._board.add(record)
+
+  def rewind(self, phase: str, step: int) -> float:
+    """Forgets what comes after `step` of `phase`, later phases included.
+
+    The files then read as if the run had never gone further.
+
+    Args:
+      phase: the phase that goes on.
+      step: the step it goes on from.
+
+    Returns:
+      Seconds that the phase had trained at that step.
+    """
+    if not self._enabled:
+      return 0.0
+    kept = _until(_read(self._workdir), phase, step)
+    _replace(self._workdir / _METRICS, kept)
+    self._board.clear()
+    for record in kept:
+      self._board.add(record)
+    return _seconds(kept).get(phase, 0.0)
+
+  def note(self, text: str) -> None:
+    """Writes a message to log.txt, with the time, and to stderr.
+
+    Raises:
+      UserError: the disk is full.
+    """
+    if not self._enabled:
+      return
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    _append(self._workdir / "log.txt", f"{stamp} {text}")
+    _say(text)
+
+  def close(self) -> None:
+    """Completes TensorBoard's file."""
+    self._board.close()
+
+
+class Progress:
+  """How far a phase is: a bar on a terminal, else a line now and then.
+
+  Both show the loss, images a second over the last ten seconds, and the time
+  left at that pace. The first call compiles, so the pace starts with the
+  second. Lines come every 10 s or every tenth of the phase.
+
+  Args:
+    phase: the phase's name.
+    total_steps: steps it takes.
+    done: steps taken by earlier runs.
+    enabled: False where another process of the run writes.
+  """
+
+  def __init__(
+    self, phase: str, total_steps: int, done: int = 0, enabled: bool = True
+  ):
+    self._phase, self._total, self._done = phase, total_steps, done
+    self._enabled = enabled
+    # (time, steps, images) at recent updates.
+    self._recent = collections.deque[tuple[float, int, int]]()
+    self._images = 0
+    self._said = time.monotonic(), done
+    self._bar = None
+    tqdm = _optional("tqdm") if enabled and sys.stderr.isatty() else None
+    if tqdm is not None:
+      shape = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+      self._bar = tqdm.tqdm(
+        desc=phase, total=total_steps, initial=done, bar_format=shape
+      )
+
+  def update(self, steps: int, images: int, loss: float) -> None:
+    """Tells that `steps` more steps over `images` images are behind."""
+    self._done += steps
+    self._images += images
+    self._remember(time.monotonic())
+    if self._bar is not None:
+      self._bar.set_postfix_str(self._pace(loss), refresh=False)
+      self._bar.update(steps)
+    elif self._enabled and self._line_due():
+      self._said = time.monotonic(), self._done
+      share = self._done / self._total
+      _say(
+        f"{self._phase}: {self._done:,}/{self._total:,} steps ({share:.0%}),"
+        f" {self._pace(loss)}"
+      )
+
+  def close(self) -> None:
+    """Leaves the bar where it is."""
+    if self._bar is not None:
+      self._bar.close()
+
+  def __enter__(self) -> "Progress":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def _remember(self, now: float) -> None:
+    self._recent.append((now, self._done, self._images))
+    while len(self._recent) > 2 and self._recent[1][0] < now - _LINE_SECONDS:
+      self._recent.popleft()
+
+  def _pace(self, loss: float) -> str:
+    first, last = self._recent[0], self._recent[-1]
+    seconds, steps, images = (b - a for a, b in zip(first, last, strict=True))
+    if not seconds or not steps:
+      return f"loss {loss:.4g}"
+    left = (self._total - self._done) * seconds / steps
+    return f"loss {loss:.4g}, {images / seconds:,.0f} images/s, {_clock(left)}"
+
+  def _line_due(self) -> bool:
+    then, done = self._said
+    return (
+      time.monotonic() - then >= _LINE_SECONDS
+      or self._done - done >= self._total / 10
+      or self._done >= self._total
+    )
+
+
+def phase_seconds(workdir: Path) -> dict[str, float]:
+  """How long each phase trained, over all runs, by its name."""
+  return _seconds(_read(workdir))
+
+
+def parameter_table(params: Params) -> str:
+  """Names, shapes and sizes of one member's parameters, and what k make.
+
+  Args:
+    params: parameters of all members, every leaf [k, ...].
+
+  Returns:
+    Several lines; the last one alone where clu is not installed.
+  """
+  leaves = jax.tree.leaves(params)
+  members, total = len(leaves[0]), sum(leaf.size for leaf in leaves)
+  line = (
+    f"{members} x {total // members:,} = {total:,} parameters"
+    if members > 1
+    else f"{total:,} parameters"
+  )
+  overview = _optional("clu.parameter_overview")
+  if overview is None:
+    return f"{line} (install clu to see them by name)"
+  one = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), dict(params)
+  )
+  table = overview.get_parameter_overview(one, include_stats=False)
+  return "\n".join([*table.splitlines()[:-1], line])
+
+
+class _Board:
+  """TensorBoard's files; nothing happens where tensorboardX is absent."""
+
+  def __init__(self, folder: Path):
+    self._folder = folder
+    self._package = _optional("tensorboardX")
+    self._file: Any = None
+
+  @property
+  def available(self) -> bool:
+    return self._package is not None
+
+  def add(self, record: Mapping[str, Any]) -> None:
+    """Adds a record, as one event: an event a number is six times slower."""
+    if self._package is None:
+      return
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    if self._file is None:
+      self._file = self._package.FileWriter(self._folder)
+    numbers = [Summary.Value(tag=k, simple_value=v) for k, v in _tags(record)]
+    self._file.add_summary(
+      Summary(value=numbers), record["step"], record["time"]
+    )
+
+  def clear(self) -> None:
+    """Removes all files."""
+    self.close()
+    shutil.rmtree(self._folder, ignore_errors=True)
+
+  def close(self) -> None:
+    if self._file is not None:
+      self._file.close()
+    self._file = None
+
+
+def _optional(name: str) -> ModuleType | None:
+  """A package that only adds comfort, None where it is not installed."""
+  try:
+    return importlib.import_module(name)
+  except ModuleNotFoundError:
+    return None
+
+
+def _say(text: str) -> None:
+  """Prints to stderr, above the bar if there is one."""
+  tqdm = sys.modules.get("tqdm")  # no bar without it
+  if tqdm is None:
+    print(text, file=sys.stderr, flush=True)
+  else:
+    tqdm.tqdm.write(text, file=sys.stderr)
+
+
+def _append(path: Path, line: str) -> None:
+  """Adds a line, whole or not at all.
+
+  Raises:
+    UserError: the disk is full.
+  """
+  left = line.encode() + b"\n"
+  with path.open("ab", buffering=0) as file:
+    start = os.fstat(file.fileno()).st_size
+    try:
+      while left:
+        left = left[file.write(left) :]
+    except OSError as error:
+      file.truncate(start)
+      raise UserError(
+        f"{path} cannot be written ({error.strerror}); make room there and"
+        " run the same command again to go on."
+      ) from error
+
+
+def _drop_torn_line(path: Path) -> None:
+  """Cuts what follows the last line end: a process died while writing it."""
+  if path.exists():
+    whole = path.read_bytes().rfind(b"\n") + 1
+    with path.open("ab") as file:
+      file.truncate(whole)
+
+
+def _read(workdir: Path) -> list[dict[str, Any]]:
+  """The records of metrics.jsonl, none where there is no such file."""
+  path = workdir / _METRICS
+  if not path.exists():
+    return []
+  lines = path.read_text().split("\n")[:-1]
+  try:
+    return [json.loads(line) for line in lines]
+  except json.JSONDecodeError as error:
+    raise UserError(
+      f"{path} holds '{error.doc[:40]}', which is no JSON; remove that line"
+      " and run the same command again."
+    ) from error
+
+
+def _until(
+  records: list[dict[str, Any]], phase: str, step: int
+) -> list[dict[str, Any]]:
+  """Earlier phases, which stand before `phase`, and it up to `step`."""
+  kept = []
+  reached = False
+  for record in records:
+    own = record["phase"] == phase
+    reached = reached or own
+    if not reached or (own and record["step"] <= step):
+      kept.append(record)
+  return kept
+
+
+def _replace(path: Path, records: list[dict[str, Any]]) -> None:
+  """Writes the file anew in one move: a kill leaves the old or the new one."""
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text("".join(json.dumps(r) + "\n" for r in records))
+  temporary.replace(path)
+
+
+def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
+  return {r["phase"]: r["seconds"] for r in records if "seconds" in r}
+
+
+def _plain(value: Any) -> Any:
+  """JSON has no word for what is not finite."""
+  if isinstance(value, Sequence):
+    return [_plain(v) for v in value]
+  return value if value is not None and math.isfinite(value) else None
+
+
+def _tags(record: Mapping[str, Any]) -> list[tuple[str, float]]:
+  """TensorBoard's names: phase/metric, or phase/metric/member."""
+  found = []
+  for name in record.keys() - _RESERVED:
+    tag, value = f"{record['phase']}/{name}", record[name]
+    if isinstance(value, list):
+      found += [(f"{tag}/{k}", v) for k, v in enumerate(value)]
+    else:
+      found.append((tag, value))
+  return sorted((tag, v) for tag, v in found if v is not None)
+
+
+def _clock(seconds: float) -> str:
+  hours, rest = divmod(round(seconds), 3600)
+  if hours:
+    return f"{hours}:{rest // 60:02}:{rest % 60:02} left"
+  return f"{rest // 60}:{rest % 60:02} left"
