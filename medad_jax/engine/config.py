@@ -137,7 +137,7 @@ def _build(name: str, config: Config) -> Method:
   values = {}
   for field in dataclasses.fields(cls):
     kind = hints[field.name]
-    if getattr(kind, "_is_protocol", False):  # a method that this one wraps
+    if hasattr(kind, "phases"):  # a method that this one wraps
       values[field.name] = _build(config[field.name], config)
       model = {}  # these are the wrapped method's
     elif kind is Training:
@@ -177,9 +177,7 @@ def _section(name: str, kind: Any, section: Config) -> Any:
 
 def _is_plain(field: dataclasses.Field, hints: Mapping[str, Any]) -> bool:
   kind = hints[field.name]
-  return not (
-      dataclasses.is_dataclass(kind) or getattr(kind, "_is_protocol", False)
-  )
+  return not (dataclasses.is_dataclass(kind) or hasattr(kind, "phases"))
 
 
 def _plain(value: Any) -> Any:

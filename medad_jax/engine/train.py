@@ -130,9 +130,12 @@ def init_states(
   """All members of a phase before their first step, k first."""
   root = jax.random.key(seed)
   keys = jnp.stack([rng.stream(root, name) for name in member_names(phase)])
-  return jax.jit(jax.vmap(lambda key: optim.init_state(phase, key, shape)))(
-      keys
+  # Runs once: optimizing the generator's code would take 20 s on a CPU.
+  init = jax.jit(
+      jax.vmap(lambda key: optim.init_state(phase, key, shape)),
+      compiler_options={"xla_backend_optimization_level": 0},
   )
+  return init(keys)
 
 
 def make_call(

@@ -1,0 +1,185 @@
+"""One program on any mesh: same gradients, same steps, a share of the work."""
+
+import jax
+import numpy as np
+import pytest
+
+from medad_jax.data import index
+from medad_jax.engine import parallel, train
+from medad_jax.types import Context, Phase, UserError
+from tests import tiny
+
+MESHES = [(1, 1), (2, 1), (1, 2), (2, 2), (4, 2)]
+BOTH = [(mode, mesh) for mode in parallel.MODES for mesh in MESHES]
+
+
+def layout(mode, mesh):
+  return parallel.make_layout(
+      4, 8, mode=mode, member_devices=mesh[0], batch_devices=mesh[1]
+  )
+
+
+def ensemble() -> Phase:
+  return tiny.method().phases()[0]
+
+
+def chunk(phase: Phase, steps: int):
+  order = index.Order(
+      tuple(tiny.pools()[name] for name in phase.pools),
+      train.member_names(phase),
+      0,
+      8,
+  )
+  rows = order.rows(0, steps, range(phase.members))
+  del rows["source"]
+  return rows
+
+
+def take(phase, at, steps=2, members=slice(None)):
+  """States and metrics after a call on a layout."""
+  call = train.make_call(phase, tiny.feed(), at)
+  states = train.init_states(phase, 0, tiny.SHAPE)
+  states = jax.tree.map(lambda x: x[members], states)
+  rows = {k: v[:, members] for k, v in chunk(phase, steps).items()}
+  states, metrics = call(
+      at.put(states, parallel.MEMBER),
+      at.put(rows, parallel.FEED),
+      {},
+      at.put(tiny.feed().constant, parallel.WHOLE),
+  )
+  return jax.device_get(
+      (at.get(states, parallel.MEMBER), at.get(metrics, parallel.STEPS))
+  )
+
+
+def gradients(phase, at):
+  """Averaged gradients of every member at its first step."""
+
+  def one(state, batch):
+    context = Context(state.key, state.step, at.axis)
+    grads, _ = jax.grad(phase.loss, has_aux=True)(
+        state.params, state.extra, batch, context
+    )
+    return at.axis.mean(grads)
+
+  def call(states, rows, constant):
+    batch = tiny.feed().batch(constant, jax.tree.map(lambda x: x[0], rows))
+    return jax.vmap(one)(states, batch)
+
+  kinds = (parallel.MEMBER, parallel.FEED, parallel.WHOLE)
+  lifted = at.lift(call, kinds, parallel.MEMBER)
+  args = (
+      train.init_states(phase, 0, tiny.SHAPE),
+      chunk(phase, 1),
+      tiny.feed().constant,
+  )
+  spread = [at.put(x, kind) for x, kind in zip(args, kinds, strict=True)]
+  return jax.device_get(at.get(lifted(*spread), parallel.MEMBER))
+
+
+@pytest.fixture(scope="module")
+def on_one():
+  phase = ensemble()
+  at = layout("jit", (1, 1))
+  return gradients(phase, at), take(phase, at)
+
+
+def assert_close(tree, other, tolerance):
+  def check(x, y):
+    if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+      scale = max(1e-3, float(np.max(np.abs(y))))
+      np.testing.assert_allclose(x, y, atol=tolerance * scale, rtol=0)
+
+  jax.tree.map(check, tree, other)
+
+
+@pytest.mark.parametrize(("mode", "mesh"), BOTH[1:])
+def test_gradients_do_not_depend_on_the_mesh(on_one, mode, mesh):
+  assert_close(gradients(ensemble(), layout(mode, mesh)), on_one[0], 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "mesh"), [("jit", (4, 2)), ("pmap", (4, 2)), ("pmap", (1, 1))]
+)
+def test_steps_do_not_depend_on_the_mesh(on_one, mode, mesh):
+  states, metrics = take(ensemble(), layout(mode, mesh))
+  expected_states, expected = on_one[1]
+  assert_close(metrics, expected, 1e-4)
+  # Adam's first steps are sign-like: rounding near zero gradients shows.
+  assert_close(states.params, expected_states.params, 2e-2)
+  assert_close(states.extra, expected_states.extra, 1e-3)
+
+
+def test_a_member_trains_the_same_alone(on_one):
+  at = parallel.make_layout(1, 8, member_devices=1, batch_devices=1)
+  states, metrics = take(ensemble(), at, members=slice(3, 4))
+  expected_states, expected = jax.tree.map(lambda x: x, on_one[1])
+  assert_close(metrics["loss"][:, 0], expected["loss"][:, 3], 1e-5)
+  third = jax.tree.map(lambda x: x[3:4], expected_states.params)
+  assert_close(states.params, third, 2e-2)
+
+
+@pytest.mark.parametrize("mesh", [(4, 2), (2, 4), (1, 8)])
+def test_work_divides_without_gathering(mesh):
+  phase = ensemble()
+
+  def compiled(at):
+    call = train.make_call(phase, tiny.feed(), at)
+    return call.lower(
+        at.put(train.init_states(phase, 0, tiny.SHAPE), parallel.MEMBER),
+        at.put(chunk(phase, 1), parallel.FEED),
+        {},
+        at.put(tiny.feed().constant, parallel.WHOLE),
+    ).compile()
+
+  one = compiled(layout("jit", (1, 1)))
+  many = compiled(layout("jit", mesh))
+  assert "all-gather" not in many.as_text()
+  # The optimizer's work is per parameter: only members divide it, so it is
+  # left out by comparing matrix products alone.
+  ratio = dot_flops(many) / dot_flops(one)
+  assert ratio <= 1.2 / 8
+
+
+def dot_flops(compiled) -> float:
+  return compiled.cost_analysis()["flops"]
+
+
+def test_a_layout_that_does_not_divide_is_refused():
+  with pytest.raises(UserError, match="4 members do not divide"):
+    layout("jit", (3, 1))
+  with pytest.raises(UserError, match="train.batch_size=8 does not divide"):
+    layout("jit", (1, 3))
+  with pytest.raises(UserError, match="there are 8"):
+    layout("jit", (4, 4))
+  with pytest.raises(UserError, match="jit, pmap"):
+    parallel.make_layout(4, 8, mode="gspmd")
+
+
+@pytest.mark.parametrize(
+    ("members", "batch", "expected"),
+    [(4, 8, (4, 2)), (2, 8, (2, 4)), (3, 8, (1, 8)), (1, 4, (1, 4))],
+)
+def test_freed_devices_join_the_batch(members, batch, expected):
+  at = parallel.shrink(layout("jit", (4, 2)), members, batch)
+  assert at.mesh.devices.shape == expected
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        parallel.MEMBER,
+        parallel.FEED,
+        parallel.STEPS,
+        parallel.EXAMPLE,
+        parallel.WHOLE,
+    ],
+)
+@pytest.mark.parametrize("mode", parallel.MODES)
+def test_get_undoes_put(mode, kind):
+  shape = {parallel.FEED: (3, 4, 8, 2), parallel.STEPS: (3, 4)}
+  x = np.arange(np.prod(shape.get(kind, (8, 3)))).reshape(
+      shape.get(kind, (8, 3))
+  )
+  at = layout(mode, (2, 2))
+  np.testing.assert_array_equal(at.get(at.put(x, kind), kind), x)
