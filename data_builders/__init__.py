@@ -1,0 +1,1 @@
+"""One TFDS builder a data set; `python -m data_builders.build` runs them."""

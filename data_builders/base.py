@@ -1,0 +1,146 @@
+"""What every builder shares: features, splits, fingerprints.
+
+A builder says which images a split has, in which order; this module checks
+the files, hands their bytes to TFDS unchanged, and records what was written.
+Nothing here needs TensorFlow: TFDS encodes no image when it is given bytes.
+"""
+
+import abc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from data_builders import verify
+
+# Bytes of an encoded image and of its encoded mask.
+Encoded = tuple[bytes, bytes | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One image of a split.
+
+  Attributes:
+    name: what the source calls it.
+    label: the true class, 0 normal, 1 abnormal.
+    path: the image file; None when the image is generated.
+    mask: its mask file, if it has one.
+  """
+
+  name: str
+  label: int
+  path: Path | None = None
+  mask: Path | None = None
+
+  @property
+  def files(self) -> tuple[Path, ...]:
+    return tuple(path for path in (self.path, self.mask) if path is not None)
+
+
+class SetBuilder(
+  tfds.core.GeneratorBasedBuilder, abc.ABC, skip_registration=True
+):
+  """A data set with the splits of `medad_jax.data.spec`.
+
+  A split is present when it has images. Ids are positions in the source's
+  list: TFDS writes rows in hash order, and the reader restores the list's.
+
+  Attributes:
+    MASKS: whether every example has a mask.
+    PUBLISHED: images a split has in the publication.
+    SOURCE: what the source folder must look like; None when it has none.
+  """
+
+  VERSION = tfds.core.Version("1.0.0")
+  MANUAL_DOWNLOAD_INSTRUCTIONS = "Pass the source folder as manual_dir."
+  MASKS: ClassVar[bool] = False
+  PUBLISHED: ClassVar[Mapping[str, int]] = {}
+  SOURCE: ClassVar[str | None] = None
+  journal: Path | None = None  # where verified files are remembered
+
+  @abc.abstractmethod
+  def find(self, source: Path) -> Mapping[str, Sequence[Row]]:
+    """The rows of every split, in the order that ids count.
+
+    Raises:
+      UserError: the source is not what it should be.
+    """
+
+  def encode(self, rows: Sequence[Row]) -> Iterable[Encoded]:
+    """Encoded images of rows, in order; the files' own bytes by default."""
+    return map(_read, rows)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    features = {
+      "image": tfds.features.Image(shape=(None, None, None)),
+      "label": np.int32,
+      "name": tfds.features.Text(),
+      "id": np.int64,
+    }
+    if self.MASKS:
+      features["mask"] = tfds.features.Image(shape=(None, None, None))
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description=self.__doc__,
+      features=tfds.features.FeaturesDict(features),
+      metadata=tfds.core.MetadataDict(),
+    )
+
+  def _split_generators(self, dl_manager) -> dict[str, Iterator[Any]]:
+    source = Path(dl_manager.manual_dir)
+    splits = {name: rows for name, rows in self.find(source).items() if rows}
+    files = [f for rows in splits.values() for row in rows for f in row.files]
+    verify.verify(files, source, self.journal)
+    self.info.metadata.update(
+      source=str(source.resolve()),
+      counts={name: len(rows) for name, rows in splits.items()},
+      published=dict(self.PUBLISHED),
+      fingerprints={},
+    )
+    return {
+      name: self._generate_examples(name, rows) for name, rows in splits.items()
+    }
+
+  def _generate_examples(
+    self, split: str, rows: Sequence[Row]
+  ) -> Iterator[tuple[int, dict[str, Any]]]:
+    digest = hashlib.sha256()
+    encoded = tqdm.tqdm(
+      self.encode(rows), f"writing {split}", len(rows), unit="image"
+    )
+    for at, (row, data) in enumerate(zip(rows, encoded, strict=True)):
+      digest.update(_identity(at, row, data))
+      yield at, _example(at, row, data)
+    # TFDS saves the metadata after the last split.
+    self.info.metadata["fingerprints"][split] = digest.hexdigest()
+
+
+def _read(row: Row) -> Encoded:
+  image, *masks = (path.read_bytes() for path in row.files)
+  return image, masks[0] if masks else None
+
+
+def _identity(at: int, row: Row, data: Encoded) -> bytes:
+  hashes = [data and hashlib.sha256(data).hexdigest() for data in data]
+  return json.dumps([at, row.name, row.label, *hashes]).encode()
+
+
+def _example(at: int, row: Row, data: Encoded) -> dict[str, Any]:
+  image, mask = data
+  example = {
+    "image": io.BytesIO(image),
+    "label": row.label,
+    "name": row.name,
+    "id": at,
+  }
+  if mask is not None:
+    example["mask"] = io.BytesIO(mask)
+  return example

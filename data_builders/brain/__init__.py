@@ -1,0 +1,1 @@
+"""Brain Tumor MRI."""

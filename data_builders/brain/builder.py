@@ -1,0 +1,18 @@
+"""Brain Tumor MRI (Kaggle, M. Nickparvar), as split by DDAD-ASR."""
+
+from data_builders import image_list
+
+
+class Builder(image_list.ImageListBuilder, skip_registration=True):
+  """Brain MR slices; abnormal means glioma or meningioma.
+
+  Images are JPEG files of many sizes, grey and RGB, passed through unchanged.
+  The lists are sorted by name: a prefix of them is no random sample.
+  """
+
+  PUBLISHED = {
+    "train": 1000,
+    "unlabelled_normal": 400,
+    "unlabelled_abnormal": 600,
+    "test": 1200,
+  }

@@ -1,0 +1,254 @@
+"""Builds a data set: `python -m data_builders.build brain --source=DIR`.
+
+The set appears in DATA_DIR/NAME whole or not at all. Killed or stopped by bad
+files, the same command goes on without verifying sound files again.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+import contextlib
+import errno
+import fcntl
+import importlib
+import os
+from pathlib import Path
+import shutil
+import sys
+from typing import IO, Any
+
+from medad_jax.data import spec
+from medad_jax.types import UserError
+
+# A full disk, a folder one may not write to: what a user can mend.
+_USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+
+
+def build(
+  builder: str,
+  *,
+  source: str | os.PathLike[str] | None = None,
+  data_dir: str | os.PathLike[str] | None = None,
+  name: str | None = None,
+  overwrite: bool = False,
+  options: Mapping[str, Any] | None = None,
+) -> Path:
+  """Builds a set unless it is there.
+
+  Args:
+    builder: a folder of `data_builders`.
+    source: the folder it reads; None for a generated set.
+    data_dir: where sets are; None for `spec.default_data_dir()`.
+    name: what to call the set; None for the builder's name.
+    overwrite: whether to replace a finished set.
+    options: the builder's own settings.
+
+  Returns:
+    The finished set's folder, data_dir/name/version.
+
+  Raises:
+    UserError: no such builder, or a source that cannot be built from.
+  """
+  kind = find_builder(builder)
+  name = name or builder
+  spec.check_name(name)
+  root = Path(data_dir).expanduser() if data_dir else spec.default_data_dir()
+  with _user_errors(root), _locked(root / ".building" / name) as work:
+    done = spec.find_built(root, name)
+    if done is not None and not overwrite:
+      origin = spec.read_facts(done)["source"]
+      print(f"{name} is already built in {done}, from {origin}.")
+      if source is not None and origin != str(Path(source).resolve()):
+        print("The source given now was not read; --overwrite builds anew.")
+      return done
+    origin = _check_source(builder, kind, source)
+    return _build(kind, name, origin, root, work, options or {})
+
+
+def find_builder(name: str) -> type[Any]:
+  """The builder class of a folder of `data_builders`."""
+  names = builder_names()
+  if name not in names:
+    raise UserError(
+      f"there is no builder '{name}'; there are {', '.join(names)}."
+    )
+  return importlib.import_module(f"data_builders.{name}.builder").Builder
+
+
+def builder_names() -> list[str]:
+  """The folders that hold a builder."""
+  folder = Path(__file__).parent
+  return sorted(path.parent.name for path in folder.glob("*/builder.py"))
+
+
+def main(argv: list[str] | None = None) -> int:
+  """The command line; returns the exit status."""
+  args = _parse(argv)
+  options = {"split_file": args.split_file} if args.split_file else {}
+  try:
+    folder = build(
+      args.builder,
+      source=args.source,
+      data_dir=args.data_dir,
+      name=args.name or _default_name(args.builder, args.split_file),
+      overwrite=args.overwrite,
+      options=options,
+    )
+  except UserError as error:
+    print(f"data_builders: {error}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print("data_builders: interrupted; the same command goes on.")
+    return 130
+  _report(folder)
+  return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    prog="python -m data_builders.build", description=__doc__
+  )
+  parser.add_argument("builder", help=" | ".join(builder_names()))
+  parser.add_argument("--source", help="folder of the original files")
+  parser.add_argument(
+    "--data_dir", help="where sets are kept [$MEDAD_DATA_DIR or ~/medad_data]"
+  )
+  parser.add_argument(
+    "--name", help="what config.data.name will call the set [builder]"
+  )
+  parser.add_argument(
+    "--split_file",
+    help="another file of lists in the source; data_NEW.json names the set"
+    " BUILDER_NEW [data.json]",
+  )
+  parser.add_argument(
+    "--overwrite", action="store_true", help="replace a finished set"
+  )
+  return parser.parse_args(argv)
+
+
+def _default_name(builder: str, split_file: str | None) -> str:
+  """Two splits of one source must not hide each other."""
+  stem = Path(split_file).stem if split_file else "data"
+  return (
+    builder if stem == "data" else f"{builder}_{stem.removeprefix('data_')}"
+  )
+
+
+def _check_source(builder: str, kind: type[Any], source) -> Path:
+  if kind.SOURCE is None:
+    if source is not None:
+      raise UserError(f"{builder} is generated; leave --source out.")
+    return Path(builder)
+  if source is None:
+    raise UserError(
+      f"{builder} needs --source=DIR, where DIR is {kind.SOURCE}."
+    )
+  origin = Path(source).expanduser()
+  if not origin.is_dir():
+    raise UserError(
+      f"--source={source} is not a folder; it must be {kind.SOURCE}."
+    )
+  return origin
+
+
+def _build(kind, name, source, root, work, options) -> Path:
+  import tensorflow_datasets as tfds
+
+  tfds.disable_progress_bar()  # the builders have one that knows the total
+  fresh = work / "set"  # a killed build may have left it half full
+  shutil.rmtree(fresh, ignore_errors=True)
+  named = type("Builder", (kind,), {"name": name}, skip_registration=True)
+  try:
+    builder = named(data_dir=fresh, file_format="array_record", **options)
+    builder.journal = work / "verified.jsonl"
+    settings = tfds.download.DownloadConfig(manual_dir=source)
+    with contextlib.redirect_stdout(None):  # TFDS speaks of downloads
+      builder.download_and_prepare(
+        download_dir=fresh / "downloads", download_config=settings
+      )
+    final = root / name / str(builder.version)
+    _move(fresh / name / str(builder.version), final, work / "old")
+  finally:
+    shutil.rmtree(fresh, ignore_errors=True)
+  builder.journal.unlink(missing_ok=True)
+  return final
+
+
+def _move(fresh: Path, final: Path, old: Path) -> None:
+  final.parent.mkdir(exist_ok=True)
+  shutil.rmtree(old, ignore_errors=True)
+  if final.exists():
+    final.rename(old)
+  fresh.rename(final)
+  shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(work: Path) -> Iterator[Path]:
+  """One build of a name at a time; the lock dies with its process.
+
+  A folder that keeps no notes of an unfinished build is removed in the end.
+  """
+  lock = _lock(work)
+  try:
+    yield work
+  finally:
+    if [path.name for path in work.iterdir()] == ["lock"]:
+      shutil.rmtree(work)
+      with contextlib.suppress(OSError):  # another build is under way
+        work.parent.rmdir()
+    lock.close()
+
+
+def _lock(work: Path) -> IO[str]:
+  while True:
+    work.mkdir(parents=True, exist_ok=True)
+    lock = (work / "lock").open("w")
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      print(f"waiting for another build of {work.name} to end")
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    # The other build may have removed the file that this one waited for.
+    if _is_file(lock, work / "lock"):
+      return lock
+    lock.close()
+
+
+def _is_file(opened: IO[str], path: Path) -> bool:
+  try:
+    return os.path.samestat(os.fstat(opened.fileno()), path.stat())
+  except FileNotFoundError:
+    return False
+
+
+@contextlib.contextmanager
+def _user_errors(root: Path) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    if error.errno not in _USER_ERRNO:
+      raise
+    raise UserError(
+      f"cannot write to {error.filename or root} ({error.strerror}); make"
+      " room there or choose another --data_dir."
+    ) from error
+
+
+def _report(folder: Path) -> None:
+  facts = spec.read_facts(folder)
+  counts, published = facts["counts"], facts["published"]
+  print(f"\n{'split':<22}{'images':>8}{'published':>11}")
+  for split in {**published, **counts}:
+    beside = published.get(split, "-")
+    print(f"{split:<22}{counts.get(split, 0):>8}{beside:>11}")
+  if published and counts != published:
+    print(
+      "Warning: the counts differ from the publication's; results are not"
+      " comparable with published ones."
+    )
+  print(f"\n{folder}\nuse it with --config.data.name={folder.parent.name}")
+
+
+if __name__ == "__main__":
+  sys.exit(main())

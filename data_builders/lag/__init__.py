@@ -1,0 +1,1 @@
+"""LAG fundus photographs."""

@@ -1,0 +1,18 @@
+"""LAG (large-scale attention-based glaucoma), as split by DDAD-ASR."""
+
+from data_builders import image_list
+
+
+class Builder(image_list.ImageListBuilder, skip_registration=True):
+  """Fundus photographs; abnormal means glaucoma.
+
+  Images are colour JPEG files, passed through unchanged. The lists are sorted
+  by name: a prefix of them is no random sample.
+  """
+
+  PUBLISHED = {
+    "train": 1500,
+    "unlabelled_normal": 832,
+    "unlabelled_abnormal": 900,
+    "test": 1622,
+  }

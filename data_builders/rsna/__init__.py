@@ -1,0 +1,1 @@
+"""RSNA Pneumonia."""

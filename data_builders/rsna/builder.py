@@ -1,0 +1,18 @@
+"""RSNA Pneumonia Detection Challenge, as split by DDAD-ASR."""
+
+from data_builders import image_list
+
+
+class Builder(image_list.ImageListBuilder, skip_registration=True):
+  """Chest radiographs; abnormal means lung opacity.
+
+  Images are 512x512 grey PNG files made by `data_builders.convert_dicom`;
+  the lists are shuffled. Archive: Zenodo record 12677223 (Med-AD v1).
+  """
+
+  PUBLISHED = {
+    "train": 3851,
+    "unlabelled_normal": 4000,
+    "unlabelled_abnormal": 5012,
+    "test": 2000,
+  }

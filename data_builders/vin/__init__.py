@@ -1,0 +1,1 @@
+"""VinBigData chest radiographs."""

@@ -1,0 +1,18 @@
+"""VinBigData Chest X-ray (VinDr-CXR), as split by DDAD-ASR."""
+
+from data_builders import image_list
+
+
+class Builder(image_list.ImageListBuilder, skip_registration=True):
+  """Chest radiographs; abnormal means any finding.
+
+  Images are 512x512 grey PNG files made by `data_builders.convert_dicom`;
+  the lists are shuffled. Archive: Zenodo record 12677223 (Med-AD v1).
+  """
+
+  PUBLISHED = {
+    "train": 4000,
+    "unlabelled_normal": 5606,
+    "unlabelled_abnormal": 3394,
+    "test": 2000,
+  }

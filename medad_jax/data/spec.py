@@ -1,0 +1,207 @@
+"""Data sets: what a split is, and how one is opened by name.
+
+A set is built once by `python -m data_builders.build` (TFDS, ArrayRecord) and
+resized once: later starts map the cached arrays, with numpy alone.
+"""
+
+from collections.abc import Iterable, Mapping
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+import re
+from typing import Any
+
+from jaxtyping import Bool, Int, UInt8
+import numpy as np
+
+from medad_jax.data import cache
+from medad_jax.types import UserError
+
+SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal", "test")
+GENERATED = ("phantom",)  # needs no source: built when first asked for
+
+_CHANNELS = (1, 3)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """Images in the order of the source's list; row i is example i.
+
+  Attributes:
+    images: 0 to 255; may be a read-only map of a file.
+    labels: the true class, 0 normal, 1 abnormal, also where a method must not
+      look at it.
+    names: file names in the source.
+    masks: where the abnormality is; None where the set has none.
+  """
+
+  images: UInt8[np.ndarray, "n h w c"]
+  labels: Int[np.ndarray, "n"]
+  names: tuple[str, ...]
+  masks: Bool[np.ndarray, "n h w"] | None = None
+
+  def __len__(self) -> int:
+    return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """Some or all splits of a set, at one size.
+
+  Attributes:
+    name: what the set was built as.
+    splits: the opened splits by name.
+    fingerprint: sha256 over everything that decides the pixels of all splits,
+      opened or not.
+    counts: images in every split of the set, opened or not.
+  """
+
+  name: str
+  splits: Mapping[str, Split]
+  fingerprint: str
+  counts: Mapping[str, int]
+
+
+def open_dataset(
+  name: str,
+  data_dir: str | os.PathLike[str] | None = None,
+  *,
+  image_size: int,
+  channels: int = 1,
+  need: Iterable[str] = SPLITS,
+) -> Dataset:
+  """Opens splits of a built set, resized to square uint8 images.
+
+  An image becomes grey or RGB first and is resized afterwards, by Pillow's
+  bilinear (antialiased) filter on uint8; the aspect is not kept. Masks take
+  the nearest pixel. The result is cached under `data_dir`/cache, which is all
+  another machine needs: it may be copied there without the set itself.
+
+  Args:
+    name: what the set was built as.
+    data_dir: where sets are; None for `default_data_dir()`.
+    image_size: height and width, pixels.
+    channels: 1 (grey) or 3 (RGB).
+    need: the splits to open; the others are neither read nor required.
+
+  Returns:
+    The data set.
+
+  Raises:
+    UserError: there is no such set or split, or its files are damaged.
+  """
+  check_name(name)
+  if channels not in _CHANNELS:
+    raise UserError(
+      f"{channels} channels were asked for; images are read as 1 (grey) or 3"
+      " (RGB): set config.data.channels to one of these."
+    )
+  root = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+  place = cache.Cache(root / "cache" / name / f"{image_size}x{channels}")
+  folder = find_built(root, name)
+  if folder is None and name in GENERATED and place.facts() is None:
+    folder = _generate(root, name)
+  facts = place.facts() if folder is None else read_facts(folder)
+  if facts is None:
+    raise UserError(_not_built(root, name))
+  need = tuple(need)
+  _check_splits(name, facts, need)
+  splits = {}
+  for split in need:
+    stored = place.load(split, facts) or _decode(
+      folder, root, name, split, facts, place, (image_size, channels)
+    )
+    splits[split] = Split(**stored)
+  return Dataset(
+    name=name,
+    splits=splits,
+    fingerprint=_fingerprint(facts, image_size, channels),
+    counts=dict(facts["counts"]),
+  )
+
+
+def default_data_dir() -> Path:
+  """$MEDAD_DATA_DIR, or the folder medad_data in the user's home."""
+  given = os.environ.get("MEDAD_DATA_DIR")
+  return Path(given).expanduser() if given else Path.home() / "medad_data"
+
+
+def check_name(name: str) -> None:
+  """Raises UserError unless `name` can name a data set."""
+  if not _NAME.fullmatch(name) or name == "cache":
+    raise UserError(
+      f"'{name}' cannot name a data set; use lower-case letters, digits and"
+      " underscores, starting with a letter ('cache' is taken)."
+    )
+
+
+def find_built(root: Path, name: str) -> Path | None:
+  """The folder of the newest version of a finished set, or None."""
+  found = [path.parent for path in (root / name).glob("*/metadata.json")]
+  return max(found, key=_version, default=None)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+  """What a builder recorded: counts and fingerprints of all splits."""
+  return json.loads((folder / "metadata.json").read_text())
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+  return tuple(int(part) for part in re.findall(r"\d+", folder.name))
+
+
+def _fingerprint(facts: Mapping[str, Any], size: int, channels: int) -> str:
+  decisive = [facts["fingerprints"], size, channels, cache.RULE]
+  return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+
+
+def _decode(folder, root, name, split, facts, place, shape) -> dict[str, Any]:
+  if folder is None:
+    raise UserError(
+      f"the cache of {name} in {place.folder} lacks a sound '{split}' split"
+      f" and the set itself is not there to make it from; copy the cache"
+      f" again, or {_build_command(root, name)}."
+    )
+  # Pillow and tensorflow_datasets: not needed once the cache is there.
+  from medad_jax.data import decode
+
+  stored = decode.read_split(folder, split, *shape)
+  place.store(split, facts, stored)
+  return stored
+
+
+def _generate(root: Path, name: str) -> Path:
+  from data_builders import build
+
+  return build.build(name, data_dir=root)
+
+
+def _check_splits(name: str, facts, need: tuple[str, ...]) -> None:
+  counts = facts["counts"]
+  absent = [split for split in need if not counts.get(split)]
+  if absent:
+    raise UserError(
+      f"the data set {name} has no images in {', '.join(absent)}; it has"
+      f" {', '.join(f'{k} ({v})' for k, v in counts.items())}: build it from"
+      " a source with these splits, or set config.data.name to another set."
+    )
+
+
+def _not_built(root: Path, name: str) -> str:
+  built = sorted({p.parts[-3] for p in root.glob("*/*/metadata.json")})
+  there = f"sets there: {', '.join(built)}" if built else "no sets there"
+  where = f"in {root} ({there})" if root.is_dir() else f": {root} is no folder"
+  return (
+    f"there is no data set '{name}' {where}; {_build_command(root, name)}, or"
+    " set config.data.dir or MEDAD_DATA_DIR to where it was built."
+  )
+
+
+def _build_command(root: Path, name: str) -> str:
+  flag = "" if root == default_data_dir() else f" --data_dir={root}"
+  return (
+    f"build it with: python -m data_builders.build {name} --source=DIR{flag}"
+  )
