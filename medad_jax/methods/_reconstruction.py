@@ -34,7 +34,7 @@ class Reconstruction(abc.ABC):
   )
 
   @abc.abstractmethod
-  def net(self, axis: types.Axis = types.Axis()) -> nn.Module:
+  def net(self, axis: types.Axis) -> nn.Module:
     """The net, called with (image, train); returns at least "x_hat"."""
 
   @abc.abstractmethod
@@ -48,8 +48,15 @@ class Reconstruction(abc.ABC):
   ) -> tuple[Any, Any]:
     """Parameters and running statistics of one member, under "net"."""
     image = jnp.zeros((1, *image_shape))
-    variables = self.net().init(rng.stream(key, "net"), image, train=False)
+    variables = self.net(types.Axis()).init(
+      rng.stream(key, "net"), image, train=False
+    )
     return {"net": variables["params"]}, {"net": variables["batch_stats"]}
+
+  @property
+  def score_names(self) -> tuple[str, ...]:
+    """ "rec_k" of each member, then "rec" of all."""
+    return (*(f"rec_{k}" for k in range(self.members)), "rec")
 
   def phases(self) -> tuple[types.Phase, ...]:
     pools = ("normal",) * self.members
@@ -59,7 +66,7 @@ class Reconstruction(abc.ABC):
     """ "x_hat" and, where the net predicts variances, "log_var"."""
     state = states["train"]
     variables = _variables(state.params, state.extra)
-    out = self.net().apply(variables, batch["image"], train=False)
+    out = self.net(types.Axis()).apply(variables, batch["image"], train=False)
     return {name: out[name] for name in ("x_hat", "log_var") if name in out}
 
   def score(

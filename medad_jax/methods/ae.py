@@ -9,7 +9,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from medad_jax import losses, types
+from medad_jax import losses
 from medad_jax.methods import _reconstruction
 from medad_jax.nets import autoencoder
 
@@ -18,12 +18,14 @@ from medad_jax.nets import autoencoder
 class Method(_reconstruction.Reconstruction):
   """Hyper-parameters of AE."""
 
-  def net(self, axis=types.Axis()):
+  def net(self, axis):
+    """The plain autoencoder."""
     return autoencoder.Autoencoder(
       self.width, self.latent, self.hidden, axis=axis
     )
 
   def loss(self, params, extra, batch, context):
+    """Squared error."""
     out, extra = self.apply(params, extra, batch, context)
     loss = jnp.mean(losses.squared_error(out["x_hat"], batch["image"]))
     return loss, (extra, {})

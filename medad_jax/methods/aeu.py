@@ -11,7 +11,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from medad_jax import losses, types
+from medad_jax import losses
 from medad_jax.methods import _reconstruction
 from medad_jax.nets import autoencoder
 
@@ -20,12 +20,14 @@ from medad_jax.nets import autoencoder
 class Method(_reconstruction.Reconstruction):
   """Hyper-parameters of AE-U."""
 
-  def net(self, axis=types.Axis()):
+  def net(self, axis):
+    """The autoencoder with two outputs."""
     return autoencoder.Autoencoder(
       self.width, self.latent, self.hidden, variance=True, axis=axis
     )
 
   def loss(self, params, extra, batch, context):
+    """Error in units of the predicted variance, and its logarithm."""
     out, extra = self.apply(params, extra, batch, context)
     loss = losses.heteroscedastic_error(
       out["x_hat"], out["log_var"], batch["image"]

@@ -109,6 +109,19 @@ class Method:
   )
   refine: Refine = Refine()
 
+  @property
+  def score_names(self) -> tuple[str, ...]:
+    """The module's docstring says what they are; dual is the paper's."""
+    single = (f"rec_{k}" for k in range(self.ensemble.size))
+    refined = (
+      f"r_{name}" for name in sorted(self._refined_inputs, reverse=True)
+    )
+    return (*single, "rec", "intra", "inter", *refined)
+
+  @property
+  def _refined_inputs(self) -> tuple[str, ...]:
+    return self.refine.inputs if self.refine.training.epochs else ()
+
   def phases(self) -> tuple[types.Phase, ...]:
     """ "ensemble" (UDM members first), then "refine_dual" or "refine_intra"."""
     size = self.ensemble.size
@@ -119,8 +132,8 @@ class Method:
       self.backbone.init,
       self.backbone.loss,
     )
-    inputs = self.refine.inputs if self.refine.training.epochs else ()
-    return (ensemble, *(self._refinement(name) for name in inputs))
+    refinements = (self._refinement(name) for name in self._refined_inputs)
+    return (ensemble, *refinements)
 
   def predict(
     self, states: Mapping[str, types.TrainState], batch: types.Batch
@@ -145,8 +158,9 @@ class Method:
     pixels = self._maps(preds, batch["image"])
     for name in self.refine.inputs:
       if f"refine_{name}" in fitted:
-        state = jax.tree.map(lambda x: x[0], fitted[f"refine_{name}"])
-        pixels[f"r_{name}"] = self._refined(name, state, pixels)
+        pixels[f"r_{name}"] = self._refined(
+          name, fitted[f"refine_{name}"], pixels
+        )
     image = _reconstruction.member_scores(batch["image"], normative)
     image |= {name: maps.image_score(map_) for name, map_ in pixels.items()}
     return types.Scores(image, pixels, jnp.mean(normative["x_hat"], 0))
@@ -157,7 +171,9 @@ class Method:
     def init(key, image_shape):
       channels = len(_INPUTS[name])
       stack = jnp.zeros((1, *image_shape[:2], channels))
-      variables = self._net().init(rng.stream(key, "net"), stack, train=False)
+      variables = self._net(types.Axis()).init(
+        rng.stream(key, "net"), stack, train=False
+      )
       return {"net": variables["params"]}, {"net": variables["batch_stats"]}
 
     def loss(params, extra, batch, context):
@@ -182,7 +198,7 @@ class Method:
       sources=True,
     )
 
-  def _net(self, axis: types.Axis = types.Axis()) -> RefineNet:
+  def _net(self, axis: types.Axis) -> RefineNet:
     return RefineNet(self.refine.width, axis)
 
   def _teach(self, image, batch, context) -> dict[str, Array]:
@@ -204,8 +220,9 @@ class Method:
 
   def _refined(self, name, state, pixels) -> Float[Array, "b h w"]:
     """The probability that each pixel is abnormal."""
-    logits = self._net().apply(
-      {"params": state.params["net"], "batch_stats": state.extra["net"]},
+    params, extra = jax.tree.map(lambda x: x[0], (state.params, state.extra))
+    logits = self._net(types.Axis()).apply(
+      {"params": params["net"], "batch_stats": extra["net"]},
       _stack(name, pixels),
       train=False,
     )

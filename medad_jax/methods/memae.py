@@ -10,7 +10,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from medad_jax import losses, types
+from medad_jax import losses
 from medad_jax.methods import _reconstruction
 from medad_jax.nets import autoencoder
 
@@ -29,7 +29,8 @@ class Method(_reconstruction.Reconstruction):
   threshold: float = 0.0
   entropy_weight: float = 2e-4
 
-  def net(self, axis=types.Axis()):
+  def net(self, axis):
+    """The autoencoder with memory."""
     return autoencoder.Autoencoder(
       self.width,
       self.latent,
@@ -40,6 +41,7 @@ class Method(_reconstruction.Reconstruction):
     )
 
   def loss(self, params, extra, batch, context):
+    """Squared error and a little of the attention's entropy."""
     out, extra = self.apply(params, extra, batch, context)
     error = jnp.mean(losses.squared_error(out["x_hat"], batch["image"]))
     entropy = jnp.mean(losses.attention_entropy(out["attention"]))

@@ -88,6 +88,7 @@ class Encoder(nn.Module):
   def __call__(
     self, x: Float[Array, "b h w c"], train: bool
   ) -> Float[Array, "b z"]:
+    """The code of each image, unbounded."""
     check_sides(x.shape[1:3])
     for multiple in (1, 2, 4, 4):
       x = blocks.Conv4x4s2(self.width * multiple)(x)
@@ -112,6 +113,7 @@ class Decoder(nn.Module):
   def __call__(
     self, z: Float[Array, "b z"], train: bool
   ) -> Float[Array, "b h w c"]:
+    """The image of each code, unbounded."""
     h, w = self.sides[0] // _DOWN, self.sides[1] // _DOWN
     x = blocks.Dense(self.hidden)(z)
     x = nn.relu(blocks.BatchNorm(self.axis)(x, train))
@@ -138,6 +140,7 @@ class Memory(nn.Module):
   def __call__(
     self, z: Float[Array, "b z"]
   ) -> tuple[Float[Array, "b z"], Float[Array, "b m"]]:
+    """The mixture, and the attention to each item."""
     size = z.shape[-1]
     init = blocks.uniform_fan_in(size)
     items = self.param("items", init, (self.slots, size))

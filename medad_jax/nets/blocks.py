@@ -42,6 +42,7 @@ class Dense(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
+    """x @ kernel + bias."""
     init = uniform_fan_in(x.shape[-1])
     kernel = self.param("kernel", init, (x.shape[-1], self.features))
     return x @ kernel + self.param("bias", init, (self.features,))
@@ -55,6 +56,7 @@ class Conv4x4s2(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
+    """Images of half the sides."""
     shape = (4, 4, x.shape[-1], self.features)
     init = uniform_fan_in(16 * x.shape[-1])
     conv = {"matmul": _conv4x4s2_matmul, "lax": _conv4x4s2_lax}[self.form]
@@ -74,6 +76,7 @@ class ConvTranspose4x4s2(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
+    """Images of twice the sides."""
     shape = (4, 4, x.shape[-1], self.features)
     init = uniform_fan_in(16 * self.features)
     conv = {"matmul": _transpose4x4s2_matmul, "lax": _transpose4x4s2_lax}
@@ -88,6 +91,7 @@ class Conv3x3(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
+    """Images of the same sides."""
     init = uniform_fan_in(9 * x.shape[-1])
     shape = (3, 3, x.shape[-1], self.features)
     conv = {"matmul": _conv3x3_matmul, "lax": _conv3x3_lax}[self.form]
@@ -115,6 +119,7 @@ class BatchNorm(nn.Module):
   def __call__(
     self, x: Float[Array, "*n c"], train: bool
   ) -> Float[Array, "*n c"]:
+    """x normalized, by the batch in training and by its past otherwise."""
     shape = (x.shape[-1],)
     scale = self.param("scale", nn.initializers.ones, shape)
     bias = self.param("bias", nn.initializers.zeros, shape)
