@@ -3,7 +3,7 @@
 import zlib
 
 import jax
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int, Key, PRNGKeyArray
 
 
 def stream(key: PRNGKeyArray, name: str) -> PRNGKeyArray:
@@ -11,9 +11,7 @@ def stream(key: PRNGKeyArray, name: str) -> PRNGKeyArray:
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def per_example(
-    key: PRNGKeyArray, slot: Int[Array, "b"]
-) -> PRNGKeyArray:
+def per_example(key: PRNGKeyArray, slot: Int[Array, "b"]) -> Key[Array, "b"]:
   """One key an example, from its position in the GLOBAL batch.
 
   The result does not depend on how many devices share the batch.

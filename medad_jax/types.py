@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from flax import struct
 import jax
@@ -68,11 +68,12 @@ class TrainState:
     key: the member's root key, never advanced: a step folds in its number.
   """
 
-  step: Int[Array, "*k"]
+  # Not annotated by shape: leaves are arrays, their shapes or their shardings.
+  step: Any  # int32 [] or, for all members, [k]
   params: Any
   extra: Any
   opt: Any
-  key: PRNGKeyArray
+  key: Any  # typed PRNG key, [] or [k]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,14 +161,16 @@ class Scores:
   Attributes:
     image: image scores by name, each [b].
     maps: pixel maps by name, each [b, h, w]; may be empty.
-    reconstruction: what the method thinks healthy looks like, if it can tell.
+    reconstruction: what the method thinks healthy looks like [b, h, w, c], or
+      None where it cannot tell.
   """
 
-  image: Mapping[str, Float[Array, "b"]]
-  maps: Mapping[str, Float[Array, "b h w"]]
-  reconstruction: Float[Array, "b h w c"] | None = None
+  image: Mapping[str, Any]
+  maps: Mapping[str, Any]
+  reconstruction: Any = None
 
 
+@runtime_checkable
 class Method(Protocol):
   """A way to find anomalies; a frozen dataclass of hyper-parameters."""
 

@@ -14,6 +14,8 @@ os.environ["XLA_FLAGS"] = " ".join(
   [
     os.environ.get("XLA_FLAGS", ""),
     "--xla_force_host_platform_device_count=8",
+    # Small programs: compiling them well costs five times what it saves.
+    "--xla_backend_optimization_level=0",
   ]
 )
 # Compiling is most of a test's time: a second run finds its programs here.

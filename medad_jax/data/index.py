@@ -109,6 +109,17 @@ def epoch_rows(
   return np.stack([pool[order], pool[(order + shift) % n]]).astype(np.int32)
 
 
+def splits_used(extra: int, anomaly_ratio: float) -> tuple[str, ...]:
+  """The splits that `make_pools` takes rows from, in the array's order."""
+  abnormal = int(extra * anomaly_ratio)
+  wanted = {
+      "train": 1,
+      "unlabelled_normal": extra - abnormal,
+      "unlabelled_abnormal": abnormal,
+  }
+  return tuple(name for name, rows in wanted.items() if rows > 0)
+
+
 def make_pools(
     counts: Mapping[str, int],
     *,

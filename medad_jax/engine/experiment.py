@@ -4,17 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from medad_jax.data import index, spec
 from medad_jax.engine import config as configuration
 from medad_jax.engine import evaluation, parallel, train, writers
 from medad_jax.report import page
-from medad_jax.types import UserError
-
-TRAINING = ("train", "unlabelled_normal", "unlabelled_abnormal")
-
 
 def train_and_evaluate(
     config: Mapping[str, Any], workdir: Path
@@ -42,16 +37,17 @@ def train_and_evaluate(
       member_devices=config["mesh"]["member"],
       batch_devices=config["mesh"]["batch"],
   )
-  dataset = _open(data, (*TRAINING, "test"))
+  used = index.splits_used(data["extra"], data["anomaly_ratio"])
+  dataset = _open(data, (*used, "test"))
   pools = index.make_pools(
-      {name: len(dataset.splits[name].labels) for name in TRAINING},
+      {name: len(dataset.splits[name]) for name in used},
       extra=data["extra"],
       anomaly_ratio=data["anomaly_ratio"],
       allow_truncation=data["allow_truncation"],
   )
   configuration.claim(workdir, config)
   log = writers.Writers(workdir)
-  images = np.concatenate([dataset.splits[name].images for name in TRAINING])
+  images = np.concatenate([dataset.splits[name].images for name in used])
   states = train.train(
       phases,
       train.feed_for(images, data["feed"], data["resident_mb"]),

@@ -116,26 +116,30 @@ def call_steps(total: int, most: int) -> int:
   return next((n for n in near if total % n == 0), most)
 
 
-def abstract_states(
-    phase: Phase, seed: int, shape: tuple[int, int, int]
-) -> TrainState:
-  """Shapes of `init_states`, whole on one device: what to restore into."""
-  shapes = jax.eval_shape(lambda: init_states(phase, seed, shape))
-  return checkpoint.abstract(shapes, parallel.one_device())
-
-
 def init_states(
     phase: Phase, seed: int, shape: tuple[int, int, int]
 ) -> TrainState:
   """All members of a phase before their first step, k first."""
+  # Runs once: optimizing the generator's code would take 20 s on a CPU.
+  options = {"xla_backend_optimization_level": 0}
+  init = jax.jit(
+      lambda: _init_states(phase, seed, shape), compiler_options=options
+  )
+  return init()
+
+
+def abstract_states(
+    phase: Phase, seed: int, shape: tuple[int, int, int]
+) -> TrainState:
+  """Shapes of `init_states`, whole on one device: what to restore into."""
+  shapes = jax.eval_shape(lambda: _init_states(phase, seed, shape))
+  return checkpoint.abstract(shapes, parallel.one_device())
+
+
+def _init_states(phase, seed, shape) -> TrainState:
   root = jax.random.key(seed)
   keys = jnp.stack([rng.stream(root, name) for name in member_names(phase)])
-  # Runs once: optimizing the generator's code would take 20 s on a CPU.
-  init = jax.jit(
-      jax.vmap(lambda key: optim.init_state(phase, key, shape)),
-      compiler_options={"xla_backend_optimization_level": 0},
-  )
-  return init(keys)
+  return jax.vmap(lambda key: optim.init_state(phase, key, shape))(keys)
 
 
 def make_call(
