@@ -1,0 +1,320 @@
+"""Pictures of a run's results, as PNG files.
+
+matplotlib is imported where it is used: a run without it still has its scores.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Bool, Float, UInt8
+import numpy as np
+
+from medad_jax.scoring import metrics
+
+# matplotlib's classes, which are not imported for an annotation.
+Figure = Any
+Axes = Any
+
+NORMAL, ABNORMAL = "tab:blue", "tab:red"
+_DPI = 150
+_CELL = 1.25  # inches a gallery image
+_CAPTION = 24  # characters that fit beside a gallery row
+# Above this share of a map's pixels the gallery's color scale ends: a few
+# outliers must not turn all other images black.
+_SCALE_SHARE = 0.995
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One image of the gallery and what a method says of it.
+
+  Attributes:
+    image: as the data set holds it.
+    reconstruction: in [-1, 1], None where the method has none.
+    maps: pixel maps by name, higher is more abnormal.
+    mask: True on the lesion, None where it is unknown.
+    caption: a few short lines.
+  """
+
+  image: UInt8[np.ndarray, "h w c"]
+  reconstruction: Float[np.ndarray, "h w c"] | None
+  maps: Mapping[str, Float[np.ndarray, "h w"]]
+  mask: Bool[np.ndarray, "h w"] | None
+  caption: str
+
+
+def histogram(
+  path: Path,
+  normal: Float[np.ndarray, "n"],
+  abnormal: Float[np.ndarray, "m"],
+  title: str,
+) -> None:
+  """Both classes' scores in 100 bins, as the DDAD-ASR paper draws them.
+
+  Scores are moved to [0, 1] by the extremes of both classes together.
+
+  Args:
+    path: of the PNG.
+    normal: finite scores of normal images.
+    abnormal: finite scores of abnormal images.
+    title: the score's name.
+  """
+  both = metrics.min_max(np.concatenate([normal, abnormal]))
+  scaled = both[: len(normal)], both[len(normal) :]
+  figure = _figure(4.8, 3.2)
+  axes = figure.add_subplot()
+  for values, color, name in zip(
+    scaled, (NORMAL, ABNORMAL), ("normal", "abnormal"), strict=True
+  ):
+    if len(values):
+      label = f"{name} ({len(values)})"
+      bins = np.linspace(0, 1, 101)
+      axes.hist(values, bins, density=True, color=color, alpha=0.5, label=label)
+  distances = (
+    metrics.chi_squared(*scaled),
+    metrics.chi_squared_corrected(*scaled),
+  )
+  text = "{}\n{} without empty bins".format(
+    *("–" if d is None else f"{d:.2f}" for d in distances)
+  )
+  axes.set(
+    title=title, xlim=(0, 1), xlabel="score, scaled to 0–1", ylabel="density"
+  )
+  axes.legend(loc="best", title=f"χ² = {text}", alignment="left")
+  _save(figure, path)
+
+
+def roc(
+  path: Path,
+  labels: metrics.Labels,
+  scores: Mapping[str, Float[np.ndarray, "n"]],
+) -> None:
+  """ROC curves of all scores, the AUROC in the legend.
+
+  Args:
+    path: of the PNG.
+    labels: 0 normal, 1 abnormal; with one class only there is nothing to draw
+      and the picture says so.
+    scores: by name.
+  """
+  figure, axes = _square("ROC", "false positive rate", "true positive rate")
+  axes.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle=":")
+  for name, values in scores.items():
+    curve = metrics.roc_curve(labels, values)
+    if curve is not None:
+      area = metrics.auroc(labels, values)
+      label = f"{name}  {area:.3f}"
+      axes.plot(curve[0], curve[1], label=label, **_line(name))
+  _legend(axes, "AUROC", "lower right")
+  _save(figure, path)
+
+
+def precision_recall(
+  path: Path,
+  labels: metrics.Labels,
+  scores: Mapping[str, Float[np.ndarray, "n"]],
+) -> None:
+  """Precision-recall curves, the average precision in the legend.
+
+  The dotted line is the share of abnormal images: a score that knows nothing.
+
+  Args:
+    path: of the PNG.
+    labels: as in `roc`.
+    scores: by name.
+  """
+  figure, axes = _square("Precision and recall", "recall", "precision")
+  if len(labels):
+    axes.axhline(labels.mean(), color="gray", linewidth=0.8, linestyle=":")
+  for name, values in scores.items():
+    curve = metrics.precision_recall_curve(labels, values)
+    if curve is not None:
+      precision, recall, _ = curve
+      label = f"{name}  {metrics.average_precision(labels, values):.3f}"
+      # The metric's own steps: P_i between R_(i-1) and R_i.
+      axes.step(recall, precision, where="pre", label=label, **_line(name))
+  _legend(axes, "average precision", "lower left")
+  _save(figure, path)
+
+
+def gallery(path: Path, rows: Sequence[Row]) -> None:
+  """Images in rows: input, reconstruction, every map, mask.
+
+  A kind of map has ONE color scale for all rows, shown under its column:
+  bright means the same everywhere, and a normal image may well stay dark.
+
+  Args:
+    path: of the PNG.
+    rows: at least one; all with the same maps.
+  """
+  names = list(rows[0].maps)
+  limits = {k: _limits([row.maps[k] for row in rows]) for k in names}
+  columns = ["input", *names]
+  if any(row.reconstruction is not None for row in rows):
+    columns.insert(1, "reconstruction")
+  if any(row.mask is not None for row in rows):
+    columns.append("mask")
+  figure = _figure(2.2 + _CELL * len(columns), 0.7 + (_CELL + 0.05) * len(rows))
+  grid = figure.subplots(len(rows), len(columns), squeeze=False)
+  for row, cells in zip(rows, grid, strict=True):
+    for column, axes in zip(columns, cells, strict=True):
+      _show(axes, row, column, limits)
+    cells[0].set_ylabel(
+      _shorten(row.caption), rotation=0, ha="right", va="center", fontsize=8
+    )
+  for title, cells in zip(columns, grid.T, strict=True):
+    cells[0].set_title(title, fontsize=9)
+    if title in limits:
+      _color_bar(figure, cells)
+  _save(figure, path)
+
+
+def training_curves(path: Path, metrics_jsonl: Path) -> None:
+  """Every metric over steps: a row a phase, a line a member.
+
+  Args:
+    path: of the PNG.
+    metrics_jsonl: the run's record, one JSON object a line.
+  """
+  curves = _curves(metrics_jsonl)
+  width = max((len(named) for named in curves.values()), default=1)
+  height = max(len(curves), 1)
+  figure = _figure(3.6 * width, 2.6 * height)
+  grid = figure.subplots(height, width, squeeze=False)
+  for axes in grid.flat:
+    axes.set_visible(False)
+  for (phase, named), row in zip(curves.items(), grid, strict=False):
+    for (name, (steps, values)), axes in zip(named.items(), row, strict=False):
+      axes.set_visible(True)
+      axes.plot(steps, values, linewidth=0.9)
+      axes.set(title=f"{phase}: {name}", xlabel="step")
+      axes.grid(alpha=0.3)
+      if np.nanmin(values, initial=np.inf) > 0:
+        axes.set_yscale("log")
+  _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+  """A figure outside pyplot: no window, nothing kept after it is written."""
+  from matplotlib import figure
+
+  return figure.Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+  figure.savefig(path, format="png", facecolor="white")
+
+
+def _square(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+  figure = _figure(4.8, 4.8)
+  axes = figure.add_subplot()
+  axes.set(
+    title=title,
+    xlabel=xlabel,
+    ylabel=ylabel,
+    xlim=(0, 1),
+    ylim=(0, 1.01),
+    aspect="equal",
+  )
+  axes.grid(alpha=0.3)
+  return figure, axes
+
+
+def _line(name: str) -> dict[str, Any]:
+  """Single members (rec_0, rec_1) stay behind the scores of the ensemble."""
+  if name.rpartition("_")[2].isdigit():
+    return {"linewidth": 0.7, "alpha": 0.6, "color": "gray"}
+  return {"linewidth": 1.5}
+
+
+def _legend(axes: Axes, title: str, place: str) -> None:
+  if axes.get_legend_handles_labels()[0]:
+    axes.legend(title=title, loc=place, fontsize=8, title_fontsize=8)
+  else:
+    text = "undefined: one class is missing"
+    axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes)
+
+
+def _limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
+  """The color scale of one kind of map, from all rows together."""
+  values = np.concatenate([m.ravel() for m in maps])
+  low, high = min(values.min(), 0.0), np.quantile(values, _SCALE_SHARE)
+  return float(low), float(high if high > low else low + 1)
+
+
+def _color_bar(figure: Figure, cells: np.ndarray) -> None:
+  """The color scale of a column, below it."""
+  bar = figure.colorbar(
+    cells[0].images[0],
+    ax=cells,
+    location="bottom",
+    extend="max",
+    fraction=0.04,
+    pad=0.01,
+  )
+  bar.ax.tick_params(labelsize=6)
+  bar.ax.locator_params(nbins=3)
+
+
+def _show(
+  axes: Axes, row: Row, column: str, limits: Mapping[str, tuple[float, float]]
+) -> None:
+  """Draws one cell; what a row does not have stays empty."""
+  axes.set(xticks=[], yticks=[])
+  axes.spines[:].set_visible(False)
+  if column == "input":
+    _picture(axes, row.image / 255)
+  elif column == "reconstruction":
+    if row.reconstruction is not None:
+      _picture(axes, np.clip(row.reconstruction / 2 + 0.5, 0, 1))
+  elif column in limits:
+    low, high = limits[column]
+    axes.imshow(row.maps[column], cmap="magma", vmin=low, vmax=high)
+  elif row.mask is not None:
+    axes.imshow(row.mask, cmap="gray", vmin=0, vmax=1)
+  else:
+    axes.text(0.5, 0.5, "not given", ha="center", va="center", fontsize=7)
+
+
+def _picture(axes: Axes, image: np.ndarray) -> None:
+  """An image in [0, 1], gray or colored; never stretched to its own range."""
+  gray = image.shape[-1] == 1
+  axes.imshow(image[..., 0] if gray else image, cmap="gray", vmin=0, vmax=1)
+
+
+def _shorten(caption: str) -> str:
+  """Lines that fit beside a row: long file names lose their middle."""
+  half = _CAPTION // 2
+  return "\n".join(
+    line if len(line) <= _CAPTION else f"{line[: half - 1]}…{line[-half:]}"
+    for line in caption.splitlines()
+  )
+
+
+def _curves(
+  path: Path,
+) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+  """Steps [s] and values [s] or [s, k] by phase and metric."""
+  found: dict[str, dict[str, list[tuple[int, Any]]]] = {}
+  for line in path.read_text().split("\n")[:-1]:
+    record = json.loads(line)
+    phase, step = record["phase"], record["step"]
+    for name in record.keys() - {"phase", "step", "time", "seconds"}:
+      named = found.setdefault(phase, {})
+      named.setdefault(name, []).append((step, record[name]))
+  return {
+    phase: {k: _series(named[k]) for k in sorted(named, key=_loss_first)}
+    for phase, named in found.items()
+  }
+
+
+def _loss_first(name: str) -> tuple[bool, str]:
+  return name != "loss", name
+
+
+def _series(points: list[tuple[int, Any]]) -> tuple[np.ndarray, np.ndarray]:
+  steps, values = zip(*points, strict=True)
+  return np.array(steps), np.array(values, np.float64)  # None becomes NaN
