@@ -1,0 +1,228 @@
+"""Imports point one way, packages stay in their file, code stays short.
+
+The rules are those of docs/architecture.md, checked by reading the sources.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
+
+# A module may import its own layer's folder and all layers before it.
+LAYERS = (
+  {"medad_jax/types"},
+  {"medad_jax/rng", "medad_jax/losses"},
+  {"medad_jax/nets", "medad_jax/augment", "medad_jax/scoring"},
+  {"medad_jax/methods"},
+  {"medad_jax/data", "medad_jax/report"},
+  {"medad_jax/engine", "data_builders"},
+  {"medad_jax/main", "medad_jax/evaluate", "benchmarks", "launch"},
+)
+# Inside the engine, too: what a module may import stands before it.
+ENGINE = (
+  {"config", "checkpoint", "writers", "parallel", "optim", "cli"},
+  {"train"},
+  {"evaluation"},
+  {"experiment"},
+)
+# A method is read alone. These take another method; what several share
+# stands in a module whose name begins with an underscore.
+METHODS_OF_METHODS = {"ddad", "maddr"}
+# (importer, imported), inside a function: a generated set is built when it is
+# first opened.
+EXCEPTIONS = {("medad_jax/data/spec", "data_builders/build")}
+
+CORE = {"numpy", "jax", "flax", "optax", "jaxtyping"}
+# Everything else has its files, and the rest of the package does without it.
+OWNERS = {
+  "PIL": {"medad_jax/data/decode"},
+  "absl": {"medad_jax/main", "medad_jax/evaluate", "medad_jax/engine/cli"},
+  "grain": {"medad_jax/data/stream"},
+  "matplotlib": {"medad_jax/report/figures"},
+  "ml_collections": {"medad_jax/main"},
+  "orbax": {"medad_jax/engine/checkpoint"},
+  "tensorboardX": {"medad_jax/engine/writers"},
+  "tensorflow_datasets": {"medad_jax/data/decode"},
+  "tqdm": {"medad_jax/data/decode", "medad_jax/engine/writers"},
+}
+DEVICES = {"pmap", "shard_map", "Mesh", "PartitionSpec"}
+
+# flax brings these itself.
+WITH_FLAX = {"absl", "orbax"}
+
+
+def sources() -> list[Path]:
+  found = [p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py")]
+  return sorted(p.relative_to(ROOT) for p in found)
+
+
+def problems(path: Path, source: str) -> list[str]:
+  """What the file does against the rules."""
+  module = path.with_suffix("").as_posix().removesuffix("/__init__")
+  tree = ast.parse(source)
+  return [
+    *_import_problems(module, tree),
+    *_device_problems(module, tree),
+    *_length_problems(module, tree, source),
+  ]
+
+
+def _import_problems(module: str, tree: ast.AST) -> Iterator[str]:
+  for name in _imported(tree):
+    package = name.split("/")[0]
+    if name.startswith("."):
+      yield f"{name} is imported relatively"
+    elif package in FOLDERS:
+      if not _may_import(module, name):
+        yield f"{module} imports {name}"
+    elif module.startswith("medad_jax") and not _stands_here(module, package):
+      yield f"{package} is not for {module}"
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+  """Modules, as paths; `from a import b` may name the module a/b."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from (alias.name.replace(".", "/") for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      base = "." * node.level + (node.module or "").replace(".", "/")
+      for alias in node.names:
+        inner = f"{base}/{alias.name}"
+        is_module = (ROOT / f"{inner}.py").exists() or (ROOT / inner).is_dir()
+        yield inner if is_module else base
+
+
+def _may_import(module: str, name: str) -> bool:
+  if (module, name) in EXCEPTIONS:
+    return True
+  if name == "medad_jax" or module.split("/")[0] == "configs":
+    return name.split("/")[0] == module.split("/")[0]
+  if _layer(module) != _layer(name):
+    return _rank(LAYERS, _layer(name)) < _rank(LAYERS, _layer(module))
+  mine, other = module.split("/")[-1], name.split("/")[-1]
+  if _layer(module) == "medad_jax/methods":
+    return mine in METHODS_OF_METHODS or other.startswith("_")
+  if _layer(module) == "medad_jax/engine":
+    return _rank(ENGINE, other) < _rank(ENGINE, mine)
+  return True
+
+
+def _layer(module: str) -> str:
+  depth = 2 if module.startswith("medad_jax") else 1
+  return "/".join(module.split("/")[:depth])
+
+
+def _rank(layers: tuple[set[str], ...], name: str) -> int:
+  """The place of the layer; a name that is in none imports and is nothing."""
+  return next((i for i, layer in enumerate(layers) if name in layer), -1)
+
+
+def _stands_here(module: str, package: str) -> bool:
+  if package in CORE or package in sys.stdlib_module_names:
+    return True
+  return module in OWNERS.get(package, set())
+
+
+def _device_problems(module: str, tree: ast.AST) -> Iterator[str]:
+  if module == "medad_jax/engine/parallel":
+    return
+  for node in ast.walk(tree):
+    for field in ("id", "attr", "name"):
+      if getattr(node, field, None) in DEVICES:
+        yield f"{getattr(node, field)} belongs in engine/parallel.py"
+
+
+def _length_problems(module: str, tree: ast.AST, source: str) -> Iterator[str]:
+  if module.split("/")[-1] == "utils":
+    yield "a file named utils says nothing of what is in it"
+  if len(source.splitlines()) >= 400:
+    yield f"{module} has 400 lines or more"
+  for node in ast.walk(tree):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+      length = node.end_lineno - node.lineno + 1
+      if length > 60:
+        yield f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", sources(), ids=str)
+def test_file_follows_the_rules(path):
+  assert problems(path, (ROOT / path).read_text()) == []
+
+
+def test_every_module_has_its_layer():
+  """A new folder or root module must take its place in LAYERS."""
+  known = set().union(*LAYERS) | {"medad_jax", "configs"}
+  modules = (p.with_suffix("").as_posix() for p in sources())
+  layers = {_layer(m.removesuffix("/__init__")) for m in modules}
+  assert layers <= known
+
+
+@pytest.mark.parametrize(
+  ("path", "line"),
+  [
+    ("medad_jax/methods/new.py", "from medad_jax.engine import train"),
+    ("medad_jax/methods/new.py", "import medad_jax.engine.train"),
+    ("medad_jax/methods/new.py", "from medad_jax.methods import ae"),
+    ("medad_jax/methods/new.py", "from medad_jax.methods.ae import Method"),
+    ("medad_jax/methods/new.py", "def f():\n  from medad_jax import main"),
+    ("medad_jax/nets/new.py", "from medad_jax.scoring import maps"),
+    ("medad_jax/nets/new.py", "from . import blocks"),
+    ("medad_jax/types.py", "from medad_jax import rng"),
+    ("medad_jax/report/new.py", "from medad_jax.data import spec"),
+    ("medad_jax/engine/train.py", "from medad_jax.engine import evaluation"),
+    ("medad_jax/engine/optim.py", "from medad_jax.engine import writers"),
+    ("medad_jax/engine/train.py", "from data_builders import build"),
+    ("configs/new.py", "from medad_jax import types"),
+    ("medad_jax/methods/new.py", "import orbax.checkpoint as ocp"),
+    ("medad_jax/methods/new.py", "def f():\n  import torch"),
+    ("medad_jax/engine/train.py", "from ml_collections import ConfigDict"),
+    ("medad_jax/engine/optim.py", "from jax.sharding import Mesh"),
+    ("medad_jax/engine/optim.py", "import jax\nf = jax.pmap(len)"),
+    ("benchmarks/new.py", "from jax import shard_map"),
+    ("medad_jax/nets/utils.py", ""),
+    ("medad_jax/nets/new.py", "\n" * 400),
+    ("medad_jax/nets/new.py", "def f():\n" + "  a = 1\n" * 60),
+    ("data_builders/new.py", "async def f():\n" + "  a = 1\n" * 60),
+  ],
+)
+def test_breaking_a_rule_is_found(path, line):
+  assert len(problems(Path(path), line)) == 1
+
+
+@pytest.mark.parametrize(
+  ("path", "line"),
+  [
+    ("medad_jax/methods/ddad.py", "from medad_jax.methods import ae"),
+    (
+      "medad_jax/methods/ae.py",
+      "from medad_jax.methods import _reconstruction",
+    ),
+    ("medad_jax/methods/new.py", "from medad_jax import losses, rng"),
+    ("medad_jax/engine/train.py", "from medad_jax.engine import writers"),
+    ("medad_jax/engine/checkpoint.py", "import orbax.checkpoint as ocp"),
+    ("medad_jax/data/stream.py", "def f():\n  import grain"),
+    ("medad_jax/engine/parallel.py", "from jax.sharding import Mesh"),
+    ("medad_jax/engine/config.py", "MODES = ('jit', 'pmap')"),
+    ("medad_jax/nets/new.py", "def f():\n" + "  a = 1\n" * 59),
+    ("benchmarks/new.py", "import torch"),
+  ],
+)
+def test_what_is_allowed_is_not_found(path, line):
+  assert problems(Path(path), line) == []
+
+
+def test_training_and_evaluation_load_with_the_core_packages_alone():
+  absent = sorted({*OWNERS, "clu", "sklearn", "torch"} - WITH_FLAX)
+  code = (
+    "import sys\n"
+    f"sys.modules.update(dict.fromkeys({absent}))\n"
+    "from medad_jax.engine import experiment\n"
+    "from medad_jax.methods import ddad\n"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
