@@ -62,6 +62,11 @@ def state_of(params: Any, extra: Any) -> types.TrainState:
   )
 
 
+def doubled(tree: Any) -> Any:
+  """The same numbers as float64 arrays."""
+  return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)
+
+
 def method_loss(method: Any, image: jax.Array) -> Callable:
   """(params, extra) -> loss, (extra, metrics) of a method on these images."""
 
