@@ -6,7 +6,7 @@ from pathlib import Path
 import sys
 from typing import Any, NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 import jax
 
 from medad_jax.types import UserError
@@ -20,6 +20,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:
       _leave(f"'{argv[1]}' is not a flag; flags start with --")
+    logging.set_verbosity(logging.WARNING)  # orbax tells of every file
     _cache_compilations()
     try:
       main()

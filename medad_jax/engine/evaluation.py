@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping
 import csv
-from importlib import metadata
 import json
 from pathlib import Path
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+import medad_jax
 from medad_jax.data import resident, spec
 from medad_jax.engine import checkpoint, parallel, train, writers
 from medad_jax.report import figures, page
 from medad_jax.scoring import metrics
 from medad_jax.types import Batch, Method, Scores, TrainState, UserError
 
-PACKAGES = ("medad-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
+PACKAGES = (medad_jax, jax, flax, optax, np)
 GALLERY = (0.0, 1 / 3, 2 / 3, 1.0)  # quantiles of each class that are shown
 
 
@@ -140,7 +142,7 @@ def _results(method, scores, dataset, config, workdir) -> dict[str, Any]:
       "seed": config["seed"],
       "members": max(phase.members for phase in method.phases()),
       "data": {"fingerprint": dataset.fingerprint, "counts": dataset.counts},
-      "versions": {name: metadata.version(name) for name in PACKAGES},
+      "versions": {m.__name__: m.__version__ for m in PACKAGES},
       "devices": [d.device_kind for d in jax.devices()],
       "seconds": writers.phase_seconds(workdir),
       "scores": {k: metrics.summarize(labels, v) for k, v in scores.items()},

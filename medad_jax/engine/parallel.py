@@ -98,12 +98,12 @@ class Layout:
     )
 
   def get(self, tree: Any, kind: PartitionSpec) -> Any:
-    """The whole arrays again, as in mode 'jit' (still on the devices)."""
+    """The whole arrays again (still on the devices); not for FEED."""
     if self.mode == "jit":
       return tree
     return jax.tree.map(lambda x: self._join(x, kind), tree)
 
-  def _split(self, x: jax.Array, kind: PartitionSpec) -> jax.Array:
+  def _split(self, x: Any, kind: PartitionSpec) -> jax.Array:
     """[...] -> [device, part...]: cuts the axes that `kind` names."""
     members, batches = self.mesh.devices.shape
     x = jax.numpy.asarray(x)
