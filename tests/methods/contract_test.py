@@ -1,0 +1,143 @@
+"""What every method keeps: the test walks the folder, so a new one is in it."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from medad_jax.data import index
+from medad_jax.engine import config as configuration
+from medad_jax.engine import evaluation, parallel, train, writers
+from medad_jax.types import Method, Scores
+from tests import tiny
+
+METHODS = configuration.method_names()
+
+
+@functools.cache
+def build(name: str) -> Method:
+  return configuration.build_method({
+      "method": name,
+      "backbone": "ae",
+      "model": {"width": 4, "latent": 3, "hidden": 8},
+      "ensemble": {"size": 2},
+      "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
+      "refine": {
+          "inputs": ("dual", "intra"),
+          "width": 4,
+          "epochs": 1,
+          "batch_size": 8,
+      },
+  })
+
+
+@functools.cache
+def trained(name: str, mesh=(1, 1), fixed: bool = False):
+  """Final states by phase, and each phase's losses [t, k].
+
+  With `fixed` every phase takes 12 steps on its first batch.
+  """
+  feed, states, losses = tiny.feed(), {}, {}
+  for phase in build(name).phases():
+    at = parallel.make_layout(
+        4, 8, member_devices=mesh[0], batch_devices=mesh[1]
+    )
+    at = parallel.shrink(at, phase.members, phase.training.batch_size)
+    order = index.Order(
+        tuple(tiny.pools()[pool] for pool in phase.pools),
+        train.member_names(phase),
+        0,
+        phase.training.batch_size,
+    )
+    rows = order.rows(0, 3, range(phase.members))
+    if not phase.sources:
+      del rows["source"]
+    if fixed:
+      rows = {k: v[:1].repeat(12, 0) for k, v in rows.items()}
+    call = train.make_call(phase, feed, at)
+    state, metrics = call(
+        at.put(train.init_states(phase, 0, tiny.SHAPE), parallel.MEMBER),
+        at.put(rows, parallel.FEED),
+        at.put(states, parallel.WHOLE),
+        at.put(feed.constant, parallel.WHOLE),
+    )
+    states[phase.name] = jax.device_get(state.replace(opt={}))
+    losses[phase.name] = np.asarray(metrics["loss"])
+  return states, losses
+
+
+def scores(name: str, images: np.ndarray, batch_size: int = 8) -> Scores:
+  scorer = evaluation.Scorer(build(name), trained(name)[0], batch_size)
+  return scorer.images(images)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_is_a_method(name):
+  method = build(name)
+  assert isinstance(method, Method)
+  assert len({p.name for p in method.phases()}) == len(method.phases())
+  doc = __import__(f"medad_jax.methods.{name}", fromlist=["x"]).__doc__
+  assert "Paper:" in doc and "Scored" in doc
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_steps_are_finite_and_learn_a_fixed_batch(name):
+  for losses in trained(name)[1].values():
+    assert np.isfinite(losses).all()
+  for phase, losses in trained(name, fixed=True)[1].items():
+    # Refinement draws other anomalies at each step; its mean must still fall.
+    assert (losses[-4:].mean(0) < losses[:4].mean(0)).all(), phase
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_scores_are_what_the_method_names_and_are_finite(name):
+  found = scores(name, tiny.images(5, seed=1))
+  assert set(found) == set(build(name).score_names)
+  for values in found.values():
+    assert values.shape == (5,) and np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_scores_depend_on_the_image_alone(name):
+  images = tiny.images(11, seed=1)
+  whole = scores(name, images)
+  order = np.random.RandomState(0).permutation(11)
+  for other, back in (
+      (scores(name, images[order]), np.argsort(order)),  # permuted
+      (scores(name, images[:3], 8), slice(3)),  # other neighbours, padding
+  ):
+    for key, values in other.items():
+      count = len(values)
+      np.testing.assert_allclose(
+          values[back], whole[key][:count], rtol=1e-5, atol=1e-7
+      )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_checkpoint_keeps_the_scores(name, tmp_path):
+  method = build(name)
+  states = train.train(
+      method.phases(),
+      tiny.feed(),
+      tiny.pools(),
+      tiny.SHAPE,
+      0,
+      parallel.make_layout(
+          method.phases()[0].members, 8, member_devices=1, batch_devices=1
+      ),
+      train.Settings(tmp_path, 4, checkpoint_seconds=1e9),
+      writers.Writers(tmp_path),
+  )
+  restored = evaluation.restore(method, 0, tiny.SHAPE, tmp_path)
+  images = tiny.images(4, seed=1)
+  before = evaluation.Scorer(method, states, 8).images(images)
+  after = evaluation.Scorer(method, restored, 8).images(images)
+  jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_mesh_changes_nothing(name):
+  one, many = trained(name), trained(name, mesh=(2, 2))
+  for phase in one[1]:
+    np.testing.assert_allclose(many[1][phase], one[1][phase], rtol=2e-3)
