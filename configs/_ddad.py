@@ -1,7 +1,6 @@
 """What the published DDAD-ASR configurations share (arXiv 2210.04227)."""
 
-from ml_collections import ConfigDict
-from ml_collections import config_dict
+from ml_collections import ConfigDict, config_dict
 
 BACKBONES = ("ae", "memae", "aeu")
 

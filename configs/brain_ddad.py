@@ -1,7 +1,7 @@
 """DDAD-ASR on Brain Tumor (MRI).
 
-  python -m medad_jax.main --config=configs/brain_ddad.py --workdir=runs/brain
-  python -m medad_jax.main --config=configs/brain_ddad.py:aeu --workdir=runs/brain_aeu
+  python -m medad_jax.main --config=configs/brain_ddad.py
+  python -m medad_jax.main --config=configs/brain_ddad.py:aeu
 
 No published table could be had; see docs/results.md for what was measured.
 """

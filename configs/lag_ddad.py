@@ -1,7 +1,7 @@
 """DDAD-ASR on LAG (fundus photographs).
 
-  python -m medad_jax.main --config=configs/lag_ddad.py --workdir=runs/lag
-  python -m medad_jax.main --config=configs/lag_ddad.py:aeu --workdir=runs/lag_aeu
+  python -m medad_jax.main --config=configs/lag_ddad.py
+  python -m medad_jax.main --config=configs/lag_ddad.py:aeu
 
 No published table could be had; see docs/results.md for what was measured.
 """

@@ -1,9 +1,9 @@
 """DDAD-ASR on RSNA Pneumonia (chest X-rays).
 
-  python -m medad_jax.main --config=configs/rsna_ddad.py --workdir=runs/rsna
-  python -m medad_jax.main --config=configs/rsna_ddad.py:aeu --workdir=runs/rsna_aeu
+  python -m medad_jax.main --config=configs/rsna_ddad.py
+  python -m medad_jax.main --config=configs/rsna_ddad.py:aeu
 
-Published (ae): AUROC rec 0.669, intra 0.694, inter 0.815; see docs/results.md.
+Published (ae), AUROC: rec 0.669, intra 0.694, inter 0.815.
 """
 
 from configs import _ddad

@@ -1,9 +1,9 @@
 """DDAD-ASR on VinDr-CXR (chest X-rays).
 
-  python -m medad_jax.main --config=configs/vin_ddad.py --workdir=runs/vin
-  python -m medad_jax.main --config=configs/vin_ddad.py:aeu --workdir=runs/vin_aeu
+  python -m medad_jax.main --config=configs/vin_ddad.py
+  python -m medad_jax.main --config=configs/vin_ddad.py:aeu
 
-Published elsewhere (ae): AUROC rec 0.555, intra 0.601, inter 0.710.
+Published elsewhere (ae), AUROC: rec 0.555, intra 0.601, inter 0.710.
 """
 
 from configs import _ddad

@@ -14,12 +14,13 @@ from medad_jax.engine import cli, experiment
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
 DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where the data sets are; by default as in training."
+  "data_dir", None, "Where the data sets are; by default as in training."
 )
 flags.mark_flag_as_required("workdir")
 
 
 def main() -> None:
+  """Reads the flags."""
   experiment.evaluate_run(Path(WORKDIR.value), DATA_DIR.value)
 
 

@@ -15,18 +15,19 @@ from ml_collections import config_flags
 from medad_jax.engine import cli, experiment
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "A file of configs/, and what to change in it."
+  "config", None, "A file of configs/, and what to change in it."
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the run; by default runs/<configuration>."
+  "workdir", None, "Folder of the run; by default runs/<configuration>."
 )
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
-  workdir = WORKDIR.value or _default_workdir(flags.FLAGS["config"].config_filename)
-  config = CONFIG.value.to_dict()
-  experiment.train_and_evaluate(config, Path(workdir))
+  """Reads the flags."""
+  file = flags.FLAGS["config"].config_filename
+  workdir = Path(WORKDIR.value or _default_workdir(file))
+  experiment.train_and_evaluate(CONFIG.value.to_dict(), workdir)
 
 
 def _default_workdir(config: str) -> str:

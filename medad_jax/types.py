@@ -122,7 +122,7 @@ Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
 # (params, extra, batch, context) -> loss, (extra, metrics); ONE member. The
 # loss is the mean over this device's examples: the engine averages devices.
 Loss = Callable[
-    [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
+  [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
 ]
 
 
@@ -151,6 +151,7 @@ class Phase:
 
   @property
   def members(self) -> int:
+    """How many there are."""
     return len(self.pools)
 
 
@@ -183,14 +184,12 @@ class Method(Protocol):
     """What to train, in order."""
     ...
 
-  def predict(
-      self, states: Mapping[str, TrainState], batch: Batch
-  ) -> Preds:
+  def predict(self, states: Mapping[str, TrainState], batch: Batch) -> Preds:
     """One member's view of a batch, from its states of the unshared phases."""
     ...
 
   def score(
-      self, preds: Preds, batch: Batch, fitted: Mapping[str, TrainState]
+    self, preds: Preds, batch: Batch, fitted: Mapping[str, TrainState]
   ) -> Scores:
     """Scores from all members' views (k first) and the shared phases."""
     ...

@@ -42,13 +42,13 @@ class Order:
     for name, pool in zip(self.names, self.pools, strict=True):
       if len(pool) < self.batch_size:
         raise UserError(
-            f"{name} has {len(pool)} training images and a batch takes"
-            f" {self.batch_size}; lower the batch size or add images."
+          f"{name} has {len(pool)} training images and a batch takes"
+          f" {self.batch_size}; lower the batch size or add images."
         )
     return tuple(len(pool) // self.batch_size for pool in self.pools)
 
   def rows(
-      self, start: int, stop: int, members: Sequence[int]
+    self, start: int, stop: int, members: Sequence[int]
   ) -> dict[str, np.ndarray]:
     """The rows of steps [start, stop) for `members`.
 
@@ -58,12 +58,12 @@ class Order:
       [stop - start, len(members), batch_size].
     """
     steps = [
-        np.stack([self._step(m, step) for m in members], 1)
-        for step in range(start, stop)
+      np.stack([self._step(m, step) for m in members], 1)
+      for step in range(start, stop)
     ]
     ids, sources = np.stack(steps, 1)
     slot = np.broadcast_to(
-        np.arange(self.batch_size, dtype=np.int32), ids.shape
+      np.arange(self.batch_size, dtype=np.int32), ids.shape
     )
     return {"id": ids, "source": sources, "slot": slot}
 
@@ -80,14 +80,14 @@ class Order:
   def _epoch(self, member: int, epoch: int) -> np.ndarray:
     if self._epochs.get(member, (None,))[0] != epoch:
       drawn = epoch_rows(
-          self.pools[member], self.seed, self.names[member], epoch
+        self.pools[member], self.seed, self.names[member], epoch
       )
       self._epochs[member] = (epoch, drawn)
     return self._epochs[member][1]
 
 
 def epoch_rows(
-    pool: np.ndarray, seed: int, name: str, epoch: int
+  pool: np.ndarray, seed: int, name: str, epoch: int
 ) -> np.ndarray:
   """A shuffled pass over a pool, and a second row for each.
 
@@ -113,19 +113,19 @@ def splits_used(extra: int, anomaly_ratio: float) -> tuple[str, ...]:
   """The splits that `make_pools` takes rows from, in the array's order."""
   abnormal = int(extra * anomaly_ratio)
   wanted = {
-      "train": 1,
-      "unlabelled_normal": extra - abnormal,
-      "unlabelled_abnormal": abnormal,
+    "train": 1,
+    "unlabelled_normal": extra - abnormal,
+    "unlabelled_abnormal": abnormal,
   }
   return tuple(name for name, rows in wanted.items() if rows > 0)
 
 
 def make_pools(
-    counts: Mapping[str, int],
-    *,
-    extra: int,
-    anomaly_ratio: float,
-    allow_truncation: bool = False,
+  counts: Mapping[str, int],
+  *,
+  extra: int,
+  anomaly_ratio: float,
+  allow_truncation: bool = False,
 ) -> dict[str, np.ndarray]:
   """The row pools of a training array that holds the splits one after another.
 
@@ -146,32 +146,32 @@ def make_pools(
   """
   if not 0 <= anomaly_ratio <= 1:
     raise UserError(
-        f"data.anomaly_ratio={anomaly_ratio} is not a share; set it to a number"
-        " from 0 to 1."
+      f"data.anomaly_ratio={anomaly_ratio} is not a share; set it to a number"
+      " from 0 to 1."
     )
   abnormal = int(extra * anomaly_ratio)
   wanted = {
-      "unlabelled_normal": extra - abnormal,
-      "unlabelled_abnormal": abnormal,
+    "unlabelled_normal": extra - abnormal,
+    "unlabelled_abnormal": abnormal,
   }
   short = {k: n for k, n in wanted.items() if n > counts.get(k, 0)}
   if short and not allow_truncation:
     lacks = " and ".join(
-        f"{n} of {k} (there are {counts.get(k, 0)})" for k, n in short.items()
+      f"{n} of {k} (there are {counts.get(k, 0)})" for k, n in short.items()
     )
     raise UserError(
-        f"data.extra={extra} with data.anomaly_ratio={anomaly_ratio} asks for"
-        f" {lacks}; lower data.extra, change data.anomaly_ratio or set"
-        " data.allow_truncation."
+      f"data.extra={extra} with data.anomaly_ratio={anomaly_ratio} asks for"
+      f" {lacks}; lower data.extra, change data.anomaly_ratio or set"
+      " data.allow_truncation."
     )
   starts = np.cumsum([0, *counts.values()])
   spans = {
-      name: np.arange(start, start + count)
-      for (name, count), start in zip(counts.items(), starts, strict=False)
+    name: np.arange(start, start + count)
+    for (name, count), start in zip(counts.items(), starts, strict=False)
   }
   empty = np.arange(0)
   unlabelled = [spans.get(name, empty)[:n] for name, n in wanted.items()]
   return {
-      NORMAL: spans["train"],
-      MIXED: np.concatenate([spans["train"], *unlabelled]),
+    NORMAL: spans["train"],
+    MIXED: np.concatenate([spans["train"], *unlabelled]),
   }

@@ -23,11 +23,11 @@ class Resident:
     self.constant = np.asarray(images)
 
   def chunks(
-      self,
-      order: index.Order,
-      bounds: Sequence[tuple[int, int]],
-      members: Sequence[int],
-      sources: bool,
+    self,
+    order: index.Order,
+    bounds: Sequence[tuple[int, int]],
+    members: Sequence[int],
+    sources: bool,
   ) -> Iterator[Feed]:
     """Yields, for each (start, stop), arrays [stop - start, k, b, ...]."""
     for start, stop in bounds:
@@ -38,7 +38,7 @@ class Resident:
 
   @staticmethod
   def batch(
-      constant: UInt8[Array, "n h w c"], chunk: dict[str, Int[Array, "*k b"]]
+    constant: UInt8[Array, "n h w c"], chunk: dict[str, Int[Array, "*k b"]]
   ) -> Batch:
     """A batch from row numbers, inside the step; leading axes are kept."""
     batch = assemble(chunk, constant[chunk["id"]])
@@ -48,22 +48,22 @@ class Resident:
 
 
 def normalize(
-    images: UInt8[Array, "*n h w c"],
+  images: UInt8[Array, "*n h w c"],
 ) -> Float[Array, "*n h w c"]:
   """uint8 to [-1, 1], by the reference's (v / 255 - 0.5) / 0.5."""
   return (images.astype(jnp.float32) / 255.0 - 0.5) / 0.5
 
 
 def assemble(
-    chunk: dict[str, Array], images: UInt8[Array, "*k b h w c"]
+  chunk: dict[str, Array], images: UInt8[Array, "*k b h w c"]
 ) -> Batch:
   """The parts of a training batch that do not depend on the feed."""
   rows = chunk["id"]
   return Batch(
-      image=normalize(images),
-      # Training never sees a label: pools say what a member may look at.
-      label=jnp.full(rows.shape, -1, jnp.int32),
-      valid=jnp.ones(rows.shape, bool),
-      slot=chunk["slot"],
-      id=rows,
+    image=normalize(images),
+    # Training never sees a label: pools say what a member may look at.
+    label=jnp.full(rows.shape, -1, jnp.int32),
+    valid=jnp.ones(rows.shape, bool),
+    slot=chunk["slot"],
+    id=rows,
   )

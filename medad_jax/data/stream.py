@@ -22,11 +22,11 @@ class Stream:
     self._images = images
 
   def chunks(
-      self,
-      order: index.Order,
-      bounds: Sequence[tuple[int, int]],
-      members: Sequence[int],
-      sources: bool,
+    self,
+    order: index.Order,
+    bounds: Sequence[tuple[int, int]],
+    members: Sequence[int],
+    sources: bool,
   ) -> Iterator[resident.Feed]:
     """Yields, for each (start, stop), arrays [stop - start, k, b, ...]."""
     import grain  # only here: a machine without grain trains resident
@@ -41,7 +41,7 @@ class Stream:
 
     # One reader: `Order` caches a member's epoch, and asks for it in turn.
     rows = grain.MapDataset.range(len(bounds)).map(
-        lambda i: order.rows(*bounds[i], members)
+      lambda i: order.rows(*bounds[i], members)
     )
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
     yield from rows.map(read).to_iter_dataset(options)

@@ -77,13 +77,14 @@ class Checkpoints:
     """
     if not self.finished:
       raise UserError(
-          f"{self._folder} holds no finished phase; run the training command"
-          " again to finish it."
+        f"{self._folder} holds no finished phase; run the training command"
+        " again to finish it."
       )
     with ocp.StandardCheckpointer() as reader:
       return reader.restore(self._folder / "final", target.replace(opt={}))
 
   def close(self) -> None:
+    """Ends orbax's threads; the object may be used again."""
     if self._steps is not None:
       self._steps.close()
       self._steps = None
@@ -91,27 +92,27 @@ class Checkpoints:
   def _manager(self) -> ocp.CheckpointManager:
     if self._steps is None:
       options = ocp.CheckpointManagerOptions(
-          max_to_keep=2, enable_async_checkpointing=False
+        max_to_keep=2, enable_async_checkpointing=False
       )
       self._steps = ocp.CheckpointManager(
-          self._folder / "steps", options=options
+        self._folder / "steps", options=options
       )
     return self._steps
 
   def _unwritable(self, step: int, error: Exception) -> UserError:
     kept = sorted(p.name for p in self._folder.glob("steps/[0-9]*"))
     return UserError(
-        f"the checkpoint of step {step} could not be written to"
-        f" {self._folder} ({_first_line(error)});"
-        f" {'step ' + kept[-1] if kept else 'nothing'} is saved there: free"
-        " space and run the same command again to go on from it."
+      f"the checkpoint of step {step} could not be written to"
+      f" {self._folder} ({_first_line(error)});"
+      f" {'step ' + kept[-1] if kept else 'nothing'} is saved there: free"
+      " space and run the same command again to go on from it."
     )
 
 
 def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
   """Shapes and types with a sharding: what `restore` wants as its target."""
   return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
   )
 
 

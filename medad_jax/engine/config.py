@@ -25,14 +25,14 @@ Config = Mapping[str, Any]
 # Sections that only say how and where to run: they may change between a run
 # and its continuation, or between training and evaluation.
 RUN_FIELDS = (
-    "parallel",
-    "mesh",
-    "steps_per_call",
-    "checkpoint_seconds",
-    "evaluation",
-    "data.dir",
-    "data.feed",
-    "data.resident_mb",
+  "parallel",
+  "mesh",
+  "steps_per_call",
+  "checkpoint_seconds",
+  "evaluation",
+  "data.dir",
+  "data.feed",
+  "data.resident_mb",
 )
 
 
@@ -60,8 +60,8 @@ def check(config: Config) -> None:
   size = config["data"]["image_size"]
   if size < 16 or size % 16:
     raise UserError(
-        f"data.image_size={size} cannot be halved four times; set it to a"
-        " multiple of 16."
+      f"data.image_size={size} cannot be halved four times; set it to a"
+      " multiple of 16."
     )
   for name in ("steps_per_call", "evaluation.batch_size"):
     value = flatten(config)[name]
@@ -104,8 +104,8 @@ def load(workdir: Path) -> dict[str, Any]:
   path = workdir / "config.json"
   if not path.exists():
     raise UserError(
-        f"{workdir} holds no run (no config.json); give the --workdir of a"
-        " training run."
+      f"{workdir} holds no run (no config.json); give the --workdir of a"
+      " training run."
     )
   return json.loads(path.read_text())
 
@@ -113,23 +113,23 @@ def load(workdir: Path) -> dict[str, Any]:
 def _check_same(old: Config, new: Config, workdir: Path) -> None:
   before, after = flatten(old), flatten(new)
   differ = [
-      f"{name} ({before.get(name)} there, {after.get(name)} now)"
-      for name in sorted(before.keys() | after.keys())
-      if before.get(name) != after.get(name)
-      and not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
+    f"{name} ({before.get(name)} there, {after.get(name)} now)"
+    for name in sorted(before.keys() | after.keys())
+    if before.get(name) != after.get(name)
+    and not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
   ]
   if differ:
     raise UserError(
-        f"{workdir} holds a run of another configuration, which differs in"
-        f" {', '.join(differ)}; use the same values or another --workdir."
+      f"{workdir} holds a run of another configuration, which differs in"
+      f" {', '.join(differ)}; use the same values or another --workdir."
     )
 
 
 def _build(name: str, config: Config) -> Method:
   if name not in method_names():
     raise UserError(
-        f"'{name}' is not a method; there are {', '.join(method_names())}"
-        f"{_nearest(name, method_names())}."
+      f"'{name}' is not a method; there are {', '.join(method_names())}"
+      f"{_nearest(name, method_names())}."
     )
   cls = importlib.import_module(f"medad_jax.methods.{name}").Method
   hints = typing.get_type_hints(cls)
@@ -170,8 +170,8 @@ def _section(name: str, kind: Any, section: Config) -> Any:
     return kind(**values)
   except TypeError as error:
     raise UserError(
-        f"config.{name} is incomplete ({error}); its fields are"
-        f" {', '.join(known)}."
+      f"config.{name} is incomplete ({error}); its fields are"
+      f" {', '.join(known)}."
     ) from error
 
 
@@ -186,8 +186,8 @@ def _plain(value: Any) -> Any:
 
 def _unknown(section: str, key: str, known: list[str]) -> UserError:
   return UserError(
-      f"config.{section}.{key} is not a field; there are"
-      f" {', '.join(known)}{_nearest(key, known)}."
+    f"config.{section}.{key} is not a field; there are"
+    f" {', '.join(known)}{_nearest(key, known)}."
   )
 
 

@@ -17,7 +17,7 @@ from medad_jax.data import resident, spec
 from medad_jax.engine import checkpoint, parallel, train, writers
 from medad_jax.report import figures, page
 from medad_jax.scoring import metrics
-from medad_jax.types import Batch, Method, Scores, TrainState, UserError
+from medad_jax.types import Batch, Method, Scores, TrainState
 
 PACKAGES = (medad_jax, jax, flax, optax, np)
 GALLERY = (0.0, 1 / 3, 2 / 3, 1.0)  # quantiles of each class that are shown
@@ -33,16 +33,16 @@ class Scorer:
   """
 
   def __init__(
-      self,
-      method: Method,
-      states: Mapping[str, TrainState],
-      batch_size: int,
-      mode: str = "jit",
+    self,
+    method: Method,
+    states: Mapping[str, TrainState],
+    batch_size: int,
+    mode: str = "jit",
   ):
     devices = len(jax.devices())
     self._batch_size = -(-batch_size // devices) * devices
     self._layout = parallel.make_layout(
-        1, self._batch_size, mode=mode, member_devices=1
+      1, self._batch_size, mode=mode, member_devices=1
     )
     shared = {p.name for p in method.phases() if p.shared}
     self._states = self._layout.put(dict(states), parallel.WHOLE)
@@ -55,16 +55,16 @@ class Scorer:
       return method.score(preds, batch, fitted)
 
     self._score = self._layout.lift(
-        score,
-        (parallel.WHOLE, parallel.EXAMPLE, parallel.EXAMPLE),
-        parallel.EXAMPLE,
+      score,
+      (parallel.WHOLE, parallel.EXAMPLE, parallel.EXAMPLE),
+      parallel.EXAMPLE,
     )
 
   def images(self, images: np.ndarray) -> dict[str, np.ndarray]:
     """Image scores by name, each [n], of uint8 images [n h w c]."""
     parts = [
-        jax.device_get(self._call(images, at).image)
-        for at in range(0, len(images), self._batch_size)
+      jax.device_get(self._call(images, at).image)
+      for at in range(0, len(images), self._batch_size)
     ]
     whole = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     return {k: v[: len(images)] for k, v in whole.items()}
@@ -86,7 +86,7 @@ class Scorer:
 
 
 def restore(
-    method: Method, seed: int, shape: tuple[int, int, int], workdir: Path
+  method: Method, seed: int, shape: tuple[int, int, int], workdir: Path
 ) -> train.States:
   """The final states of a finished run, on the first device.
 
@@ -102,11 +102,11 @@ def restore(
 
 
 def evaluate(
-    method: Method,
-    states: Mapping[str, TrainState],
-    dataset: spec.Dataset,
-    config: Mapping[str, Any],
-    workdir: Path,
+  method: Method,
+  states: Mapping[str, TrainState],
+  dataset: spec.Dataset,
+  config: Mapping[str, Any],
+  workdir: Path,
 ) -> dict[str, Any]:
   """Scores the test split and writes scores, results, figures and a page.
 
@@ -136,31 +136,31 @@ def _results(method, scores, dataset, config, workdir) -> dict[str, Any]:
   labels = dataset.splits["test"].labels
   headline = method.score_names[-1]
   return {
-      "dataset": dataset.name,
-      "method": config["method"],
-      "config": config,
-      "seed": config["seed"],
-      "members": max(phase.members for phase in method.phases()),
-      "data": {"fingerprint": dataset.fingerprint, "counts": dataset.counts},
-      "versions": {m.__name__: m.__version__ for m in PACKAGES},
-      "devices": [d.device_kind for d in jax.devices()],
-      "seconds": writers.phase_seconds(workdir),
-      "scores": {k: metrics.summarize(labels, v) for k, v in scores.items()},
-      "comparisons": [
-          {"a": headline, "b": other}
-          | metrics.compare(labels, scores[headline], scores[other])
-          for other in method.score_names[:-1]
-      ],
+    "dataset": dataset.name,
+    "method": config["method"],
+    "config": config,
+    "seed": config["seed"],
+    "members": max(phase.members for phase in method.phases()),
+    "data": {"fingerprint": dataset.fingerprint, "counts": dataset.counts},
+    "versions": {m.__name__: m.__version__ for m in PACKAGES},
+    "devices": [d.device_kind for d in jax.devices()],
+    "seconds": writers.phase_seconds(workdir),
+    "scores": {k: metrics.summarize(labels, v) for k, v in scores.items()},
+    "comparisons": [
+      {"a": headline, "b": other}
+      | metrics.compare(labels, scores[headline], scores[other])
+      for other in method.score_names[:-1]
+    ],
   }
 
 
 def _batch(images: jax.Array, ids: jax.Array) -> Batch:
   return Batch(
-      image=resident.normalize(images),
-      label=jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
-      valid=ids >= 0,
-      slot=ids,
-      id=ids,
+    image=resident.normalize(images),
+    label=jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
+    valid=ids >= 0,
+    slot=ids,
+    id=ids,
   )
 
 
@@ -187,7 +187,8 @@ def _draw(workdir: Path, test, scores, scorer: Scorer) -> list[Path]:
   rows = _gallery_rows(labels, scores[headline])
   drawn = [folder / "gallery.png", folder / "roc.png"]
   drawn.append(folder / "precision_recall.png")
-  figures.gallery(drawn[0], _gallery(rows, test, scores[headline], scorer))
+  shown = _gallery(rows, test, scores[headline], scorer, list(scores))
+  figures.gallery(drawn[0], shown)
   figures.roc(drawn[1], labels, scores)
   figures.precision_recall(drawn[2], labels, scores)
   for name, values in reversed(scores.items()):
@@ -211,30 +212,19 @@ def _gallery_rows(labels: np.ndarray, scores: np.ndarray) -> list[int]:
   return rows
 
 
-def _gallery(rows, test, scores, scorer: Scorer) -> list[figures.Row]:
+def _gallery(
+  rows, test, scores, scorer: Scorer, names: list[str]
+) -> list[figures.Row]:
   found = scorer.maps(test.images[np.asarray(rows)])
   kinds = {0: "normal", 1: "abnormal"}
   return [
-      figures.Row(
-          image=test.images[row],
-          reconstruction=found.reconstruction[i],
-          maps={name: found.maps[name][i] for name in found.maps},
-          mask=None if test.masks is None else test.masks[row],
-          caption=f"{test.names[row]}\n{kinds[int(test.labels[row])]},"
-          f" score {scores[row]:.4g}",
-      )
-      for i, row in enumerate(rows)
-  ]
-
-
-def check_test(dataset: spec.Dataset) -> None:
-  """Says so when a metric will be undefined; raises when nothing is there.
-
-  Raises:
-    UserError: the test split has no images.
-  """
-  if not len(dataset.splits["test"].labels):
-    raise UserError(
-        f"the test split of {dataset.name} is empty; build the set again from"
-        " a source that has test images."
+    figures.Row(
+      image=test.images[row],
+      reconstruction=found.reconstruction[i],
+      maps={k: found.maps[k][i] for k in names if k in found.maps},
+      mask=None if test.masks is None else test.masks[row],
+      caption=f"{test.names[row]}\n{kinds[int(test.labels[row])]},"
+      f" score {scores[row]:.4g}",
     )
+    for i, row in enumerate(rows)
+  ]

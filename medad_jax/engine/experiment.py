@@ -11,8 +11,9 @@ from medad_jax.engine import config as configuration
 from medad_jax.engine import evaluation, parallel, train, writers
 from medad_jax.report import page
 
+
 def train_and_evaluate(
-    config: Mapping[str, Any], workdir: Path
+  config: Mapping[str, Any], workdir: Path
 ) -> dict[str, Any]:
   """Trains what is not yet trained, then evaluates.
 
@@ -31,35 +32,35 @@ def train_and_evaluate(
   data = config["data"]
   phases = method.phases()
   layout = parallel.make_layout(
-      phases[0].members,
-      phases[0].training.batch_size,
-      mode=config["parallel"],
-      member_devices=config["mesh"]["member"],
-      batch_devices=config["mesh"]["batch"],
+    phases[0].members,
+    phases[0].training.batch_size,
+    mode=config["parallel"],
+    member_devices=config["mesh"]["member"],
+    batch_devices=config["mesh"]["batch"],
   )
   used = index.splits_used(data["extra"], data["anomaly_ratio"])
   dataset = _open(data, (*used, "test"))
   pools = index.make_pools(
-      {name: len(dataset.splits[name]) for name in used},
-      extra=data["extra"],
-      anomaly_ratio=data["anomaly_ratio"],
-      allow_truncation=data["allow_truncation"],
+    {name: len(dataset.splits[name]) for name in used},
+    extra=data["extra"],
+    anomaly_ratio=data["anomaly_ratio"],
+    allow_truncation=data["allow_truncation"],
   )
   configuration.claim(workdir, config)
   log = writers.Writers(workdir)
   images = np.concatenate([dataset.splits[name].images for name in used])
-  states = train.train(
-      phases,
-      train.feed_for(images, data["feed"], data["resident_mb"]),
-      pools,
-      images.shape[1:],
-      config["seed"],
-      layout,
-      train.Settings(
-          workdir, config["steps_per_call"], config["checkpoint_seconds"]
-      ),
-      log,
+  run = train.Run(
+    workdir=workdir,
+    log=log,
+    feed=train.feed_for(images, data["feed"], data["resident_mb"]),
+    pools=pools,
+    shape=images.shape[1:],
+    seed=config["seed"],
+    layout=layout,
+    steps_per_call=config["steps_per_call"],
+    checkpoint_seconds=config["checkpoint_seconds"],
   )
+  states = train.train(phases, run)
   log.close()
   return _evaluate(method, states, dataset, config, workdir)
 
@@ -84,18 +85,18 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
   dataset = _open(config["data"], ("test",))
   size, channels = config["data"]["image_size"], config["data"]["channels"]
   states = evaluation.restore(
-      method, config["seed"], (size, size, channels), workdir
+    method, config["seed"], (size, size, channels), workdir
   )
   return _evaluate(method, states, dataset, config, workdir)
 
 
 def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
   return spec.open_dataset(
-      data["name"],
-      data["dir"],
-      image_size=data["image_size"],
-      channels=data["channels"],
-      need=splits,
+    data["name"],
+    data["dir"],
+    image_size=data["image_size"],
+    channels=data["channels"],
+    need=splits,
   )
 
 

@@ -22,27 +22,27 @@ def make(training: Training) -> optax.GradientTransformation:
   if training.weight_decay:
     parts.append(optax.add_decayed_weights(training.weight_decay))
   parts.append(
-      optax.adam(training.learning_rate, b1=training.b1, b2=training.b2)
+    optax.adam(training.learning_rate, b1=training.b1, b2=training.b2)
   )
   return optax.chain(*parts)
 
 
 def init_state(
-    phase: Phase, key: jax.Array, shape: tuple[int, int, int]
+  phase: Phase, key: jax.Array, shape: tuple[int, int, int]
 ) -> TrainState:
-  """A member's state before its first step; `shape` is the image's [h, w, c]."""
+  """A member's state before its first step; `shape` is that of an image."""
   params, extra = phase.init(rng.stream(key, "init"), shape)
   return TrainState(
-      step=jax.numpy.zeros((), jax.numpy.int32),
-      params=params,
-      extra=extra,
-      opt=make(phase.training).init(params),
-      key=rng.stream(key, "train"),
+    step=jax.numpy.zeros((), jax.numpy.int32),
+    params=params,
+    extra=extra,
+    opt=make(phase.training).init(params),
+    key=rng.stream(key, "train"),
   )
 
 
 def gradient_step(
-    phase: Phase, axis: Axis
+  phase: Phase, axis: Axis
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, dict]]:
   """One member's optimiser step on its part of the batch.
 
@@ -57,20 +57,20 @@ def gradient_step(
 
   def step(state: TrainState, batch: Batch, frozen: Any):
     context = Context(
-        key=jax.random.fold_in(state.key, state.step),
-        step=state.step,
-        axis=axis,
-        frozen=frozen,
+      key=jax.random.fold_in(state.key, state.step),
+      step=state.step,
+      axis=axis,
+      frozen=frozen,
     )
     value_and_grad = jax.value_and_grad(phase.loss, has_aux=True)
     (loss, (extra, metrics)), grads = value_and_grad(
-        state.params, state.extra, batch, context
+      state.params, state.extra, batch, context
     )
     grads, metrics = axis.mean((grads, {"loss": loss, **metrics}))
     updates, opt = optimizer.update(grads, state.opt, state.params)
     params = optax.apply_updates(state.params, updates)
     state = state.replace(
-        step=state.step + 1, params=params, extra=extra, opt=opt
+      step=state.step + 1, params=params, extra=extra, opt=opt
     )
     return state, metrics
 

@@ -54,11 +54,11 @@ class Layout:
     return Axis("device", size, tuple(tuple(map(int, g)) for g in groups))
 
   def lift(
-      self,
-      function: Callable[..., Any],
-      inputs: Sequence[PartitionSpec],
-      outputs: Any,
-      donate: tuple[int, ...] = (),
+    self,
+    function: Callable[..., Any],
+    inputs: Sequence[PartitionSpec],
+    outputs: Any,
+    donate: tuple[int, ...] = (),
   ) -> Callable[..., Any]:
     """Compiles `function` for this layout.
 
@@ -73,17 +73,17 @@ class Layout:
     """
     if self.mode == "pmap":
       return jax.pmap(
-          function,
-          axis_name="device",
-          devices=list(self.mesh.devices.flat),
-          donate_argnums=donate,
+        function,
+        axis_name="device",
+        devices=list(self.mesh.devices.flat),
+        donate_argnums=donate,
       )
     mapped = jax.shard_map(
-        function,
-        mesh=self.mesh,
-        in_specs=tuple(inputs),
-        out_specs=outputs,
-        check_vma=False,
+      function,
+      mesh=self.mesh,
+      in_specs=tuple(inputs),
+      out_specs=outputs,
+      check_vma=False,
     )
     return jax.jit(mapped, donate_argnums=donate)
 
@@ -94,7 +94,7 @@ class Layout:
     devices = Mesh(self.mesh.devices.reshape(-1), "device")
     spread = NamedSharding(devices, PartitionSpec("device"))
     return jax.tree.map(
-        lambda x: jax.device_put(self._split(x, kind), spread), tree
+      lambda x: jax.device_put(self._split(x, kind), spread), tree
     )
 
   def get(self, tree: Any, kind: PartitionSpec) -> Any:
@@ -134,13 +134,13 @@ class Layout:
 
 
 def make_layout(
-    members: int,
-    batch_size: int,
-    *,
-    mode: str = "jit",
-    member_devices: int | None = None,
-    batch_devices: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+  members: int,
+  batch_size: int,
+  *,
+  mode: str = "jit",
+  member_devices: int | None = None,
+  batch_devices: int | None = None,
+  devices: Sequence[jax.Device] | None = None,
 ) -> Layout:
   """The layout that a user asked for, or the one that uses most devices.
 
@@ -160,7 +160,7 @@ def make_layout(
   """
   if mode not in MODES:
     raise UserError(
-        f"config.parallel='{mode}' is not one of {', '.join(MODES)}; choose one."
+      f"config.parallel='{mode}' is none of {', '.join(MODES)}; choose one."
     )
   devices = list(jax.devices() if devices is None else devices)
   member = member_devices or math.gcd(members, len(devices))
@@ -190,10 +190,10 @@ def one_device() -> jax.sharding.Sharding:
 
 def _layout(member, batch, mode, devices) -> Layout:
   mesh = jax.make_mesh(
-      (member, batch),
-      ("member", "batch"),
-      axis_types=(AxisType.Auto,) * 2,
-      devices=devices[: member * batch],
+    (member, batch),
+    ("member", "batch"),
+    axis_types=(AxisType.Auto,) * 2,
+    devices=devices[: member * batch],
   )
   return Layout(mesh, mode)
 
@@ -201,17 +201,17 @@ def _layout(member, batch, mode, devices) -> Layout:
 def _check(members, batch_size, member, batch, devices) -> None:
   if member * batch > devices:
     raise UserError(
-        f"config.mesh asks for {member} x {batch} devices and there are"
-        f" {devices}; lower config.mesh.member or config.mesh.batch."
+      f"config.mesh asks for {member} x {batch} devices and there are"
+      f" {devices}; lower config.mesh.member or config.mesh.batch."
     )
   if members % member:
     raise UserError(
-        f"{members} members do not divide over config.mesh.member={member};"
-        f" use a divisor of {members}."
+      f"{members} members do not divide over config.mesh.member={member};"
+      f" use a divisor of {members}."
     )
   if batch_size % batch:
     raise UserError(
-        f"train.batch_size={batch_size} does not divide over {batch} devices a"
-        f" member; set it to a multiple of {batch} or set config.mesh.batch to a"
-        f" divisor of {batch_size}."
+      f"train.batch_size={batch_size} does not divide over {batch} devices a"
+      f" member; set it to a multiple of {batch}, or config.mesh.batch to a"
+      f" divisor of {batch_size}."
     )

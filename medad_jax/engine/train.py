@@ -27,16 +27,28 @@ States = dict[str, TrainState]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-  """How to run; nothing here changes what is computed.
+class Run:
+  """What all phases of a run share.
 
   Attributes:
-    workdir: where checkpoints and logs go.
+    workdir: where checkpoints go.
+    log: where metrics and messages go.
+    feed: where batches come from.
+    pools: rows of the feed by pool name.
+    shape: an image's [h, w, c].
+    seed: seed of everything random.
+    layout: devices of the first phase; later ones are fitted to them.
     steps_per_call: steps a compiled call takes.
     checkpoint_seconds: seconds between checkpoints; 0 for one every call.
   """
 
   workdir: Path
+  log: writers.Writers
+  feed: Feed
+  pools: Mapping[str, np.ndarray]
+  shape: tuple[int, int, int]
+  seed: int
+  layout: parallel.Layout
   steps_per_call: int
   checkpoint_seconds: float
 
@@ -50,27 +62,12 @@ class Segment:
   members: tuple[int, ...]
 
 
-def train(
-    phases: Sequence[Phase],
-    feed: Feed,
-    pools: Mapping[str, np.ndarray],
-    shape: tuple[int, int, int],
-    seed: int,
-    layout: parallel.Layout,
-    settings: Settings,
-    log: writers.Writers,
-) -> States:
+def train(phases: Sequence[Phase], run: Run) -> States:
   """Runs all phases, or goes on where an earlier run stopped.
 
   Args:
     phases: what to train, in order.
-    feed: where batches come from.
-    pools: rows of the feed by pool name.
-    shape: an image's [h, w, c].
-    seed: seed of everything random.
-    layout: devices of the first phase; later ones are fitted to them.
-    settings: how to run.
-    log: where metrics and messages go.
+    run: how and on what.
 
   Returns:
     The final states by phase name, members first, without optimizer states.
@@ -80,8 +77,7 @@ def train(
   """
   states: States = {}
   for phase in phases:
-    run = PhaseRun(phase, feed, pools, shape, seed, layout, settings, log)
-    states[phase.name] = run.train(states)
+    states[phase.name] = PhaseRun(phase, run).train(states)
   return states
 
 
@@ -117,19 +113,19 @@ def call_steps(total: int, most: int) -> int:
 
 
 def init_states(
-    phase: Phase, seed: int, shape: tuple[int, int, int]
+  phase: Phase, seed: int, shape: tuple[int, int, int]
 ) -> TrainState:
   """All members of a phase before their first step, k first."""
   # Runs once: optimizing the generator's code would take 20 s on a CPU.
   options = {"xla_backend_optimization_level": 0}
   init = jax.jit(
-      lambda: _init_states(phase, seed, shape), compiler_options=options
+    lambda: _init_states(phase, seed, shape), compiler_options=options
   )
   return init()
 
 
 def abstract_states(
-    phase: Phase, seed: int, shape: tuple[int, int, int]
+  phase: Phase, seed: int, shape: tuple[int, int, int]
 ) -> TrainState:
   """Shapes of `init_states`, whole on one device: what to restore into."""
   shapes = jax.eval_shape(lambda: _init_states(phase, seed, shape))
@@ -143,7 +139,7 @@ def _init_states(phase, seed, shape) -> TrainState:
 
 
 def make_call(
-    phase: Phase, feed: Feed, layout: parallel.Layout
+  phase: Phase, feed: Feed, layout: parallel.Layout
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Compiles several steps of the phase's members.
 
@@ -161,79 +157,77 @@ def make_call(
     return jax.lax.scan(body, states, chunk)
 
   return layout.lift(
-      call,
-      (parallel.MEMBER, parallel.FEED, parallel.WHOLE, parallel.WHOLE),
-      (parallel.MEMBER, parallel.STEPS),
-      donate=(0,),
+    call,
+    (parallel.MEMBER, parallel.FEED, parallel.WHOLE, parallel.WHOLE),
+    (parallel.MEMBER, parallel.STEPS),
+    donate=(0,),
   )
 
 
 class PhaseRun:
   """One phase on its way from the first step, or a checkpoint, to its end."""
 
-  def __init__(self, phase, feed, pools, shape, seed, layout, settings, log):
-    self.phase, self.feed, self.settings, self.log = phase, feed, settings, log
-    self.layout = layout
-    self.shape, self.seed = shape, seed
+  def __init__(self, phase: Phase, run: Run):
+    self.phase, self.run = phase, run
     self.order = index.Order(
-        tuple(pools[name] for name in phase.pools),
-        member_names(phase),
-        seed,
-        phase.training.batch_size,
+      tuple(run.pools[name] for name in phase.pools),
+      member_names(phase),
+      run.seed,
+      phase.training.batch_size,
     )
     epochs = phase.training.epochs
     self.steps = tuple(epochs * n for n in self.order.epoch_steps())
     self.checkpoints = checkpoint.Checkpoints(
-        settings.workdir / "checkpoints", phase.name
+      run.workdir / "checkpoints", phase.name
     )
 
   def train(self, frozen: States) -> TrainState:
     """The phase's final states, without optimizer states."""
+    phase, run = self.phase, self.run
     if self.checkpoints.finished:
-      self.log.note(f"{self.phase.name}: already trained")
-      return self.checkpoints.final(abstract_states(self.phase, self.seed, self.shape))
+      run.log.note(f"{phase.name}: already trained")
+      return self.checkpoints.final(self._abstract())
     states, done = self._begin()
-    seconds = self.log.rewind(self.phase.name, done)
-    self.log.note(
-        f"{self.phase.name}: {self.phase.members} members, "
-        f"{max(self.steps)} steps, from step {done}, on "
-        f"{self.layout.mesh.size} device(s)\n"
-        + writers.parameter_table(states.params)
+    clock = _Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
+    run.log.note(
+      f"{phase.name}: {phase.members} member(s), {max(self.steps):,} steps,"
+      f" from step {done:,}, on {run.layout.mesh.size} device(s)\n"
+      + writers.parameter_table(states.params)
     )
-    clock = _Clock(seconds, self.settings.checkpoint_seconds)
-    with writers.Progress(self.phase.name, max(self.steps), done) as bar:
+    with writers.Progress(phase.name, max(self.steps), done) as bar:
       for segment in segments(self.steps):
         if segment.stop > done:
           states = self._segment(segment, states, done, frozen, bar, clock)
     self.checkpoints.finish(states)
     return states.replace(opt={})
 
+  def _abstract(self) -> TrainState:
+    return abstract_states(self.phase, self.run.seed, self.run.shape)
+
   def _begin(self) -> tuple[TrainState, int]:
     """The states to start from and the steps they have behind them."""
     done = self.checkpoints.latest()
     if done is None:
-      return init_states(self.phase, self.seed, self.shape), 0
-    return self.checkpoints.restore(done, abstract_states(self.phase, self.seed, self.shape)), done
+      return init_states(self.phase, self.run.seed, self.run.shape), 0
+    return self.checkpoints.restore(done, self._abstract()), done
 
   def _segment(
-      self,
-      segment: Segment,
-      states: TrainState,
-      done: int,
-      frozen: States,
-      bar: writers.Progress,
-      clock: "_Clock",
+    self,
+    segment: Segment,
+    states: TrainState,
+    done: int,
+    frozen: States,
+    bar: writers.Progress,
+    clock: "_Clock",
   ) -> TrainState:
     """Takes the segment's steps; `states` and the result hold all members."""
-    training = self.phase.training
-    layout = parallel.shrink(
-        self.layout, len(segment.members), training.batch_size
-    )
-    call = make_call(self.phase, self.feed, layout)
+    feed, batch_size = self.run.feed, self.phase.training.batch_size
+    layout = parallel.shrink(self.run.layout, len(segment.members), batch_size)
+    call = make_call(self.phase, feed, layout)
     live = np.asarray(segment.members)
     part = layout.put(jax.tree.map(lambda x: x[live], states), parallel.MEMBER)
     frozen = layout.put(frozen, parallel.WHOLE)
-    constant = layout.put(self.feed.constant, parallel.WHOLE)
+    constant = layout.put(feed.constant, parallel.WHOLE)
 
     def merged() -> TrainState:
       whole = layout.get(part, parallel.MEMBER)
@@ -242,13 +236,13 @@ class PhaseRun:
       return jax.tree.map(lambda x, y: x.at[live].set(y), states, whole)
 
     bounds = self._bounds(segment, done)
-    chunks = self.feed.chunks(
-        self.order, bounds, segment.members, self.phase.sources
+    chunks = feed.chunks(
+      self.order, bounds, segment.members, self.phase.sources
     )
     pending = None
     for (start, stop), chunk in zip(bounds, chunks, strict=True):
       part, metrics = call(
-          part, layout.put(chunk, parallel.FEED), frozen, constant
+        part, layout.put(chunk, parallel.FEED), frozen, constant
       )
       # Reading the call before last lets the host prepare the next one while
       # the device works on this one.
@@ -265,9 +259,8 @@ class PhaseRun:
     return merged()
 
   def _bounds(self, segment: Segment, done: int) -> list[tuple[int, int]]:
-    take = call_steps(
-        segment.stop - segment.start, self.settings.steps_per_call
-    )
+    total = segment.stop - segment.start
+    take = call_steps(total, self.run.steps_per_call)
     starts = range(max(segment.start, done), segment.stop, take)
     return [(a, min(a + take, segment.stop)) for a in starts]
 
@@ -282,14 +275,14 @@ class PhaseRun:
         row[member] = float(value)
       rows[name] = row
     rows["seconds"] = clock.seconds()
-    self.log.scalars(self.phase.name, stop, rows)
+    self.run.log.scalars(self.phase.name, stop, rows)
     images = (
-        (stop - start) * len(segment.members) * self.phase.training.batch_size
+      (stop - start) * len(segment.members) * self.phase.training.batch_size
     )
     bar.update(stop - start, images, float(whole["loss"].mean()))
 
   def _check_finite(
-      self, loss: np.ndarray, segment: Segment, start: int
+    self, loss: np.ndarray, segment: Segment, start: int
   ) -> None:
     bad = np.argwhere(~np.isfinite(loss))
     if not len(bad):
@@ -297,11 +290,11 @@ class PhaseRun:
     step, member = bad[0]
     saved = self.checkpoints.latest()
     raise UserError(
-        f"the loss of {self.order.names[segment.members[member]]} became"
-        f" {loss[step, member]} at step {start + step}; lower the learning rate"
-        " or set grad_clip, and start in a new workdir"
-        f" ({'nothing' if saved is None else f'step {saved}'} is saved in this"
-        " one)."
+      f"the loss of {self.order.names[segment.members[member]]} became"
+      f" {loss[step, member]} at step {start + step}; lower the learning rate"
+      " or set grad_clip, and start in a new workdir"
+      f" ({'nothing' if saved is None else f'step {saved}'} is saved in this"
+      " one)."
     )
 
 
@@ -335,15 +328,15 @@ def feed_for(images: np.ndarray, feed: str | None, limit_mb: float) -> Feed:
     UserError: the name is unknown.
   """
   kinds: dict[str | None, Any] = {
-      "resident": resident.Resident,
-      "grain": stream.Stream,
-      None: resident.Resident
-      if images.nbytes <= limit_mb * 1e6
-      else stream.Stream,
+    "resident": resident.Resident,
+    "grain": stream.Stream,
+    None: resident.Resident
+    if images.nbytes <= limit_mb * 1e6
+    else stream.Stream,
   }
   if feed not in kinds:
     raise UserError(
-        f"data.feed='{feed}' is not a feed; set it to 'resident' or 'grain', or"
-        " leave it out to choose by size."
+      f"data.feed='{feed}' is not a feed; set it to 'resident' or 'grain', or"
+      " leave it out to choose by size."
     )
   return kinds[feed](images)

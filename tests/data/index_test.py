@@ -65,7 +65,7 @@ def test_a_ratio_that_asks_for_too_much_is_refused_or_truncated():
   with pytest.raises(UserError, match=r"28 of unlabelled_abnormal \(there are"):
     index.make_pools(COUNTS, extra=40, anomaly_ratio=0.7)
   pools = index.make_pools(
-      COUNTS, extra=40, anomaly_ratio=0.7, allow_truncation=True
+    COUNTS, extra=40, anomaly_ratio=0.7, allow_truncation=True
   )
   assert len(pools["mixed"]) == 50 + 10 + 20
   with pytest.raises(UserError, match="from 0 to 1"):

@@ -13,11 +13,11 @@ from medad_jax.types import TrainState, UserError
 
 def state(scale=1.0):
   return TrainState(
-      step=jnp.arange(2),
-      params={"net": scale * jnp.ones((2, 3))},
-      extra={},
-      opt={"mu": jnp.zeros((2, 3))},
-      key=jax.random.split(jax.random.key(0)),
+    step=jnp.arange(2),
+    params={"net": scale * jnp.ones((2, 3))},
+    extra={},
+    opt={"mu": jnp.zeros((2, 3))},
+    key=jax.random.split(jax.random.key(0)),
   )
 
 
@@ -33,7 +33,7 @@ def test_what_is_saved_is_what_is_restored(tmp_path):
   np.testing.assert_array_equal(restored.params["net"], 2.0)
   assert restored.key.dtype == state().key.dtype
   np.testing.assert_array_equal(
-      jax.random.key_data(restored.key), jax.random.key_data(state().key)
+    jax.random.key_data(restored.key), jax.random.key_data(state().key)
   )
 
 

@@ -16,7 +16,7 @@ BOTH = [(mode, mesh) for mode in parallel.MODES for mesh in MESHES]
 
 def layout(mode, mesh):
   return parallel.make_layout(
-      4, 8, mode=mode, member_devices=mesh[0], batch_devices=mesh[1]
+    4, 8, mode=mode, member_devices=mesh[0], batch_devices=mesh[1]
   )
 
 
@@ -26,10 +26,10 @@ def ensemble() -> Phase:
 
 def chunk(phase: Phase, steps: int):
   order = index.Order(
-      tuple(tiny.pools()[name] for name in phase.pools),
-      train.member_names(phase),
-      0,
-      8,
+    tuple(tiny.pools()[name] for name in phase.pools),
+    train.member_names(phase),
+    0,
+    8,
   )
   rows = order.rows(0, steps, range(phase.members))
   del rows["source"]
@@ -43,13 +43,13 @@ def take(phase, at, steps=2, members=slice(None)):
   states = jax.tree.map(lambda x: x[members], states)
   rows = {k: v[:, members] for k, v in chunk(phase, steps).items()}
   states, metrics = call(
-      at.put(states, parallel.MEMBER),
-      at.put(rows, parallel.FEED),
-      {},
-      at.put(tiny.feed().constant, parallel.WHOLE),
+    at.put(states, parallel.MEMBER),
+    at.put(rows, parallel.FEED),
+    {},
+    at.put(tiny.feed().constant, parallel.WHOLE),
   )
   return jax.device_get(
-      (at.get(states, parallel.MEMBER), at.get(metrics, parallel.STEPS))
+    (at.get(states, parallel.MEMBER), at.get(metrics, parallel.STEPS))
   )
 
 
@@ -59,7 +59,7 @@ def gradients(phase, at):
   def one(state, batch):
     context = Context(state.key, state.step, at.axis)
     grads, _ = jax.grad(phase.loss, has_aux=True)(
-        state.params, state.extra, batch, context
+      state.params, state.extra, batch, context
     )
     return at.axis.mean(grads)
 
@@ -70,9 +70,9 @@ def gradients(phase, at):
   kinds = (parallel.MEMBER, parallel.FEED, parallel.WHOLE)
   lifted = at.lift(call, kinds, parallel.MEMBER)
   args = (
-      train.init_states(phase, 0, tiny.SHAPE),
-      chunk(phase, 1),
-      tiny.feed().constant,
+    train.init_states(phase, 0, tiny.SHAPE),
+    chunk(phase, 1),
+    tiny.feed().constant,
   )
   spread = [at.put(x, kind) for x, kind in zip(args, kinds, strict=True)]
   return jax.device_get(at.get(lifted(*spread), parallel.MEMBER))
@@ -100,7 +100,7 @@ def test_gradients_do_not_depend_on_the_mesh(on_one, mode, mesh):
 
 
 @pytest.mark.parametrize(
-    ("mode", "mesh"), [("jit", (4, 2)), ("pmap", (4, 2)), ("pmap", (1, 1))]
+  ("mode", "mesh"), [("jit", (4, 2)), ("pmap", (4, 2)), ("pmap", (1, 1))]
 )
 def test_steps_do_not_depend_on_the_mesh(on_one, mode, mesh):
   states, metrics = take(ensemble(), layout(mode, mesh))
@@ -127,22 +127,22 @@ def published():
   images = np.zeros((128, 64, 64, 1), np.uint8)
   pools = {"normal": np.arange(64), "mixed": np.arange(128)}
   order = index.Order(
-      tuple(pools[name] for name in phase.pools),
-      train.member_names(phase),
-      0,
-      64,
+    tuple(pools[name] for name in phase.pools),
+    train.member_names(phase),
+    0,
+    64,
   )
   rows = order.rows(0, 1, range(4))
   del rows["source"]
 
   def compiled(mesh):
     at = parallel.make_layout(
-        4, 64, member_devices=mesh[0], batch_devices=mesh[1]
+      4, 64, member_devices=mesh[0], batch_devices=mesh[1]
     )
     call = train.make_call(phase, resident.Resident(images), at)
     states = train.abstract_states(phase, 0, (64, 64, 1))
     states = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), states
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), states
     )
     return call.lower(states, rows, {}, images).compile()
 
@@ -169,8 +169,8 @@ def test_a_layout_that_does_not_divide_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("members", "batch", "expected"),
-    [(4, 8, (4, 2)), (2, 8, (2, 4)), (3, 8, (1, 8)), (1, 4, (1, 4))],
+  ("members", "batch", "expected"),
+  [(4, 8, (4, 2)), (2, 8, (2, 4)), (3, 8, (1, 8)), (1, 4, (1, 4))],
 )
 def test_freed_devices_join_the_batch(members, batch, expected):
   at = parallel.shrink(layout("jit", (4, 2)), members, batch)
@@ -178,13 +178,13 @@ def test_freed_devices_join_the_batch(members, batch, expected):
 
 
 @pytest.mark.parametrize(
-    ("kind", "shape"),
-    [
-        (parallel.MEMBER, (8, 3)),
-        (parallel.STEPS, (3, 4)),
-        (parallel.EXAMPLE, (8, 3)),
-        (parallel.WHOLE, (5,)),
-    ],
+  ("kind", "shape"),
+  [
+    (parallel.MEMBER, (8, 3)),
+    (parallel.STEPS, (3, 4)),
+    (parallel.EXAMPLE, (8, 3)),
+    (parallel.WHOLE, (5,)),
+  ],
 )
 @pytest.mark.parametrize("mode", parallel.MODES)
 def test_get_undoes_put(mode, kind, shape):

@@ -1,4 +1,4 @@
-"""The loop: what a run computes depends on nothing but configuration and seed."""
+"""The loop: configuration and seed decide what a run computes."""
 
 import dataclasses
 
@@ -15,30 +15,31 @@ from tests import tiny
 
 def run(workdir, phases=None, feed=None, steps_per_call=2, log=None, seed=0):
   """A whole training with a checkpoint at every call."""
-  phases = phases or tiny.method().phases()
-  return train.train(
-      phases,
-      feed or tiny.feed(),
-      tiny.pools(),
-      tiny.SHAPE,
-      seed,
-      parallel.make_layout(4, 8, member_devices=1, batch_devices=1),
-      train.Settings(workdir, steps_per_call, checkpoint_seconds=0.0),
-      log or writers.Writers(workdir),
+  settings = train.Run(
+    workdir=workdir,
+    log=log or writers.Writers(workdir),
+    feed=feed or tiny.feed(),
+    pools=tiny.pools(),
+    shape=tiny.SHAPE,
+    seed=seed,
+    layout=parallel.make_layout(4, 8, member_devices=1, batch_devices=1),
+    steps_per_call=steps_per_call,
+    checkpoint_seconds=0.0,
   )
+  return train.train(phases or tiny.method().phases(), settings)
 
 
 def bits(states):
   return {
-      name: [
-          np.asarray(
-              jax.random.key_data(x)
-              if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-              else x
-          )
-          for x in jax.tree.leaves(state)
-      ]
-      for name, state in states.items()
+    name: [
+      np.asarray(
+        jax.random.key_data(x)
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+        else x
+      )
+      for x in jax.tree.leaves(state)
+    ]
+    for name, state in states.items()
   }
 
 
@@ -85,9 +86,7 @@ def test_a_finished_run_is_only_read(tmp_path, undisturbed):
 
 
 def test_both_feeds_give_the_same_run(tmp_path, undisturbed):
-  assert_same(
-      run(tmp_path, feed=stream.Stream(tiny.images())), undisturbed[0]
-  )
+  assert_same(run(tmp_path, feed=stream.Stream(tiny.images())), undisturbed[0])
 
 
 def test_members_stop_after_their_own_epochs(undisturbed):
@@ -119,15 +118,15 @@ def test_a_larger_ensemble_adds_members_and_changes_none():
 def test_segments_follow_the_members_that_still_train():
   found = list(train.segments((10, 10, 6, 6)))
   assert found == [
-      train.Segment(0, 6, (0, 1, 2, 3)),
-      train.Segment(6, 10, (0, 1)),
+    train.Segment(0, 6, (0, 1, 2, 3)),
+    train.Segment(6, 10, (0, 1)),
   ]
   # Every member takes exactly its own steps, so none is computed in vain.
   assert sum(len(s.members) * (s.stop - s.start) for s in found) == 32
 
 
 @pytest.mark.parametrize(
-    ("total", "most", "expected"), [(3750, 8, 6), (4000, 8, 8), (7, 4, 4)]
+  ("total", "most", "expected"), [(3750, 8, 6), (4000, 8, 8), (7, 4, 4)]
 )
 def test_calls_avoid_a_shorter_last_one(total, most, expected):
   assert train.call_steps(total, most) == expected

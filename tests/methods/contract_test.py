@@ -17,19 +17,21 @@ METHODS = configuration.method_names()
 
 @functools.cache
 def build(name: str) -> Method:
-  return configuration.build_method({
+  return configuration.build_method(
+    {
       "method": name,
       "backbone": "ae",
       "model": {"width": 4, "latent": 3, "hidden": 8},
       "ensemble": {"size": 2},
       "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
       "refine": {
-          "inputs": ("dual", "intra"),
-          "width": 4,
-          "epochs": 1,
-          "batch_size": 8,
+        "inputs": ("dual", "intra"),
+        "width": 4,
+        "epochs": 1,
+        "batch_size": 8,
       },
-  })
+    }
+  )
 
 
 @functools.cache
@@ -41,14 +43,14 @@ def trained(name: str, mesh=(1, 1), fixed: bool = False):
   feed, states, losses = tiny.feed(), {}, {}
   for phase in build(name).phases():
     at = parallel.make_layout(
-        4, 8, member_devices=mesh[0], batch_devices=mesh[1]
+      4, 8, member_devices=mesh[0], batch_devices=mesh[1]
     )
     at = parallel.shrink(at, phase.members, phase.training.batch_size)
     order = index.Order(
-        tuple(tiny.pools()[pool] for pool in phase.pools),
-        train.member_names(phase),
-        0,
-        phase.training.batch_size,
+      tuple(tiny.pools()[pool] for pool in phase.pools),
+      train.member_names(phase),
+      0,
+      phase.training.batch_size,
     )
     rows = order.rows(0, 3, range(phase.members))
     if not phase.sources:
@@ -57,10 +59,10 @@ def trained(name: str, mesh=(1, 1), fixed: bool = False):
       rows = {k: v[:1].repeat(12, 0) for k, v in rows.items()}
     call = train.make_call(phase, feed, at)
     state, metrics = call(
-        at.put(train.init_states(phase, 0, tiny.SHAPE), parallel.MEMBER),
-        at.put(rows, parallel.FEED),
-        at.put(states, parallel.WHOLE),
-        at.put(feed.constant, parallel.WHOLE),
+      at.put(train.init_states(phase, 0, tiny.SHAPE), parallel.MEMBER),
+      at.put(rows, parallel.FEED),
+      at.put(states, parallel.WHOLE),
+      at.put(feed.constant, parallel.WHOLE),
     )
     states[phase.name] = jax.device_get(state.replace(opt={}))
     losses[phase.name] = np.asarray(metrics["loss"])
@@ -104,31 +106,32 @@ def test_scores_depend_on_the_image_alone(name):
   whole = scores(name, images)
   order = np.random.RandomState(0).permutation(11)
   for other, back in (
-      (scores(name, images[order]), np.argsort(order)),  # permuted
-      (scores(name, images[:3], 8), slice(3)),  # other neighbours, padding
+    (scores(name, images[order]), np.argsort(order)),  # permuted
+    (scores(name, images[:3], 8), slice(3)),  # other neighbours, padding
   ):
     for key, values in other.items():
       count = len(values)
       np.testing.assert_allclose(
-          values[back], whole[key][:count], rtol=1e-5, atol=1e-7
+        values[back], whole[key][:count], rtol=1e-5, atol=1e-7
       )
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_checkpoint_keeps_the_scores(name, tmp_path):
   method = build(name)
-  states = train.train(
-      method.phases(),
-      tiny.feed(),
-      tiny.pools(),
-      tiny.SHAPE,
-      0,
-      parallel.make_layout(
-          method.phases()[0].members, 8, member_devices=1, batch_devices=1
-      ),
-      train.Settings(tmp_path, 4, checkpoint_seconds=1e9),
-      writers.Writers(tmp_path),
+  members = method.phases()[0].members
+  run = train.Run(
+    workdir=tmp_path,
+    log=writers.Writers(tmp_path),
+    feed=tiny.feed(),
+    pools=tiny.pools(),
+    shape=tiny.SHAPE,
+    seed=0,
+    layout=parallel.make_layout(members, 8, member_devices=1, batch_devices=1),
+    steps_per_call=4,
+    checkpoint_seconds=1e9,
   )
+  states = train.train(method.phases(), run)
   restored = evaluation.restore(method, 0, tiny.SHAPE, tmp_path)
   images = tiny.images(4, seed=1)
   before = evaluation.Scorer(method, states, 8).images(images)
