@@ -13,6 +13,9 @@ from medad_jax.types import Method, Scores
 from tests import tiny
 
 METHODS = configuration.method_names()
+# What `config.model` holds: small nets; another method's own fields.
+NET = {"width": 4, "latent": 3, "hidden": 8}
+MODEL: dict[str, dict] = {}
 
 
 @functools.cache
@@ -21,7 +24,7 @@ def build(name: str) -> Method:
     {
       "method": name,
       "backbone": "ae",
-      "model": {"width": 4, "latent": 3, "hidden": 8},
+      "model": MODEL.get(name, NET),
       "ensemble": {"size": 2},
       "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
       "refine": {
