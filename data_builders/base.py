@@ -42,6 +42,7 @@ class Row:
 
   @property
   def files(self) -> tuple[Path, ...]:
+    """The image's file and its mask's, those that there are."""
     return tuple(path for path in (self.path, self.mask) if path is not None)
 
 
@@ -57,14 +58,28 @@ class SetBuilder(
     MASKS: whether every example has a mask.
     PUBLISHED: images a split has in the publication.
     SOURCE: what the source folder must look like; None when it has none.
+
+  Args:
+    source: the folder of the original files; unused without `SOURCE`.
+    journal: where files that were found sound are noted.
+    **kwargs: as every TFDS builder.
   """
 
   VERSION = tfds.core.Version("1.0.0")
-  MANUAL_DOWNLOAD_INSTRUCTIONS = "Pass the source folder as manual_dir."
   MASKS: ClassVar[bool] = False
   PUBLISHED: ClassVar[Mapping[str, int]] = {}
   SOURCE: ClassVar[str | None] = None
-  journal: Path | None = None  # where verified files are remembered
+
+  def __init__(
+    self,
+    *,
+    source: Path = Path(),
+    journal: Path | None = None,
+    **kwargs: Any,
+  ):
+    self._source = source
+    self._journal = journal
+    super().__init__(**kwargs)
 
   @abc.abstractmethod
   def find(self, source: Path) -> Mapping[str, Sequence[Row]]:
@@ -95,12 +110,13 @@ class SetBuilder(
     )
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator[Any]]:
-    source = Path(dl_manager.manual_dir)
-    splits = {name: rows for name, rows in self.find(source).items() if rows}
+    del dl_manager  # the user has the files: licences forbid a download
+    found = self.find(self._source)
+    splits = {name: rows for name, rows in found.items() if rows}
     files = [f for rows in splits.values() for row in rows for f in row.files]
-    verify.verify(files, source, self.journal)
+    verify.verify(files, self._source, self._journal)
     self.info.metadata.update(
-      source=str(source.resolve()),
+      source=str(self._source.resolve()) if self.SOURCE else "generated",
       counts={name: len(rows) for name, rows in splits.items()},
       published=dict(self.PUBLISHED),
       fingerprints={},

@@ -138,7 +138,7 @@ def _check_source(builder: str, kind: type[Any], source) -> Path:
   if kind.SOURCE is None:
     if source is not None:
       raise UserError(f"{builder} is generated; leave --source out.")
-    return Path(builder)
+    return Path()
   if source is None:
     raise UserError(
       f"{builder} needs --source=DIR, where DIR is {kind.SOURCE}."
@@ -159,18 +159,20 @@ def _build(kind, name, source, root, work, options) -> Path:
   shutil.rmtree(fresh, ignore_errors=True)
   named = type("Builder", (kind,), {"name": name}, skip_registration=True)
   try:
-    builder = named(data_dir=fresh, file_format="array_record", **options)
-    builder.journal = work / "verified.jsonl"
-    settings = tfds.download.DownloadConfig(manual_dir=source)
+    builder = named(
+      source=source,
+      journal=work / "verified.jsonl",
+      data_dir=fresh,
+      file_format="array_record",
+      **options,
+    )
     with contextlib.redirect_stdout(None):  # TFDS speaks of downloads
-      builder.download_and_prepare(
-        download_dir=fresh / "downloads", download_config=settings
-      )
+      builder.download_and_prepare(download_dir=fresh / "downloads")
     final = root / name / str(builder.version)
     _move(fresh / name / str(builder.version), final, work / "old")
   finally:
     shutil.rmtree(fresh, ignore_errors=True)
-  builder.journal.unlink(missing_ok=True)
+  (work / "verified.jsonl").unlink(missing_ok=True)
   return final
 
 

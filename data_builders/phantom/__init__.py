@@ -1,0 +1,1 @@
+"""Generated scans of heads, with and without lesions."""
