@@ -41,7 +41,8 @@ def published(backbone: str) -> ConfigDict:
   config.train.grad_clip = config_dict.placeholder(float)
 
   config.refine = ConfigDict()
-  config.refine.inputs = ("dual",)
+  config.refine.inputs = ("dual",)  # of dual, intra
+  config.refine.width = 128
   config.refine.epochs = 100
   config.refine.batch_size = 8
   config.refine.learning_rate = 1e-4

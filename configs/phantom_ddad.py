@@ -1,0 +1,24 @@
+"""DDAD-ASR on generated scans: a few minutes on two CPU cores.
+
+  python -m medad_jax.main --config=configs/phantom_ddad.py
+
+Fewer members and epochs than published, a narrower refinement net and higher
+learning rates: made to show the whole program, not to compare methods.
+"""
+
+from configs import _ddad
+
+
+def get_config(backbone: str = "ae"):
+  config = _ddad.published(backbone)
+  config.data.name = "phantom"
+  config.data.extra = 1500
+  config.data.anomaly_ratio = 0.6
+  config.ensemble.size = 2
+  config.train.epochs = 8
+  config.train.learning_rate = 1e-3
+  config.refine.inputs = ("dual", "intra")
+  config.refine.width = 32
+  config.refine.epochs = 3
+  config.refine.learning_rate = 1e-3
+  return config
