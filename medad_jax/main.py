@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from medad_jax.engine import cli, experiment
+from medad_jax.types import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A file of configs/, and what to change in it."
@@ -26,8 +27,19 @@ flags.mark_flag_as_required("config")
 def main() -> None:
   """Reads the flags."""
   file = flags.FLAGS["config"].config_filename
+  _check_exists(file)
   workdir = Path(WORKDIR.value or _default_workdir(file))
   experiment.train_and_evaluate(CONFIG.value.to_dict(), workdir)
+
+
+def _check_exists(config: str) -> None:
+  path = Path(config.partition(":")[0])
+  if not path.exists():
+    there = ", ".join(sorted(p.name for p in path.parent.glob("[!_]*.py")))
+    raise UserError(
+      f"--config={config} names no file; {path.parent} holds"
+      f" {there or 'no configuration'}."
+    )
 
 
 def _default_workdir(config: str) -> str:

@@ -42,8 +42,6 @@ def _parse(argv: list[str]) -> list[str]:
     hint = str(error.args[0]).strip("'\"\\").replace("\\n", ". ")
     hint = " ".join(hint.split()).replace("\\'", "'")
     _leave(f"the configuration has no such field: {hint}")
-  except (OSError, ImportError) as error:
-    _leave(f"the configuration file cannot be read: {_line(error)}")
 
 
 def _cache_compilations() -> None:
@@ -55,7 +53,3 @@ def _cache_compilations() -> None:
 def _leave(sentence: str, status: int = 2) -> NoReturn:
   print(f"medad_jax: {sentence}", file=sys.stderr)
   sys.exit(status)
-
-
-def _line(error: Exception) -> str:
-  return " ".join(str(error).split())

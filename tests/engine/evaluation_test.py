@@ -1,0 +1,100 @@
+"""What an evaluation leaves behind, and what it does not depend on."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from medad_jax.data import spec
+from medad_jax.engine import evaluation, train
+from tests import tiny
+
+CONFIG = {"method": "ddad", "seed": 0, "evaluation": {"batch_size": 8}}
+
+
+@pytest.fixture(scope="module")
+def method():
+  return tiny.method()
+
+
+@pytest.fixture(scope="module")
+def states(method):
+  return {
+    phase.name: train.init_states(phase, 0, tiny.SHAPE)
+    for phase in method.phases()
+  }
+
+
+def dataset(labels, masks=True) -> spec.Dataset:
+  labels = np.asarray(labels, np.int32)
+  count = len(labels)
+  images = tiny.images(count, seed=2)
+  shapes = np.zeros(images.shape[:3], bool)
+  shapes[labels == 1, 4:8, 4:8] = True
+  names = tuple(f"scan_{i}.png" for i in range(count))
+  split = spec.Split(images, labels, names, shapes if masks else None)
+  return spec.Dataset("tiny", {"test": split}, "f" * 64, {"test": count})
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 8, 64])
+def test_scores_are_the_same_at_every_batch_size(method, states, batch_size):
+  images = tiny.images(11, seed=2)
+  expected = evaluation.Scorer(method, states, 16).images(images)
+  found = evaluation.Scorer(method, states, batch_size).images(images)
+  for name, values in expected.items():
+    np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-7)
+
+
+def test_modes_give_the_same_scores(method, states):
+  images = tiny.images(11, seed=2)
+  expected = evaluation.Scorer(method, states, 8).images(images)
+  found = evaluation.Scorer(method, states, 8, mode="pmap").images(images)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7),
+    found,
+    expected,
+  )
+
+
+def test_the_files_of_an_evaluation(method, states, tmp_path):
+  data = dataset([0, 1] * 6)
+  evaluation.evaluate(method, states, data, CONFIG, tmp_path)
+  with (tmp_path / "scores.csv").open() as file:
+    rows = list(csv.DictReader(file))
+  assert [row["name"] for row in rows] == list(data.splits["test"].names)
+  assert tuple(rows[0])[3:] == method.score_names
+  results = json.loads((tmp_path / "results.json").read_text())
+  labels = [int(row["label"]) for row in rows]
+  for name, found in results["scores"].items():
+    values = [float(row[name]) for row in rows]
+    assert found["auroc"] == pytest.approx(sk.roc_auc_score(labels, values))
+    assert found["ap"] == pytest.approx(
+      sk.average_precision_score(labels, values)
+    )
+    assert found["n_normal"] == found["n_abnormal"] == 6
+  assert results["data"] == {"fingerprint": "f" * 64, "counts": {"test": 12}}
+  assert results["members"] == 4
+  assert [c["a"] for c in results["comparisons"]] == ["r_dual"] * 5
+  page = (tmp_path / "report.html").read_text()
+  assert "r_dual" in page and "<img" in page
+  figures = {path.name for path in (tmp_path / "figures").iterdir()}
+  assert {"gallery.png", "roc.png", "precision_recall.png"} <= figures
+  assert {f"histogram_{name}.png" for name in method.score_names} <= figures
+
+
+def test_one_class_alone_is_undefined_and_no_crash(method, states, tmp_path):
+  data = dataset([0] * 4, masks=False)
+  results = evaluation.evaluate(method, states, data, CONFIG, tmp_path)
+  assert results["scores"]["rec"]["auroc"] is None
+  assert results["scores"]["rec"]["n_abnormal"] == 0
+  assert (tmp_path / "report.html").exists()
+
+
+def test_the_gallery_spans_the_scores_of_each_class():
+  labels = np.array([0, 0, 1, 1, 1, 1, 1])
+  scores = np.array([0.2, 0.1, 9.0, 3.0, 1.0, 5.0, 7.0])
+  rows = evaluation._gallery_rows(labels, scores)
+  assert [scores[r] for r in rows] == [0.1, 0.2, 1.0, 3.0, 7.0, 9.0]
