@@ -22,9 +22,9 @@ NORMAL, ABNORMAL = "tab:blue", "tab:red"
 _DPI = 150
 _CELL = 1.25  # inches a gallery image
 _CAPTION = 24  # characters that fit beside a gallery row
-# Above this share of a map's pixels the gallery's color scale ends: a few
-# outliers must not turn all other images black.
-_SCALE_SHARE = 0.995
+# The gallery's color scale leaves out this share of a map's pixels at both
+# ends: a few outliers must not turn all other images black.
+_OUTLIERS = 0.005
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,7 @@ def roc(
       area = metrics.auroc(labels, values)
       label = f"{name}  {area:.3f}"
       axes.plot(curve[0], curve[1], label=label, **_line(name))
-  _legend(axes, "AUROC", "lower right")
+  _legend(figure, "AUROC")
   _save(figure, path)
 
 
@@ -136,7 +136,7 @@ def precision_recall(
       label = f"{name}  {metrics.average_precision(labels, values):.3f}"
       # The metric's own steps: P_i between R_(i-1) and R_i.
       axes.step(recall, precision, where="pre", label=label, **_line(name))
-  _legend(axes, "average precision", "lower left")
+  _legend(figure, "average precision")
   _save(figure, path)
 
 
@@ -173,27 +173,25 @@ def gallery(path: Path, rows: Sequence[Row]) -> None:
 
 
 def training_curves(path: Path, metrics_jsonl: Path) -> None:
-  """Every metric over steps: a row a phase, a line a member.
+  """Every metric of every phase over steps, a line a member.
 
   Args:
     path: of the PNG.
     metrics_jsonl: the run's record, one JSON object a line.
   """
   curves = _curves(metrics_jsonl)
-  width = max((len(named) for named in curves.values()), default=1)
-  height = max(len(curves), 1)
+  width = max(1, min(3, len(curves)))
+  height = max(1, -(-len(curves) // width))
   figure = _figure(3.6 * width, 2.6 * height)
-  grid = figure.subplots(height, width, squeeze=False)
-  for axes in grid.flat:
+  grid = figure.subplots(height, width, squeeze=False).ravel()
+  for axes, (title, (steps, values)) in zip(grid, curves.items(), strict=False):
+    axes.plot(steps, values, linewidth=0.9)
+    axes.set(title=title, xlabel="step")
+    axes.grid(alpha=0.3)
+    if np.nanmin(values, initial=np.inf) > 0:
+      axes.set_yscale("log")
+  for axes in grid[len(curves) :]:
     axes.set_visible(False)
-  for (phase, named), row in zip(curves.items(), grid, strict=False):
-    for (name, (steps, values)), axes in zip(named.items(), row, strict=False):
-      axes.set_visible(True)
-      axes.plot(steps, values, linewidth=0.9)
-      axes.set(title=f"{phase}: {name}", xlabel="step")
-      axes.grid(alpha=0.3)
-      if np.nanmin(values, initial=np.inf) > 0:
-        axes.set_yscale("log")
   _save(figure, path)
 
 
@@ -230,9 +228,17 @@ def _line(name: str) -> dict[str, Any]:
   return {"linewidth": 1.5}
 
 
-def _legend(axes: Axes, title: str, place: str) -> None:
+def _legend(figure: Figure, title: str) -> None:
+  """Names the curves below the axes, where none of them can pass."""
+  (axes,) = figure.axes
   if axes.get_legend_handles_labels()[0]:
-    axes.legend(title=title, loc=place, fontsize=8, title_fontsize=8)
+    figure.legend(
+      title=title,
+      loc="outside lower center",
+      ncols=3,
+      fontsize=8,
+      title_fontsize=8,
+    )
   else:
     text = "undefined: one class is missing"
     axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes)
@@ -241,7 +247,7 @@ def _legend(axes: Axes, title: str, place: str) -> None:
 def _limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
   """The color scale of one kind of map, from all rows together."""
   values = np.concatenate([m.ravel() for m in maps])
-  low, high = min(values.min(), 0.0), np.quantile(values, _SCALE_SHARE)
+  low, high = np.quantile(values, [_OUTLIERS, 1 - _OUTLIERS])
   return float(low), float(high if high > low else low + 1)
 
 
@@ -251,7 +257,7 @@ def _color_bar(figure: Figure, cells: np.ndarray) -> None:
     cells[0].images[0],
     ax=cells,
     location="bottom",
-    extend="max",
+    extend="both",
     fraction=0.04,
     pad=0.01,
   )
@@ -294,25 +300,20 @@ def _shorten(caption: str) -> str:
   )
 
 
-def _curves(
-  path: Path,
-) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-  """Steps [s] and values [s] or [s, k] by phase and metric."""
-  found: dict[str, dict[str, list[tuple[int, Any]]]] = {}
+def _curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+  """Steps [s] and values [s] or [s, k] of `phase: metric`, the loss first."""
+  points: dict[str, dict[str, list[tuple[int, Any]]]] = {}
   for line in path.read_text().split("\n")[:-1]:
     record = json.loads(line)
-    phase, step = record["phase"], record["step"]
-    for name in record.keys() - {"phase", "step", "time", "seconds"}:
-      named = found.setdefault(phase, {})
-      named.setdefault(name, []).append((step, record[name]))
+    named = points.setdefault(record["phase"], {"loss": []})
+    for name in sorted(record.keys() - {"phase", "step", "time", "seconds"}):
+      named.setdefault(name, []).append((record["step"], record[name]))
   return {
-    phase: {k: _series(named[k]) for k in sorted(named, key=_loss_first)}
-    for phase, named in found.items()
+    f"{phase}: {name}": _series(series)
+    for phase, named in points.items()
+    for name, series in named.items()
+    if series
   }
-
-
-def _loss_first(name: str) -> tuple[bool, str]:
-  return name != "loss", name
 
 
 def _series(points: list[tuple[int, Any]]) -> tuple[np.ndarray, np.ndarray]:
