@@ -7,6 +7,8 @@ Orbax writes to a temporary folder and renames it, so a killed process leaves
 the previous checkpoint in place.
 """
 
+import errno
+import os
 from pathlib import Path
 import shutil
 from typing import Any
@@ -44,6 +46,7 @@ class Checkpoints:
     Raises:
       UserError: it could not be written; what was there before stays.
     """
+    self._check_room(step, state)
     try:
       self._manager().save(step, args=ocp.args.StandardSave(state))
       self._manager().wait_until_finished()
@@ -61,6 +64,7 @@ class Checkpoints:
     Raises:
       UserError: it could not be written; what was there before stays.
     """
+    self._check_room(int(state.step.max()), state)
     try:
       with ocp.StandardCheckpointer() as writer:
         writer.save(self._folder / "final", state.replace(opt={}))
@@ -99,11 +103,25 @@ class Checkpoints:
       )
     return self._steps
 
+  def _check_room(self, step: int, state: TrainState) -> None:
+    """Asks before writing: on a full disk orbax's threads print tracebacks."""
+    self._folder.mkdir(parents=True, exist_ok=True)
+    needed = sum(x.nbytes for x in jax.tree.leaves(state))
+    free = shutil.disk_usage(self._folder).free
+    if free < needed:
+      raise self._unwritable(
+        step,
+        OSError(
+          f"{os.strerror(errno.ENOSPC)}: it takes {needed / 1e6:,.0f} MB and"
+          f" {free / 1e6:,.0f} MB are free"
+        ),
+      )
+
   def _unwritable(self, step: int, error: Exception) -> UserError:
     kept = sorted(p.name for p in self._folder.glob("steps/[0-9]*"))
     return UserError(
       f"the checkpoint of step {step} could not be written to"
-      f" {self._folder} ({_first_line(error)});"
+      f" {self._folder} ({_reason(error)});"
       f" {'step ' + kept[-1] if kept else 'nothing'} is saved there: free"
       " space and run the same command again to go on from it."
     )
@@ -116,5 +134,9 @@ def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
   )
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+  """The system's words at the end of a long story about files, if they fit."""
+  full = os.strerror(errno.ENOSPC)
+  if full in str(error) and not isinstance(error, OSError):
+    return full
   return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 import sys
 from typing import Any, NoReturn
+import warnings
 
 from absl import app, flags, logging
 import jax
@@ -20,7 +21,10 @@ def run(main: Callable[[], Any]) -> NoReturn:
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:
       _leave(f"'{argv[1]}' is not a flag; flags start with --")
-    logging.set_verbosity(logging.WARNING)  # orbax tells of every file
+    # orbax tells of every file, and of a failed one with its traceback; what
+    # matters of that arrives as an exception.
+    logging.set_verbosity(logging.FATAL)
+    warnings.filterwarnings("ignore", "coroutine 'async_serialize")
     _cache_compilations()
     try:
       main()

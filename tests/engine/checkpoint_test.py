@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -87,3 +88,17 @@ def test_a_cut_off_write_is_not_taken_for_a_checkpoint(tmp_path):
   torn.mkdir()
   (torn / "half").write_text(json.dumps({}))
   assert checkpoint.Checkpoints(tmp_path, "a").latest() == 1
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(
+  tmp_path, monkeypatch
+):
+  saved = checkpoint.Checkpoints(tmp_path, "a")
+  saved.save(1, state())
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
+  with pytest.raises(UserError, match="0 MB are free.*step 1 is saved"):
+    saved.save(2, state())
+  with pytest.raises(UserError, match="0 MB are free"):
+    saved.finish(state())
+  assert saved.latest() == 1 and not saved.finished
