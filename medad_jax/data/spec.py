@@ -193,9 +193,9 @@ def _check_splits(name: str, facts, need: tuple[str, ...]) -> None:
 def _not_built(root: Path, name: str) -> str:
   built = sorted({p.parts[-3] for p in root.glob("*/*/metadata.json")})
   there = f"sets there: {', '.join(built)}" if built else "no sets there"
-  where = f"in {root} ({there})" if root.is_dir() else f": {root} is no folder"
+  where = f" in {root} ({there})" if root.is_dir() else f": {root} is no folder"
   return (
-    f"there is no data set '{name}' {where}; {_build_command(root, name)}, or"
+    f"there is no data set '{name}'{where}; {_build_command(root, name)}, or"
     " set config.data.dir or MEDAD_DATA_DIR to where it was built."
   )
 
