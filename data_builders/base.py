@@ -8,6 +8,7 @@ Nothing here needs TensorFlow: TFDS encodes no image when it is given bytes.
 import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from PIL import Image
 import tensorflow_datasets as tfds
 import tqdm
 
@@ -55,18 +57,16 @@ class SetBuilder(
   list: TFDS writes rows in hash order, and the reader restores the list's.
 
   Attributes:
-    MASKS: whether every example has a mask.
     PUBLISHED: images a split has in the publication.
     SOURCE: what the source folder must look like; None when it has none.
 
   Args:
-    source: the folder of the original files; unused without `SOURCE`.
+    source: the folder of the original files; ignored without `SOURCE`.
     journal: where files that were found sound are noted.
     **kwargs: as every TFDS builder.
   """
 
   VERSION = tfds.core.Version("1.0.0")
-  MASKS: ClassVar[bool] = False
   PUBLISHED: ClassVar[Mapping[str, int]] = {}
   SOURCE: ClassVar[str | None] = None
 
@@ -77,12 +77,12 @@ class SetBuilder(
     journal: Path | None = None,
     **kwargs: Any,
   ):
-    self._source = source
+    self.source = source
     self._journal = journal
     super().__init__(**kwargs)
 
   @abc.abstractmethod
-  def find(self, source: Path) -> Mapping[str, Sequence[Row]]:
+  def find(self) -> Mapping[str, Sequence[Row]]:
     """The rows of every split, in the order that ids count.
 
     Raises:
@@ -91,7 +91,11 @@ class SetBuilder(
 
   def encode(self, rows: Sequence[Row]) -> Iterable[Encoded]:
     """Encoded images of rows, in order; the files' own bytes by default."""
-    return map(_read, rows)
+    return map(self._read, rows)
+
+  def has_masks(self) -> bool:
+    """Whether examples have masks; a row without one then gets an empty one."""
+    return False
 
   def _info(self) -> tfds.core.DatasetInfo:
     features = {
@@ -100,7 +104,7 @@ class SetBuilder(
       "name": tfds.features.Text(),
       "id": np.int64,
     }
-    if self.MASKS:
+    if self.has_masks():
       features["mask"] = tfds.features.Image(shape=(None, None, None))
     return tfds.core.DatasetInfo(
       builder=self,
@@ -109,14 +113,21 @@ class SetBuilder(
       metadata=tfds.core.MetadataDict(),
     )
 
+  def _read(self, row: Row) -> Encoded:
+    assert row.path is not None, f"{row.name} is not a file"
+    mask = row.mask.read_bytes() if row.mask else None
+    if mask is None and self.has_masks():
+      mask = _black()
+    return row.path.read_bytes(), mask
+
   def _split_generators(self, dl_manager) -> dict[str, Iterator[Any]]:
     del dl_manager  # the user has the files: licences forbid a download
-    found = self.find(self._source)
+    found = self.find()
     splits = {name: rows for name, rows in found.items() if rows}
     files = [f for rows in splits.values() for row in rows for f in row.files]
-    verify.verify(files, self._source, self._journal)
+    verify.verify(files, self.source, self._journal)
     self.info.metadata.update(
-      source=str(self._source.resolve()) if self.SOURCE else "generated",
+      source=str(self.source.resolve()) if self.SOURCE else "generated",
       counts={name: len(rows) for name, rows in splits.items()},
       published=dict(self.PUBLISHED),
       fingerprints={},
@@ -139,9 +150,12 @@ class SetBuilder(
     self.info.metadata["fingerprints"][split] = digest.hexdigest()
 
 
-def _read(row: Row) -> Encoded:
-  image, *masks = (path.read_bytes() for path in row.files)
-  return image, masks[0] if masks else None
+@functools.cache
+def _black() -> bytes:
+  """A mask of nothing: one black pixel, whatever size it is read at."""
+  buffer = io.BytesIO()
+  Image.new("L", (1, 1)).save(buffer, "PNG")
+  return buffer.getvalue()
 
 
 def _identity(at: int, row: Row, data: Encoded) -> bytes:

@@ -37,10 +37,10 @@ class ImageListBuilder(base.SetBuilder, skip_registration=True):
     self._split_file = split_file
     super().__init__(**kwargs)
 
-  def find(self, source: Path) -> Mapping[str, list[base.Row]]:
+  def find(self) -> Mapping[str, list[base.Row]]:
     """The lists of the split file, files not yet opened."""
-    lists = _read(source / self._split_file)
-    images = source / "images"
+    lists = _read(self.source / self._split_file)
+    images = self.source / "images"
     if not images.is_dir():
       raise UserError(
         f"{images} is not a folder; --source must be {self.SOURCE}."

@@ -34,7 +34,7 @@ def verify(
   """
   unique = list(dict.fromkeys(files))
   known = _read_journal(journal)
-  todo = [path for path in unique if known.get(str(path)) != _state(path)]
+  todo = [path for path in unique if not _is_known(path, known)]
   bad = _check_all(todo, journal) if todo else {}
   if bad:
     lines = [
@@ -103,11 +103,12 @@ def _read_journal(journal: Path | None) -> dict[str, State]:
   return known
 
 
-def _state(path: Path) -> State | None:
-  try:
-    found = path.stat()
-  except OSError:
-    return None  # missing, which `problem` will say
+def _is_known(path: Path, known: Mapping[str, State]) -> bool:
+  return path.exists() and known.get(str(path)) == _state(path)
+
+
+def _state(path: Path) -> State:
+  found = path.stat()
   return found.st_size, found.st_mtime_ns
 
 

@@ -38,11 +38,11 @@ class Head:
 def head(rng: np.random.Generator) -> Head:
   """Draws a healthy slice."""
   x, y = _frame(rng)
-  depth = np.hypot(x / rng.normal(0.70, 0.04), y / rng.normal(0.86, 0.035))
-  brain = step(0.83 + 0.035 * field(rng, 5) - depth, 0.03)
-  white = rng.normal(0.66, 0.045)
+  depth = np.hypot(x / rng.normal(0.78, 0.014), y / rng.normal(0.94, 0.012))
+  brain = step(0.84 + 0.012 * field(rng, 5) - depth, 0.03)
+  white = rng.normal(0.62, 0.02)
   grey = white - rng.uniform(0.09, 0.19)
-  fluid = rng.uniform(0.12, 0.22)
+  fluid = rng.uniform(0.14, 0.20)
   signal = _cortex(rng, depth, white, grey, fluid)
   signal = _deep(rng, signal, x, y, white, grey)
   signal = _ventricles(rng, signal, x, y, fluid)
@@ -58,11 +58,12 @@ def acquire(rng: np.random.Generator, signal: Map) -> Map:
   Every pixel depends on its own signal alone, so that a lesion changes no
   pixel outside its mask. The noise is Rician, as in magnitude images.
   """
-  shading = np.exp(rng.uniform(0.04, 0.14) * field(rng, 3))
-  gamma = np.exp(rng.normal(0, 0.08))
-  seen = rng.normal(1.0, 0.06) * shading * np.maximum(signal, 0) ** gamma
-  level = rng.uniform(0.015, 0.045)
-  real, imaginary = level * rng.standard_normal((2, SIZE, SIZE), np.float32)
+  shading = np.exp(rng.uniform(0.03, 0.08) * field(rng, 3))
+  gamma = np.exp(rng.normal(0, 0.04))
+  seen = rng.normal(1.0, 0.03) * shading * np.maximum(signal, 0) ** gamma
+  level = np.exp(rng.uniform(np.log(0.012), np.log(0.095)))
+  # Coarser than the pixels: scanners interpolate what they acquired.
+  real, imaginary = level * field(rng, 72), level * field(rng, 72)
   return np.hypot(seen + real, imaginary)
 
 
@@ -131,18 +132,24 @@ def _spline(knots: int) -> tuple[np.ndarray, np.ndarray]:
 def _frame(rng: np.random.Generator) -> tuple[Map, Map]:
   """Coordinates of a head that lies a little turned, shifted and bent."""
   x, y = grid()
-  turn = rng.normal(0, np.radians(4))
+  turn = rng.normal(0, np.radians(1.2))
   c, s = np.cos(turn), np.sin(turn)
-  x, y = x - rng.normal(0, 0.025), y - rng.normal(0, 0.025)
-  bend = rng.uniform(0.008, 0.022)
+  x, y = x - rng.normal(0, 0.008), y - rng.normal(0, 0.008)
+  bend = rng.uniform(0.004, 0.010)
   u = c * x + s * y + bend * field(rng, 5)
   v = -s * x + c * y + bend * field(rng, 5)
   return u, v
 
 
+@functools.cache
+def _common_folds() -> Map:
+  """The large folds, which all heads have in much the same place."""
+  return field(np.random.default_rng(7), 20)
+
+
 def _cortex(rng, depth: Map, white, grey, fluid) -> Map:
   """White matter with a folded grey ribbon and fluid in the folds."""
-  folds = field(rng, rng.integers(17, 23)) + 0.35 * field(rng, 34)
+  folds = _common_folds() + rng.uniform(0.2, 0.7) * field(rng, 20)
   outer = step(depth - rng.uniform(0.44, 0.52), 0.30)
   ribbon = np.exp(-((folds / 0.55) ** 2)) * outer
   rim = step(depth - 0.73, 0.07)
@@ -184,7 +191,7 @@ def _deep(rng, signal: Map, x, y, white, grey) -> Map:
 
 def _ventricles(rng, signal: Map, x, y, fluid) -> Map:
   """Front and back horns, and the third ventricle; width varies with age."""
-  wide = np.exp(rng.normal(0, 0.38))
+  wide = np.exp(rng.normal(0, 0.30))
   front, back = rng.normal(-0.22, 0.03), rng.normal(0.33, 0.03)
   cover = step(ellipse(x, y, 0, 0.10, 0.018 * wide, 0.13), 0.03)
   for side in (-1, 1):
@@ -224,7 +231,7 @@ def _midline(rng, signal: Map, x, y, depth, fluid) -> Map:
 
 def _vessels(rng, signal: Map, x, y, depth) -> Map:
   """Bright vessels cut across: what small enhancing lesions look like."""
-  for _ in range(rng.poisson(7)):
+  for _ in range(rng.poisson(4)):
     angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.62)
     size = rng.uniform(0.012, 0.028)
     spot = ellipse(
@@ -236,7 +243,7 @@ def _vessels(rng, signal: Map, x, y, depth) -> Map:
       size * rng.uniform(1, 2.2),
       rng.uniform(0, np.pi),
     )
-    signal = paint(signal, rng.uniform(0.75, 0.98), step(spot, 0.025))
+    signal = paint(signal, rng.uniform(0.72, 0.90), step(spot, 0.025))
   return signal
 
 
@@ -245,8 +252,8 @@ def _skull(rng, signal: Map, depth, brain, fluid) -> Map:
   around = paint(np.full_like(signal, fluid), signal, brain)
   bone = step(depth - 0.86, 0.03)
   marrow = np.exp(-(((depth - 0.895) / 0.014) ** 2)) * rng.uniform(0.1, 0.5)
-  fat = rng.uniform(0.65, 0.95) + 0.05 * field(rng, 12)
-  skin = step(depth - rng.uniform(0.925, 0.945), 0.025)
+  fat = rng.uniform(0.42, 0.50) + 0.03 * field(rng, 12)
+  skin = step(depth - rng.normal(0.935, 0.004), 0.025)
   air = step(depth - 1.0, 0.03)
   around = paint(around, 0.05 + marrow, bone)
   return paint(paint(around, fat, skin), 0.0, air)

@@ -1,22 +1,12 @@
 """The built-in data set: generated slices, no download."""
 
 from collections.abc import Iterator, Mapping, Sequence
-import concurrent.futures
-import os
 from pathlib import Path
-import pickle
-import subprocess
-import sys
+from typing import ClassVar
 
-from data_builders import base
+from data_builders import base, workers
+from data_builders.phantom import scan
 
-# Normal and abnormal images of each split, numbered in this order.
-_COUNTS = {
-  "train": (1500, 0),
-  "unlabelled_normal": (600, 0),
-  "unlabelled_abnormal": (0, 900),
-  "test": (500, 500),
-}
 _CHUNK = 250  # images a process makes: two seconds, a tenth of it the start
 
 
@@ -27,13 +17,18 @@ class Builder(base.SetBuilder, skip_registration=True):
   sizes and contrasts, with exact masks. No image comes from a patient.
   """
 
-  MASKS = True
+  # Normal and abnormal images of each split, numbered in this order.
+  COUNTS: ClassVar[Mapping[str, tuple[int, int]]] = {
+    "train": (1500, 0),
+    "unlabelled_normal": (600, 0),
+    "unlabelled_abnormal": (0, 900),
+    "test": (500, 500),
+  }
 
-  def find(self, source: Path) -> Mapping[str, list[base.Row]]:
+  def find(self) -> Mapping[str, list[base.Row]]:
     """Names that carry the scans' numbers; nothing is read."""
-    del source
     splits, number = {}, 0
-    for split, (normal, abnormal) in _COUNTS.items():
+    for split, (normal, abnormal) in self.COUNTS.items():
       labels = [0] * normal + [1] * abnormal
       splits[split] = [
         base.Row(f"scan_{number + i:05}.png", label)
@@ -42,29 +37,15 @@ class Builder(base.SetBuilder, skip_registration=True):
       number += len(labels)
     return splits
 
+  def has_masks(self) -> bool:
+    """Every scan has a mask."""
+    return True
+
   def encode(self, rows: Sequence[base.Row]) -> Iterator[base.Encoded]:
     """Renders the rows in processes of their own."""
     jobs = [(_number(row), bool(row.label)) for row in rows]
-    chunks = [jobs[i : i + _CHUNK] for i in range(0, len(jobs), _CHUNK)]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-      for encoded in pool.map(_render, chunks):
-        yield from encoded
+    return workers.run(scan.encode, jobs, _CHUNK)
 
 
 def _number(row: base.Row) -> int:
   return int(Path(row.name).stem.removeprefix("scan_"))
-
-
-def _render(jobs: list[tuple[int, bool]]) -> list[base.Encoded]:
-  # Not multiprocessing: this runs inside programs that have started jax, where
-  # forking is unsafe, and spawning would run a caller's script once more.
-  root = str(Path(__file__).parents[2])
-  path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-  done = subprocess.run(
-    [sys.executable, "-m", "data_builders.phantom.worker"],
-    input=pickle.dumps(jobs),
-    stdout=subprocess.PIPE,
-    env=os.environ | {"PYTHONPATH": path},
-    check=True,
-  )
-  return pickle.loads(done.stdout)

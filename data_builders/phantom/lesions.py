@@ -38,27 +38,27 @@ def add(rng: Rng, head: Head) -> tuple[Map, np.ndarray, str]:
 
 def _infiltration(rng: Rng, head: Head) -> tuple[Map, Map]:
   """A low-grade mass: darker, washing out what lies under it."""
-  cover = _blob(rng, head, (0.14, 0.30), edge=0.16, rough=0.30)
-  tone = head.white * rng.uniform(0.68, 0.84)
+  cover = _blob(rng, head, (0.20, 0.38), edge=0.16, rough=0.30)
+  tone = head.white * rng.uniform(0.50, 0.70)
   return anatomy.paint(head.signal, tone, rng.uniform(0.6, 0.9) * cover), cover
 
 
 def _hyperintensity(rng: Rng, head: Head) -> tuple[Map, Map]:
   """A patch of brighter white matter with a diffuse edge."""
-  cover = _blob(rng, head, (0.12, 0.26), edge=0.18, rough=0.25)
-  gain = 1 + rng.uniform(0.14, 0.34) * cover
+  cover = _blob(rng, head, (0.20, 0.36), edge=0.18, rough=0.25)
+  gain = 1 + rng.uniform(0.18, 0.40) * cover
   return head.signal * gain, cover
 
 
 def _cyst(rng: Rng, head: Head) -> tuple[Map, Map]:
   """A sharp, dark cavity, like a ventricle in the wrong place."""
-  cover = _blob(rng, head, (0.08, 0.17), edge=0.04, rough=0.10)
+  cover = _blob(rng, head, (0.12, 0.24), edge=0.05, rough=0.10)
   return anatomy.paint(head.signal, head.fluid, cover), cover
 
 
 def _mass(rng: Rng, head: Head) -> tuple[Map, Map]:
   """An enhancing solid mass near the surface, with a faint dark border."""
-  border = _blob(rng, head, (0.13, 0.24), edge=0.08, rough=0.10, outer=True)
+  border = _blob(rng, head, (0.20, 0.34), edge=0.08, rough=0.10, outer=True)
   core = anatomy.step(border - 0.62, 0.3)
   signal = anatomy.paint(head.signal, head.white * 0.8, 0.6 * border)
   tone = head.white * rng.uniform(1.12, 1.35)
@@ -67,8 +67,8 @@ def _mass(rng: Rng, head: Head) -> tuple[Map, Map]:
 
 def _ring(rng: Rng, head: Head) -> tuple[Map, Map]:
   """A high-grade mass: swelling, a bright rim and a dead core."""
-  cover = _blob(rng, head, (0.18, 0.32), edge=0.30, rough=0.22)
-  signal = anatomy.paint(head.signal, head.white * 0.76, 0.85 * cover)
+  cover = _blob(rng, head, (0.24, 0.42), edge=0.30, rough=0.22)
+  signal = anatomy.paint(head.signal, head.white * 0.62, 0.9 * cover)
   rim = np.exp(-(((cover - 0.72) / 0.13) ** 2))
   signal = anatomy.paint(signal, head.white * rng.uniform(1.1, 1.4), rim)
   core = anatomy.step(cover - 0.9, 0.15)
@@ -78,7 +78,7 @@ def _ring(rng: Rng, head: Head) -> tuple[Map, Map]:
 def _scattered(rng: Rng, head: Head) -> tuple[Map, Map]:
   """Several small bright deposits, like vessels but more and larger."""
   covers = [
-    _blob(rng, head, (0.035, 0.075), edge=0.04, rough=0.05)
+    _blob(rng, head, (0.06, 0.13), edge=0.06, rough=0.05)
     for _ in range(rng.integers(3, 8))
   ]
   cover = np.maximum.reduce(covers)

@@ -1,0 +1,218 @@
+"""The build command: names, options, errors, interruption."""
+
+import json
+import subprocess
+import sys
+
+from PIL import Image
+import pytest
+
+from data_builders import build, verify
+from medad_jax.data import spec
+from medad_jax.types import UserError
+from tests.data_builders import sources
+
+
+def run(*args):
+  return build.main([str(arg) for arg in args])
+
+
+def test_counts_stand_beside_the_published_ones(tmp_path, capsys):
+  source = sources.image_list(tmp_path / "source")
+  assert run("rsna", f"--source={source}", f"--data_dir={tmp_path}") == 0
+  out = capsys.readouterr().out
+  assert "3851" in out
+  assert "Warning" in out
+  assert "--config.data.name=rsna" in out
+
+
+def test_another_split_file_is_another_set(tmp_path):
+  source = sources.image_list(tmp_path / "source")
+  tree = json.loads((source / "data.json").read_text())
+  tree["test"]["0"].reverse()
+  (source / "data_resplit.json").write_text(json.dumps(tree))
+  flags = (f"--source={source}", f"--data_dir={tmp_path}")
+  assert run("rsna", *flags) == 0
+  assert run("rsna", *flags, "--split_file=data_resplit.json") == 0
+  assert run("rsna", *flags, "--name=mine") == 0
+  opened = {
+    name: spec.open_dataset(name, tmp_path, image_size=16)
+    for name in ("rsna", "rsna_resplit", "mine")
+  }
+  first = opened["rsna"].splits["test"].names
+  assert opened["rsna_resplit"].splits["test"].names[:4] == first[3::-1]
+  assert opened["mine"].fingerprint == opened["rsna"].fingerprint
+
+
+@pytest.mark.parametrize(
+  ("args", "words"),
+  [
+    (("nothing",), ["no builder 'nothing'", "phantom"]),
+    (("rsna",), ["--source=DIR", "data.json"]),
+    (("rsna", "--source=/nowhere"), ["/nowhere", "not a folder"]),
+    (("phantom", "--source=/tmp"), ["leave --source out"]),
+    (("rsna", "--source=/tmp", "--name=No-Name"), ["No-Name", "lower-case"]),
+    (("rsna", "--source=/tmp", "--name=cache"), ["taken"]),
+  ],
+)
+def test_a_users_mistake_is_one_sentence(args, words, tmp_path, capsys):
+  assert run(*args, f"--data_dir={tmp_path}") == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert all(word in error for word in words), error
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (lambda tree: tree["test"].pop("1"), ["test.1", "no list"]),
+    (lambda tree: tree["train"].update({"0": []}), ["train.0", "no images"]),
+    (
+      lambda tree: tree["test"]["0"].append(tree["train"]["0"][0]),
+      ["more than once", "16.png"],
+    ),
+  ],
+)
+def test_a_wrong_data_json(change, words, tmp_path):
+  source = sources.image_list(tmp_path / "source")
+  tree = json.loads((source / "data.json").read_text())
+  change(tree)
+  (source / "data.json").write_text(json.dumps(tree))
+  with pytest.raises(UserError) as error:
+    build.build("rsna", source=source, data_dir=tmp_path / "data")
+  assert all(word in str(error.value) for word in words)
+
+
+def test_no_data_json_and_no_json(tmp_path):
+  source = sources.image_list(tmp_path / "source")
+  (source / "data.json").write_text("{")
+  with pytest.raises(UserError, match="not JSON"):
+    build.build("rsna", source=source, data_dir=tmp_path / "data")
+  (source / "data.json").unlink()
+  with pytest.raises(UserError, match=r"no data\.json"):
+    build.build("rsna", source=source, data_dir=tmp_path / "data")
+
+
+def test_more_than_8_bits_are_refused(tmp_path):
+  source = sources.image_list(tmp_path / "source")
+  Image.new("I;16", (8, 8), 999).save(source / "images" / "03.png")
+  with pytest.raises(UserError, match=r"03\.png: more than 8 bits"):
+    build.build("rsna", source=source, data_dir=tmp_path / "data")
+
+
+def test_after_bad_files_only_those_are_verified_again(tmp_path, monkeypatch):
+  source = sources.image_list(tmp_path / "source")
+  good = (source / "images" / "03.png").read_bytes()
+  (source / "images" / "03.png").write_bytes(good[:-30])
+  with pytest.raises(UserError):
+    build.build("rsna", source=source, data_dir=tmp_path / "data")
+  (source / "images" / "03.png").write_bytes(good)
+  looked = []
+  problem = verify.problem
+  monkeypatch.setattr(
+    verify, "problem", lambda path: looked.append(path.name) or problem(path)
+  )
+  build.build("rsna", source=source, data_dir=tmp_path / "data")
+  assert looked == ["03.png"]
+  assert [path.name for path in (tmp_path / "data").iterdir()] == ["rsna"]
+
+
+# Kills itself when the second split is about to be written.
+KILLED = """
+import os, signal, sys
+from data_builders import base, build
+examples = base.SetBuilder._generate_examples
+def generate(self, split, rows):
+  yield from examples(self, split, rows)
+  os.kill(os.getpid(), signal.SIGKILL)
+base.SetBuilder._generate_examples = generate
+build.build("rsna", source=sys.argv[1], data_dir=sys.argv[2])
+"""
+
+
+def test_a_killed_build_is_no_set_and_the_next_one_cleans_up(
+  tmp_path, monkeypatch
+):
+  source, data = sources.image_list(tmp_path / "source"), tmp_path / "data"
+  done = subprocess.run(
+    [sys.executable, "-c", KILLED, source, data],
+    env={"PYTHONPATH": ":".join(sys.path)},
+    stderr=subprocess.DEVNULL,
+  )
+  assert done.returncode == -9
+  assert spec.find_built(data, "rsna") is None
+  assert list(data.rglob("*incomplete*"))
+  looked = []
+  monkeypatch.setattr(verify, "problem", looked.append)
+  build.build("rsna", source=source, data_dir=data)
+  assert not looked  # all files were verified before the kill
+  assert [path.name for path in data.iterdir()] == ["rsna"]
+
+
+def test_overwriting_replaces_only_when_it_succeeds(tmp_path):
+  source = sources.image_list(tmp_path / "source")
+  build.build("rsna", source=source, data_dir=tmp_path)
+  before = spec.open_dataset("rsna", tmp_path, image_size=16)
+  sources.image(99).save(source / "images" / "00.png")
+  (source / "images" / "01.png").unlink()
+  again = {"source": source, "data_dir": tmp_path, "overwrite": True}
+  with pytest.raises(UserError):
+    build.build("rsna", **again)
+  kept = spec.open_dataset("rsna", tmp_path, image_size=16)
+  assert kept.fingerprint == before.fingerprint
+  sources.image(98).save(source / "images" / "01.png")
+  build.build("rsna", **again)
+  after = spec.open_dataset("rsna", tmp_path, image_size=16)
+  assert after.fingerprint != before.fingerprint
+  test = before.splits["test"].names.index("00.png")
+  changed = (
+    after.splits["test"].images[test] != before.splits["test"].images[test]
+  )
+  assert changed.any()
+
+
+def test_a_full_disk_is_a_users_error(tmp_path, monkeypatch):
+  source = sources.image_list(tmp_path / "source")
+
+  def full(*_):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(build, "_move", full)
+  with pytest.raises(UserError, match="No space left"):
+    build.build("rsna", source=source, data_dir=tmp_path / "data")
+  assert not list((tmp_path / "data").rglob("*array_record*"))
+
+
+NO_TENSORFLOW = """
+import sys
+from data_builders import build
+build.build("rsna", source=sys.argv[1], data_dir=sys.argv[2])
+from medad_jax.data import spec
+spec.open_dataset("rsna", sys.argv[2], image_size=16)
+wrong = [m for m in sys.modules if m.split(".")[0] in ("tensorflow", "torch")]
+sys.exit(f"imported: {wrong}" if wrong else 0)
+"""
+
+FROM_CACHE = """
+import sys
+from medad_jax.data import spec
+spec.open_dataset("rsna", sys.argv[1], image_size=16)
+heavy = {"tensorflow_datasets", "PIL", "array_record", "grain", "tqdm"}
+wrong = heavy & set(sys.modules)
+sys.exit(f"imported: {wrong}" if wrong else 0)
+"""
+
+
+def test_no_tensorflow_and_a_cache_that_needs_numpy_alone(tmp_path):
+  source = sources.image_list(tmp_path / "source")
+  env = {"PYTHONPATH": ":".join(sys.path)}
+
+  def python(*args):
+    subprocess.run([sys.executable, "-c", *args], check=True, env=env)
+
+  python(NO_TENSORFLOW, source, tmp_path / "data")
+  # The cache alone, as copied to another machine.
+  (tmp_path / "data" / "cache").rename(tmp_path / "cache")
+  (tmp_path / "data" / "rsna").rename(tmp_path / "elsewhere")
+  python(FROM_CACHE, tmp_path)

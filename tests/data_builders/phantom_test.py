@@ -1,0 +1,46 @@
+"""Generated scans: the same every time, with masks that are exact."""
+
+import numpy as np
+import pytest
+
+from data_builders.phantom import lesions, scan
+
+NUMBERS = range(40)
+
+
+@pytest.fixture(scope="module")
+def twins():
+  return [(scan.render(i, False), scan.render(i, True)) for i in NUMBERS]
+
+
+def test_a_scan_is_a_function_of_its_number_and_the_seed():
+  first = scan.encode(7, True)
+  assert scan.encode(7, True) == first
+  assert scan.encode(8, True) != first
+  other = scan.render(7, True, seed=1)
+  assert not np.array_equal(other.image, scan.render(7, True).image)
+
+
+def test_twins_differ_inside_the_mask_only(twins):
+  for healthy, ill in twins:
+    assert not healthy.mask.any()
+    assert healthy.kind == "healthy"
+    changed = healthy.image != ill.image
+    assert not (changed & ~ill.mask).any()
+    # Rounding to 8 bits may hide a faint pixel, but not most of a lesion.
+    assert changed[ill.mask].mean() > 0.7
+
+
+def test_lesions_are_of_all_kinds_and_many_sizes(twins):
+  assert {ill.kind for _, ill in twins} == set(lesions.KINDS)
+  areas = [ill.mask.mean() for _, ill in twins]
+  assert min(areas) < 0.03
+  assert max(areas) > 0.06
+
+
+def test_neither_brightness_nor_contrast_gives_lesions_away(twins):
+  for statistic in (np.mean, np.std):
+    healthy = np.array([statistic(scan.image) for scan, _ in twins])
+    ill = np.array([statistic(scan.image) for _, scan in twins])
+    above = (ill[:, None] > healthy[None]).mean()  # the AUROC
+    assert 0.35 < above < 0.65
