@@ -7,6 +7,7 @@ Orbax writes to a temporary folder and renames it, so a killed process leaves
 the previous checkpoint in place.
 """
 
+import dataclasses
 import errno
 import os
 from pathlib import Path
@@ -67,7 +68,7 @@ class Checkpoints:
     self._check_room(int(state.step.max()), state)
     try:
       with ocp.StandardCheckpointer() as writer:
-        writer.save(self._folder / "final", state.replace(opt={}))
+        writer.save(self._folder / "final", dataclasses.replace(state, opt={}))
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(int(state.step.max()), error) from error
     self.close()
@@ -85,7 +86,9 @@ class Checkpoints:
         " again to finish it."
       )
     with ocp.StandardCheckpointer() as reader:
-      return reader.restore(self._folder / "final", target.replace(opt={}))
+      return reader.restore(
+        self._folder / "final", dataclasses.replace(target, opt={})
+      )
 
   def close(self) -> None:
     """Ends orbax's threads; the object may be used again."""

@@ -80,7 +80,7 @@ def flatten(config: Config, prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def claim(workdir: Path, config: dict[str, Any]) -> None:
+def claim(workdir: Path, config: Config) -> None:
   """Makes `workdir` this configuration's, or checks that it is.
 
   Raises:
@@ -91,7 +91,7 @@ def claim(workdir: Path, config: dict[str, Any]) -> None:
     _check_same(load(workdir), config, workdir)
   workdir.mkdir(parents=True, exist_ok=True)
   temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(config, indent=2) + "\n")
+  temporary.write_text(json.dumps(dict(config), indent=2) + "\n")
   temporary.replace(path)
 
 
@@ -165,7 +165,8 @@ def _section(name: str, kind: Any, section: Config) -> Any:
   values = {k: _plain(v) for k, v in section.items() if k in fields}
   for field in nested:
     changed = {k: v for k, v in section.items() if k not in fields}
-    values[field.name] = dataclasses.replace(field.default, **changed)
+    default: Any = field.default
+    values[field.name] = dataclasses.replace(default, **changed)
   try:
     return kind(**values)
   except TypeError as error:

@@ -1,6 +1,7 @@
 """Optimisers and the gradient step of one member."""
 
 from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
@@ -69,8 +70,8 @@ def gradient_step(
     grads, metrics = axis.mean((grads, {"loss": loss, **metrics}))
     updates, opt = optimizer.update(grads, state.opt, state.params)
     params = optax.apply_updates(state.params, updates)
-    state = state.replace(
-      step=state.step + 1, params=params, extra=extra, opt=opt
+    state = dataclasses.replace(
+      state, step=state.step + 1, params=params, extra=extra, opt=opt
     )
     return state, metrics
 

@@ -199,7 +199,7 @@ class PhaseRun:
         if segment.stop > done:
           states = self._segment(segment, states, done, frozen, bar, clock)
     self.checkpoints.finish(states)
-    return states.replace(opt={})
+    return dataclasses.replace(states, opt={})
 
   def _abstract(self) -> TrainState:
     return abstract_states(self.phase, self.run.seed, self.run.shape)
