@@ -17,7 +17,7 @@ from medad_jax.data import resident, spec
 from medad_jax.engine import checkpoint, parallel, train, writers
 from medad_jax.report import figures, page
 from medad_jax.scoring import metrics
-from medad_jax.types import Batch, Method, Scores, TrainState
+from medad_jax.types import Batch, Method, Scores, TrainState, UserError
 
 PACKAGES = (medad_jax, jax, flax, optax, np)
 GALLERY = (0.0, 1 / 3, 2 / 3, 1.0)  # quantiles of each class that are shown
@@ -119,11 +119,16 @@ def evaluate(
 
   Returns:
     What `results.json` holds.
+
+  Raises:
+    UserError: a score is not finite.
   """
   test = dataset.splits["test"]
-  scorer = Scorer(method, states, config["evaluation"]["batch_size"])
+  size, mode = config["evaluation"]["batch_size"], config["parallel"]
+  scorer = Scorer(method, states, size, mode)
   found = scorer.images(test.images)
   scores = {name: found[name] for name in method.score_names}
+  _check_finite(scores)
   results = _results(method, scores, dataset, config, workdir)
   _write_scores(workdir / "scores.csv", test, scores)
   _write_json(workdir / "results.json", results)
@@ -152,6 +157,16 @@ def _results(method, scores, dataset, config, workdir) -> dict[str, Any]:
       for other in method.score_names[:-1]
     ],
   }
+
+
+def _check_finite(scores: Mapping[str, np.ndarray]) -> None:
+  bad = {k: int((~np.isfinite(v)).sum()) for k, v in scores.items()}
+  if any(bad.values()):
+    found = ", ".join(f"{k} ({n} images)" for k, n in bad.items() if n)
+    raise UserError(
+      f"some scores are not finite: {found}; the net has diverged, train again"
+      " with a lower train.learning_rate or with train.grad_clip."
+    )
 
 
 def _batch(images: jax.Array, ids: jax.Array) -> Batch:

@@ -10,9 +10,15 @@ from sklearn import metrics as sk
 
 from medad_jax.data import spec
 from medad_jax.engine import evaluation, train
+from medad_jax.types import UserError
 from tests import tiny
 
-CONFIG = {"method": "ddad", "seed": 0, "evaluation": {"batch_size": 8}}
+CONFIG = {
+  "method": "ddad",
+  "seed": 0,
+  "parallel": "jit",
+  "evaluation": {"batch_size": 8},
+}
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +97,16 @@ def test_one_class_alone_is_undefined_and_no_crash(method, states, tmp_path):
   assert results["scores"]["rec"]["auroc"] is None
   assert results["scores"]["rec"]["n_abnormal"] == 0
   assert (tmp_path / "report.html").exists()
+
+
+def test_scores_that_are_not_finite_are_named(method, states, tmp_path):
+  broken = dict(states)
+  broken["refine_dual"] = jax.tree.map(
+    lambda x: x * np.nan if x.dtype == np.float32 else x,
+    states["refine_dual"],
+  )
+  with pytest.raises(UserError, match=r"r_dual \(4 images\); the net has"):
+    evaluation.evaluate(method, broken, dataset([0, 1] * 2), CONFIG, tmp_path)
 
 
 def test_the_gallery_spans_the_scores_of_each_class():
