@@ -175,9 +175,20 @@ def _conv4x4s2_matmul(x, kernel):
 
 
 def _transpose4x4s2_matmul(x, kernel):
-  """One product on 2x2 windows, then depth to space of the four phases."""
+  """Products of all pixels with four 2x2 blocks of the kernel, four phases."""
   b, h, w, c = x.shape
   features = kernel.shape[-1]
+  # The last layer makes one channel of many: there the products are smaller
+  # than the windows (an eighth of the step's time on a CPU).
+  blocks = _sum_blocks if 4 * features < c else _window_blocks
+  y = blocks(x, kernel).reshape(b, h + 1, w + 1, 2, 2, features)
+  y = y.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h + 2, 2 * w + 2, features)
+  return y[:, 1:-1, 1:-1]
+
+
+def _window_blocks(x, kernel):
+  """One product on 2x2 windows: [b, h + 1, w + 1, 4 * features]."""
+  _, h, w, c = x.shape
   x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
   # Window (p, q) holds the pixels p-1 and p that reach the output rows 2p-1
   # and 2p: the first through the kernel's rows 2 and 3, the second 0 and 1.
@@ -185,20 +196,74 @@ def _transpose4x4s2_matmul(x, kernel):
     [x[:, u : u + h + 1, v : v + w + 1] for u in (0, 1) for v in (0, 1)],
     axis=-1,
   )
-  kernel = kernel.reshape(2, 2, 2, 2, c, features)[::-1, :, ::-1]
-  kernel = kernel.transpose(0, 2, 4, 1, 3, 5).reshape(4 * c, 4 * features)
-  y = (windows @ kernel).reshape(b, h + 1, w + 1, 2, 2, features)
-  y = y.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h + 2, 2 * w + 2, features)
-  return y[:, 1:-1, 1:-1]
+  kernel = kernel.reshape(2, 2, 2, 2, c, -1)[::-1, :, ::-1]
+  return windows @ kernel.transpose(0, 2, 4, 1, 3, 5).reshape(4 * c, -1)
 
 
-def _conv3x3_matmul(x, kernel):
-  b, h, w, c = x.shape
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  patches = jnp.concatenate(
-    [x[:, u : u + h, v : v + w] for u in range(3) for v in range(3)], axis=-1
+def _sum_blocks(x, kernel):
+  """One product on pixels, then the sum of its four shifted parts."""
+  c = x.shape[-1]
+  kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(4, 0, 2, 1, 3, 5)
+  parts = jnp.split(x @ kernel.reshape(c, -1), 4, axis=-1)
+  corners = [(u, v) for u in (0, 1) for v in (0, 1)]
+  return sum(
+    jnp.pad(part, ((0, 0), (u, 1 - u), (v, 1 - v), (0, 0)))
+    for part, (u, v) in zip(parts, corners, strict=True)
   )
-  return patches @ kernel.reshape(9 * c, -1)
+
+
+@jax.custom_vjp
+def _conv3x3_matmul(x, kernel):
+  """XLA's convolution, with the kernel's gradient as nine matrix products.
+
+  Patches of a full-resolution layer are too large, and XLA's CPU convolution
+  is quick but for this gradient: it sees a 64x64 window.
+  """
+  return _conv3x3_lax(x, kernel)
+
+
+def _conv3x3_forward(x, kernel):
+  return _conv3x3_lax(x, kernel), (x, kernel)
+
+
+def _conv3x3_backward(residuals, dy):
+  x, kernel = residuals
+  # The barrier keeps XLA from folding the transposition into the convolution,
+  # whose dimension order its CPU library does not know (six times slower).
+  turned = lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
+  return _conv3x3_lax(dy, turned), _kernel_gradient(x, dy)
+
+
+_conv3x3_matmul.defvjp(_conv3x3_forward, _conv3x3_backward)
+
+
+def _kernel_gradient(x, dy):
+  """The gradient of a 3x3 kernel as nine products, few channels shifted.
+
+  A product copies its first factor, transposed, which costs as much as the
+  product: that is the thin array, or else the one that all nine share.
+  """
+  i, o = x.shape[-1], dy.shape[-1]
+  if i > o:  # the same sum seen from the other side
+    swapped = lax.optimization_barrier(_kernel_gradient(dy, x))
+    return swapped[::-1, ::-1].swapaxes(2, 3)
+  if i < o:
+    products = [_product(part, dy) for part in _shifts(x)]
+  else:
+    products = [_product(x, part) for part in reversed(_shifts(dy))]
+  return jnp.stack(products).reshape(3, 3, i, o)
+
+
+def _shifts(x):
+  """The nine 3x3 neighbors of every pixel, zero beyond the border."""
+  _, h, w, _ = x.shape
+  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  return [x[:, u : u + h, v : v + w] for u in range(3) for v in range(3)]
+
+
+def _product(x, y):
+  """Sum over pixels of the products of channels: [i, o]."""
+  return jnp.tensordot(x, y, ((0, 1, 2), (0, 1, 2)))
 
 
 def _conv4x4s2_lax(x, kernel):

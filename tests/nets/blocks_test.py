@@ -29,10 +29,10 @@ def double():
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("layer", CONVOLUTIONS)
-@pytest.mark.parametrize(("channels", "features"), [(1, 5), (3, 2), (4, 1)])
+@pytest.mark.parametrize(("channels", "features"), [(1, 5), (3, 2), (5, 1)])
 def test_forms_agree(layer, channels, features):
   x = rand(2, 6, 8, channels)
-  variables = layer(features).init(jax.random.key(0), x)
+  variables = layer(features).init(jax.random.key(0), x.astype(jnp.float32))
   variables = jax.tree.map(lambda leaf: leaf.astype(x.dtype), variables)
 
   def loss(form, variables, x):
