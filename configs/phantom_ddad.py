@@ -2,8 +2,9 @@
 
   python -m medad_jax.main --config=configs/phantom_ddad.py
 
-Fewer members and epochs than published, a narrower refinement net and higher
-learning rates: made to show the whole program, not to compare methods.
+Small images, fewer members and epochs than published, a narrower refinement
+net and higher learning rates: made to show the whole program, not to compare
+methods.
 """
 
 from configs import _ddad
@@ -12,13 +13,16 @@ from configs import _ddad
 def get_config(backbone: str = "ae"):
   config = _ddad.published(backbone)
   config.data.name = "phantom"
+  config.data.image_size = 32
   config.data.extra = 1500
   config.data.anomaly_ratio = 0.6
+  config.model.latent = 128
+  config.model.hidden = 512
   config.ensemble.size = 2
-  config.train.epochs = 8
+  config.train.epochs = 20
   config.train.learning_rate = 1e-3
   config.refine.inputs = ("dual", "intra")
   config.refine.width = 32
-  config.refine.epochs = 3
+  config.refine.epochs = 25
   config.refine.learning_rate = 1e-3
   return config

@@ -40,8 +40,8 @@ def head(rng: np.random.Generator) -> Head:
   x, y = _frame(rng)
   depth = np.hypot(x / rng.normal(0.78, 0.014), y / rng.normal(0.94, 0.012))
   brain = step(0.84 + 0.012 * field(rng, 5) - depth, 0.03)
-  white = rng.normal(0.62, 0.02)
-  grey = white - rng.uniform(0.09, 0.19)
+  white = rng.normal(0.60, 0.012)
+  grey = white - rng.uniform(0.06, 0.22)
   fluid = rng.uniform(0.14, 0.20)
   signal = _cortex(rng, depth, white, grey, fluid)
   signal = _deep(rng, signal, x, y, white, grey)
@@ -58,12 +58,12 @@ def acquire(rng: np.random.Generator, signal: Map) -> Map:
   Every pixel depends on its own signal alone, so that a lesion changes no
   pixel outside its mask. The noise is Rician, as in magnitude images.
   """
-  shading = np.exp(rng.uniform(0.03, 0.08) * field(rng, 3))
-  gamma = np.exp(rng.normal(0, 0.04))
-  seen = rng.normal(1.0, 0.03) * shading * np.maximum(signal, 0) ** gamma
-  level = np.exp(rng.uniform(np.log(0.012), np.log(0.095)))
+  shading = np.exp(rng.uniform(0.02, 0.05) * field(rng, 3))
+  gamma = np.exp(rng.normal(0, 0.02))
+  seen = rng.uniform(0.65, 1.25) * shading * np.maximum(signal, 0) ** gamma
+  level = np.exp(rng.uniform(np.log(0.012), np.log(0.09)))
   # Coarser than the pixels: scanners interpolate what they acquired.
-  real, imaginary = level * field(rng, 72), level * field(rng, 72)
+  real, imaginary = level * field(rng, 56), level * field(rng, 56)
   return np.hypot(seen + real, imaginary)
 
 
@@ -132,10 +132,14 @@ def _spline(knots: int) -> tuple[np.ndarray, np.ndarray]:
 def _frame(rng: np.random.Generator) -> tuple[Map, Map]:
   """Coordinates of a head that lies a little turned, shifted and bent."""
   x, y = grid()
-  turn = rng.normal(0, np.radians(1.2))
+  turn = rng.normal(0, np.radians(5))
+  zoom = rng.normal(1.04, 0.03), rng.normal(1.04, 0.03)
   c, s = np.cos(turn), np.sin(turn)
-  x, y = x - rng.normal(0, 0.008), y - rng.normal(0, 0.008)
-  bend = rng.uniform(0.004, 0.010)
+  x, y = (
+    zoom[0] * (x - rng.normal(0, 0.02)),
+    zoom[1] * (y - rng.normal(0, 0.02)),
+  )
+  bend = rng.uniform(0.003, 0.007)
   u = c * x + s * y + bend * field(rng, 5)
   v = -s * x + c * y + bend * field(rng, 5)
   return u, v
@@ -149,14 +153,14 @@ def _common_folds() -> Map:
 
 def _cortex(rng, depth: Map, white, grey, fluid) -> Map:
   """White matter with a folded grey ribbon and fluid in the folds."""
-  folds = _common_folds() + rng.uniform(0.2, 0.7) * field(rng, 20)
+  folds = _common_folds() + rng.uniform(0.2, 0.9) * field(rng, 20)
   outer = step(depth - rng.uniform(0.44, 0.52), 0.30)
   ribbon = np.exp(-((folds / 0.55) ** 2)) * outer
   rim = step(depth - 0.73, 0.07)
   signal = paint(white + 0.012 * field(rng, 24), grey, np.maximum(ribbon, rim))
   width = rng.uniform(0.10, 0.24)  # folds widen with age
   sulci = np.exp(-((folds / width) ** 2)) * step(depth - 0.60, 0.22)
-  return paint(signal, fluid, rng.uniform(0.45, 0.9) * sulci)
+  return paint(signal, fluid, rng.uniform(0.15, 0.95) * sulci)
 
 
 def _deep(rng, signal: Map, x, y, white, grey) -> Map:
@@ -191,7 +195,7 @@ def _deep(rng, signal: Map, x, y, white, grey) -> Map:
 
 def _ventricles(rng, signal: Map, x, y, fluid) -> Map:
   """Front and back horns, and the third ventricle; width varies with age."""
-  wide = np.exp(rng.normal(0, 0.30))
+  wide = np.exp(rng.normal(0, 0.28))
   front, back = rng.normal(-0.22, 0.03), rng.normal(0.33, 0.03)
   cover = step(ellipse(x, y, 0, 0.10, 0.018 * wide, 0.13), 0.03)
   for side in (-1, 1):
@@ -252,7 +256,7 @@ def _skull(rng, signal: Map, depth, brain, fluid) -> Map:
   around = paint(np.full_like(signal, fluid), signal, brain)
   bone = step(depth - 0.86, 0.03)
   marrow = np.exp(-(((depth - 0.895) / 0.014) ** 2)) * rng.uniform(0.1, 0.5)
-  fat = rng.uniform(0.42, 0.50) + 0.03 * field(rng, 12)
+  fat = rng.normal(0.46, 0.02) + rng.uniform(0, 0.16) * field(rng, 26)
   skin = step(depth - rng.normal(0.935, 0.004), 0.025)
   air = step(depth - 1.0, 0.03)
   around = paint(around, 0.05 + marrow, bone)

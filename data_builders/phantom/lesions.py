@@ -28,7 +28,7 @@ def add(rng: Rng, head: Head) -> tuple[Map, np.ndarray, str]:
   Returns:
     The signal with the lesion, its mask (bool [h w]) and its kind.
   """
-  kind = str(rng.choice(list(KINDS)))
+  kind = str(rng.choice(list(KINDS), p=[0.25, 0.25, 0.12, 0.15, 0.15, 0.08]))
   while True:
     signal, cover = KINDS[kind](rng, head)
     mask = cover > 0
@@ -38,15 +38,15 @@ def add(rng: Rng, head: Head) -> tuple[Map, np.ndarray, str]:
 
 def _infiltration(rng: Rng, head: Head) -> tuple[Map, Map]:
   """A low-grade mass: darker, washing out what lies under it."""
-  cover = _blob(rng, head, (0.20, 0.38), edge=0.16, rough=0.30)
-  tone = head.white * rng.uniform(0.50, 0.70)
+  cover = _blob(rng, head, (0.28, 0.46), edge=0.20, rough=0.30)
+  tone = head.white * rng.uniform(0.52, 0.68)
   return anatomy.paint(head.signal, tone, rng.uniform(0.6, 0.9) * cover), cover
 
 
 def _hyperintensity(rng: Rng, head: Head) -> tuple[Map, Map]:
   """A patch of brighter white matter with a diffuse edge."""
-  cover = _blob(rng, head, (0.20, 0.36), edge=0.18, rough=0.25)
-  gain = 1 + rng.uniform(0.18, 0.40) * cover
+  cover = _blob(rng, head, (0.28, 0.44), edge=0.22, rough=0.25)
+  gain = 1 + rng.uniform(0.20, 0.36) * cover
   return head.signal * gain, cover
 
 
@@ -58,10 +58,10 @@ def _cyst(rng: Rng, head: Head) -> tuple[Map, Map]:
 
 def _mass(rng: Rng, head: Head) -> tuple[Map, Map]:
   """An enhancing solid mass near the surface, with a faint dark border."""
-  border = _blob(rng, head, (0.20, 0.34), edge=0.08, rough=0.10, outer=True)
+  border = _blob(rng, head, (0.22, 0.36), edge=0.10, rough=0.10, outer=True)
   core = anatomy.step(border - 0.62, 0.3)
   signal = anatomy.paint(head.signal, head.white * 0.8, 0.6 * border)
-  tone = head.white * rng.uniform(1.12, 1.35)
+  tone = head.white * rng.uniform(1.10, 1.28)
   return anatomy.paint(signal, tone, core), border
 
 
