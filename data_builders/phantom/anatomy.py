@@ -59,7 +59,7 @@ def acquire(rng: np.random.Generator, signal: Map) -> Map:
   pixel outside its mask. The noise is Rician, as in magnitude images.
   """
   shading = np.exp(rng.uniform(0.02, 0.05) * field(rng, 3))
-  gamma = np.exp(rng.normal(0, 0.02))
+  gamma = np.exp(rng.normal(0, 0.04))
   seen = rng.uniform(0.65, 1.25) * shading * np.maximum(signal, 0) ** gamma
   level = np.exp(rng.uniform(np.log(0.012), np.log(0.09)))
   # Coarser than the pixels: scanners interpolate what they acquired.
@@ -132,13 +132,12 @@ def _spline(knots: int) -> tuple[np.ndarray, np.ndarray]:
 def _frame(rng: np.random.Generator) -> tuple[Map, Map]:
   """Coordinates of a head that lies a little turned, shifted and bent."""
   x, y = grid()
-  turn = rng.normal(0, np.radians(5))
-  zoom = rng.normal(1.04, 0.03), rng.normal(1.04, 0.03)
+  # Little: the scans count as registered. What is pasted from another scan
+  # (the refinement net's training) then differs by its gain, as lesions do,
+  # and a small autoencoder need not spend its code on poses.
+  turn = rng.normal(0, np.radians(0.8))
   c, s = np.cos(turn), np.sin(turn)
-  x, y = (
-    zoom[0] * (x - rng.normal(0, 0.02)),
-    zoom[1] * (y - rng.normal(0, 0.02)),
-  )
+  x, y = x - rng.normal(0, 0.005), y - rng.normal(0, 0.005)
   bend = rng.uniform(0.003, 0.007)
   u = c * x + s * y + bend * field(rng, 5)
   v = -s * x + c * y + bend * field(rng, 5)
