@@ -16,13 +16,11 @@ def get_config(backbone: str = "ae"):
   config.data.image_size = 32
   config.data.extra = 1500
   config.data.anomaly_ratio = 0.6
-  config.model.latent = 128
-  config.model.hidden = 512
   config.ensemble.size = 2
-  config.train.epochs = 20
+  config.train.epochs = 30
   config.train.learning_rate = 1e-3
   config.refine.inputs = ("dual", "intra")
   config.refine.width = 32
-  config.refine.epochs = 25
+  config.refine.epochs = 4
   config.refine.learning_rate = 1e-3
   return config
