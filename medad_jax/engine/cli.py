@@ -43,8 +43,8 @@ def _parse(argv: list[str]) -> list[str]:
     _leave(f"{error}; run with --help to see the flags")
   except (AttributeError, KeyError) as error:
     # ml_collections' way to say that a field does not exist.
-    hint = str(error.args[0]).strip("'\"\\").replace("\\n", ". ")
-    hint = " ".join(hint.split()).replace("\\'", "'")
+    (reason,) = getattr(error.args[0], "args", error.args)
+    hint = ". ".join(str(reason).splitlines())
     _leave(f"the configuration has no such field: {hint}")
 
 
