@@ -1,0 +1,70 @@
+"""Relative perceptual distance: images compared by a classifier's features.
+
+Shvetsova et al., "Anomaly Detection in Medical Imaging with Deep Perceptual
+Autoencoders", IEEE Access 2021; in MedIAnomaly on VGG19's relu4_2. Where the
+arrays come from (the net's weights and its features' statistics on ImageNet) is
+the caller's business.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+import numpy as np
+
+# Of ImageNet's pixels in [0, 1], as torchvision's nets expect them.
+_MEAN = np.asarray([0.485, 0.456, 0.406], np.float32)
+_STD = np.asarray([0.229, 0.224, 0.225], np.float32)
+
+
+def preprocess(image: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
+  """What a net trained on ImageNet expects, from values in [-1, 1].
+
+  Gray becomes three equal channels. Nothing is clipped: a reconstruction may
+  leave [-1, 1].
+
+  Raises:
+    ValueError: the image has neither one nor three channels.
+  """
+  channels = image.shape[-1]
+  if channels not in (1, 3):
+    raise ValueError(f"an image of {channels} channels is neither gray nor RGB")
+  image = jnp.broadcast_to(image, (*image.shape[:-1], 3))
+  return (0.5 * image + 0.5 - _MEAN) / _STD
+
+
+def relative_l1(
+  features: Float[Array, "b h w c"],
+  features_hat: Float[Array, "b h w c"],
+  mean: Float[Array | np.ndarray, "c"],
+  scale: Float[Array | np.ndarray, "c"],
+) -> Float[Array, "b h w"]:
+  """Distance of a reconstruction's features; its mean [b] is the loss.
+
+  With f' = (f - mean) / scale it is |f'(x) - f'(x_hat)|, divided by the mean of
+  |f'(x)| over the image. The divisor is a constant to the gradient, and the
+  mean over channels is taken.
+
+  Args:
+    features: of the images.
+    features_hat: of their reconstructions.
+    mean: what is subtracted from each channel.
+    scale: what each channel is divided by, as it is: the reference's file calls
+      it a variance, but it holds standard deviations.
+  """
+  features = (features - mean) / scale
+  features_hat = (features_hat - mean) / scale
+  size = jax.lax.stop_gradient(
+    jnp.mean(jnp.abs(features), axis=(1, 2, 3), keepdims=True)
+  )
+  return jnp.mean(jnp.abs(features - features_hat) / size, axis=-1)
+
+
+def upsample(
+  distance: Float[Array, "b y x"], sides: tuple[int, int]
+) -> Float[Array, "b h w"]:
+  """A map of `sides`, bilinear between the centers of the features' pixels.
+
+  By a whole factor it keeps the mean.
+  """
+  shape = (distance.shape[0], *sides)
+  return jax.image.resize(distance, shape, "bilinear")

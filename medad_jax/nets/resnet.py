@@ -1,0 +1,85 @@
+"""ResNet18 (He et al., CVPR 2016), as torchvision builds it.
+
+Modules carry torchvision's names with "_" for "." inside a level:
+`layer2_0/downsample_0` is its layer2.0.downsample.0.
+"""
+
+from flax import linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from medad_jax import types
+from medad_jax.nets import blocks
+
+
+class ResNet18(nn.Module):
+  """512 features an image, or the logits of a linear layer on them.
+
+  Initial values are those of torchvision: kernels normal with variance
+  2 / (height * width * out).
+
+  Attributes:
+    axis: where the batch is split over devices.
+    classes: length of the logits; None for the features themselves.
+  """
+
+  axis: types.Axis = types.Axis()
+  classes: int | None = None
+
+  @nn.compact
+  def __call__(
+    self, image: Float[Array, "b h w c"], train: bool
+  ) -> Float[Array, "b f"]:
+    """Features (their mean over the last layer's pixels) or logits."""
+    x = _conv(64, 7, 2, "conv1")(image)
+    x = nn.relu(blocks.BatchNorm(self.axis, name="bn1")(x, train))
+    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    for level, channels in enumerate((64, 128, 256, 512), 1):
+      for place in (0, 1):
+        stride = 2 if level > 1 and place == 0 else 1
+        name = f"layer{level}_{place}"
+        x = BasicBlock(channels, stride, self.axis, name=name)(x, train)
+    x = jnp.mean(x, (1, 2))
+    if self.classes is None:
+      return x
+    return blocks.Dense(self.classes, name="fc")(x)
+
+
+class BasicBlock(nn.Module):
+  """Two 3x3 convolutions beside a shortcut.
+
+  Attributes:
+    channels: of the output.
+    stride: of the first convolution and of the shortcut.
+    axis: where the batch is split over devices.
+  """
+
+  channels: int
+  stride: int = 1
+  axis: types.Axis = types.Axis()
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b h w i"], train: bool
+  ) -> Float[Array, "b y x o"]:
+    """Images of 1/stride of the sides."""
+    y = _conv(self.channels, 3, self.stride, "conv1")(x)
+    y = nn.relu(blocks.BatchNorm(self.axis, name="bn1")(y, train))
+    y = _conv(self.channels, 3, 1, "conv2")(y)
+    y = blocks.BatchNorm(self.axis, name="bn2")(y, train)
+    if self.stride > 1 or x.shape[-1] != self.channels:
+      x = _conv(self.channels, 1, self.stride, "downsample_0")(x)
+      x = blocks.BatchNorm(self.axis, name="downsample_1")(x, train)
+    return nn.relu(x + y)
+
+
+def _conv(channels, side, stride, name):
+  return nn.Conv(
+    channels,
+    (side, side),
+    stride,
+    padding=side // 2,
+    use_bias=False,
+    kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    name=name,
+  )
