@@ -1,0 +1,190 @@
+"""Files become the nets' variables, or one sentence says why not."""
+
+import dataclasses
+import hashlib
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from medad_jax.engine import pretrained
+from medad_jax.nets import resnet, vgg
+from medad_jax.types import UserError
+from tests.engine import tensor_sources as sources
+from tests.golden import cases, filler, torchvision
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  monkeypatch.setenv("MEDAD_CACHE_DIR", str(tmp_path / "cache"))
+  return tmp_path / "cache" / "weights"
+
+
+def statistics(channels=512):
+  rng = np.random.RandomState(0)
+  r42, other = rng.uniform(0.3, 6, (2, 2, 1, channels, 1, 1)).astype(np.float32)
+  return {"c11": tuple(other), "r42": tuple(r42), "p5": tuple(other)}
+
+
+@pytest.fixture
+def source(tmp_path):
+  return sources.write_legacy(tmp_path / "stats.pt", statistics())
+
+
+def change(monkeypatch, name, **fields):
+  """Lets the test say which file is the official one and where it is."""
+  kinds = dict(pretrained._KINDS)
+  kinds[name] = dataclasses.replace(kinds[name], **fields)
+  monkeypatch.setattr(pretrained, "_KINDS", kinds)
+
+
+def test_resnet18_gives_the_features_of_pytorch(tmp_path):
+  # The reference's net bore a prefix, which decides its made-up weights.
+  shapes = {f"resnet18.{k}": s for k, s in torchvision.resnet18().items()}
+  state = filler.named("ssl_projection", shapes)
+  state = {k.removeprefix("resnet18."): v for k, v in state.items()}
+  state["fc.bias"] = np.zeros(1000, np.float32)
+  path = sources.write_safetensors(tmp_path / "resnet.safetensors", state)
+  pretrained.import_file("resnet18", path)
+  variables = pretrained.load("resnet18").variables
+  image = cases.channels_last(filler.named_images("ssl_two", (3, 3, 96, 96)))
+  apply = jax.jit(lambda v: resnet.ResNet18().apply(v, image, train=False))
+  got = apply(variables)
+  expected = [
+    [1.924768, 1.4349508, 0.95155865, 0.4222958],
+    [1.3397962, 1.484147, 0.16465491, 0.30759832],
+    [1.2002517, 0.9646472, 0.22044644, 0.27311012],
+  ]
+  np.testing.assert_allclose(got[:, :4], expected, rtol=2e-5)
+  means = [1.0400054, 0.6560646, 0.5902921]
+  np.testing.assert_allclose(got.mean(1), means, rtol=2e-6)
+
+
+def test_vgg19_is_laid_out_for_the_net(tmp_path, cache, capsys):
+  rng = np.random.default_rng(0)
+  state = {
+    name: rng.standard_normal(shape, np.float32)
+    for name, shape in torchvision.vgg19().items()
+  }
+  state["classifier.0.bias"] = np.zeros(4096, np.float32)
+  path = sources.write_zip(tmp_path / "vgg.pth", state)
+  pretrained.import_file("vgg19", path)
+  digest = hashlib.sha256(path.read_bytes()).hexdigest()
+  says = capsys.readouterr().out
+  assert "not the official vgg19-dcbb9e9d.pth" in says
+  assert digest[:8] in says
+  assert [p.name for p in cache.iterdir()] == ["vgg19.npz"]
+  got = pretrained.load("vgg19")
+  assert got.provenance == f"sha256:{digest}"
+  layer = got.variables["params"]["conv4_2"]
+  np.testing.assert_array_equal(layer["bias"], state["features.21.bias"])
+  expected = state["features.21.weight"].transpose(2, 3, 1, 0)
+  np.testing.assert_array_equal(layer["kernel"], expected)
+  made = jax.eval_shape(
+    vgg.VGG19(("pool5",)).init, jax.random.key(0), np.zeros((1, 32, 32, 3))
+  )
+  assert jax.tree.map(np.shape, got.variables) == jax.tree.map(np.shape, made)
+
+
+def test_statistics(source, monkeypatch, capsys):
+  digest = hashlib.sha256(source.read_bytes()).hexdigest()
+  change(monkeypatch, "vgg19_r42", digest=digest)
+  pretrained.import_file("vgg19_r42", source)
+  assert "official" not in capsys.readouterr().out
+  got = pretrained.load("vgg19_r42")
+  assert got.provenance == "official"
+  mean, scale = statistics()["r42"]
+  np.testing.assert_array_equal(got.variables["mean"], mean.reshape(512))
+  np.testing.assert_array_equal(got.variables["scale"], scale.reshape(512))
+
+
+def test_all_that_does_not_fit_is_listed(tmp_path):
+  state = dict(torchvision.resnet18())
+  state["layer1.0.bn1.weight"] = (63,)
+  state["layer1.0.conv1.weight"] = (64, 64, 1, 1)
+  del state["bn1.bias"], state["layer4.1.bn2.running_var"]
+  state["layer5.conv.weight"] = (1,)
+  state = {k: np.zeros(s, np.float32) for k, s in state.items()}
+  path = sources.write_safetensors(tmp_path / "net.safetensors", state)
+  with pytest.raises(UserError) as caught:
+    pretrained.import_file("resnet18", path)
+  listed = re.search(r"unknown\): (.*); give", str(caught.value))[1]
+  assert set(re.split(r", (?=[-+a-z])", listed)) == {
+    "-bn1.bias",
+    "-layer4.1.bn2.running_var",
+    "+layer5.conv.weight",
+    "layer1.0.bn1.weight (63,) instead of (64,)",
+    "layer1.0.conv1.weight (64, 64, 1, 1) instead of (64, 64, 3, 3)",
+  }
+
+
+@pytest.mark.parametrize(
+  ("part", "value", "says"),
+  [(0, np.nan, "in mean;"), (1, np.inf, "in scale;"), (1, 0, "in scale;")],
+)
+def test_unsound_numbers_are_refused(part, value, says, tmp_path, cache):
+  state = statistics()
+  state["r42"][part][0, 3] = value
+  path = sources.write_zip(tmp_path / "stats.pt", state)
+  with pytest.raises(UserError, match=says):
+    pretrained.import_file("vgg19_r42", path)
+  assert not cache.exists()
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_without_an_import_the_command_is_told(name):
+  command = f"python -m medad_jax.weights {name} --source=FILE"
+  with pytest.raises(UserError, match=f"needs the file .*; run {command}"):
+    pretrained.load(name)
+
+
+def test_a_damaged_import_is_told(source, cache):
+  pretrained.import_file("vgg19_r42", source)
+  path = cache / "vgg19_r42.npz"
+  path.write_bytes(path.read_bytes()[:-99])
+  with pytest.raises(UserError, match="is damaged .*medad_jax.weights vgg19_r"):
+    pretrained.load("vgg19_r42")
+  facts = json.dumps({"sha256": "0", "official": True})
+  np.savez(path, facts=facts, mean=np.zeros(512))
+  with pytest.raises(UserError, match="other arrays than expected"):
+    pretrained.load("vgg19_r42")
+
+
+def test_a_cache_that_cannot_be_written_is_told(source, cache):
+  cache.parent.write_text("a file where the folder should be")
+  with pytest.raises(UserError, match="cannot be written.*MEDAD_CACHE_DIR"):
+    pretrained.import_file("vgg19_r42", source)
+
+
+def test_download(source, cache, monkeypatch):
+  digest = hashlib.sha256(source.read_bytes()).hexdigest()
+  change(monkeypatch, "vgg19_r42", url=source.as_uri(), digest=digest[:8])
+  pretrained.download("vgg19_r42")
+  assert pretrained.load("vgg19_r42").provenance == "official"
+  assert [p.name for p in cache.iterdir()] == ["vgg19_r42.npz"]
+
+
+def test_downloads_that_fail(source, cache, monkeypatch):
+  change(monkeypatch, "vgg19_r42", url=source.as_uri())
+  with pytest.raises(UserError, match="is not the official file"):
+    pretrained.download("vgg19_r42")
+  missing = source.with_name("none.pt").as_uri()
+  change(monkeypatch, "vgg19_r42", url=missing)
+  with pytest.raises(UserError, match="could not be downloaded.*--source=FILE"):
+    pretrained.download("vgg19_r42")
+  assert not any(cache.iterdir())
+
+
+def test_random_weights():
+  got, again, other = (pretrained.random("resnet18", i) for i in (3, 3, 4))
+  assert got.provenance == "random"
+  jax.tree.map(np.testing.assert_array_equal, got.variables, again.variables)
+  first, second = (
+    p.variables["params"]["conv1"]["kernel"] for p in (got, other)
+  )
+  assert np.abs(first - second).max() > 0
+  stats = pretrained.random("vgg19_r42", 3).variables
+  assert not stats["mean"].any()
+  assert (stats["scale"] == 1).all()

@@ -1,0 +1,177 @@
+"""Writes tensor files as PyTorch and safetensors do, with neither library."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+import io
+import json
+from pathlib import Path
+import pickle
+import struct
+from typing import Any
+import zipfile
+
+import numpy as np
+
+_STORAGES = {"f4": "FloatStorage", "f2": "HalfStorage", "i8": "LongStorage"}
+_SAFETENSORS = {"f4": "F32", "f2": "F16", "i8": "I64"}
+
+# (call, storage, shape, stride) -> what stands for a tensor in the pickle.
+Style = Callable[..., Any]
+
+
+class Call:
+  """Pickled as a call of module.name, and `state` set on what it returns."""
+
+  def __init__(self, name: str, *args: Any, state: Any = None):
+    self._reduced = (Global(name), args, state)
+
+  def __reduce__(self):
+    return self._reduced
+
+
+class Global:
+  """Pickled as the name of something that need not exist here."""
+
+  def __init__(self, name: str):
+    self.module, _, self.name = name.rpartition(".")
+
+  def __call__(self):
+    """Only callables can be what a pickle calls."""
+
+
+class Storage:
+  """Numbers that tensors refer to."""
+
+  def __init__(self, numbers: np.ndarray, key: str, kind: str | None = None):
+    self.numbers = numbers
+    self.key = key
+    self.kind = kind or _STORAGES[numbers.dtype.str[1:]]
+
+
+def modern(storage, offset, shape, stride):
+  """Since PyTorch 0.4."""
+  return Call(
+    "torch._utils._rebuild_tensor_v2",
+    *(storage, offset, shape, stride, False, OrderedDict()),
+  )
+
+
+def plain(storage, offset, shape, stride):
+  """PyTorch 0.1 to 0.3."""
+  return Call("torch._utils._rebuild_tensor", storage, offset, shape, stride)
+
+
+def parameter(*args):
+  """A parameter of that time."""
+  state = (True, False, OrderedDict())
+  return Call("torch.nn.parameter.Parameter", plain(*args), state=state)
+
+
+def ancient(*args):
+  """A parameter of PyTorch 0.1, all in states."""
+  data = Call("torch.FloatTensor", state=args)
+  state = (data, None, OrderedDict(), True, False)
+  return Call("torch.nn.parameter.Parameter", state=state)
+
+
+def write_zip(path: Path, tree: Any, style: Style = modern) -> Path:
+  """PyTorch from 1.6; arrays in nested dicts and tuples become tensors."""
+  stored: list[Storage] = []
+  described = _pickle(_tensors(tree, style, stored))
+  with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("archive/data.pkl", described)
+    archive.writestr("archive/byteorder", "little")
+    for storage in stored:
+      archive.writestr(f"archive/data/{storage.key}", storage.numbers.tobytes())
+  return path
+
+
+def write_legacy(path: Path, tree: Any, style: Style = modern) -> Path:
+  """PyTorch before 1.6."""
+  stored: list[Storage] = []
+  described = _pickle(_tensors(tree, style, stored), view=True)
+  with path.open("wb") as file:
+    file.write(_pickle(0x1950A86A20F9469CFC6C))
+    file.write(_pickle(1001))
+    file.write(_pickle({"protocol_version": 1001, "little_endian": True}))
+    file.write(described)
+    file.write(_pickle([storage.key for storage in stored]))
+    for storage in stored:
+      file.write(struct.pack("<q", storage.numbers.size))
+      file.write(storage.numbers.tobytes())
+  return path
+
+
+def write_safetensors(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+  """A JSON header, then the numbers."""
+  header, position = {"__metadata__": {"format": "pt"}}, 0
+  for name, array in arrays.items():
+    header[name] = {
+      "dtype": _SAFETENSORS[array.dtype.str[1:]],
+      "shape": array.shape,
+      "data_offsets": (position, position + array.nbytes),
+    }
+    position += array.nbytes
+  text = json.dumps(header).encode()
+  with path.open("wb") as file:
+    file.write(struct.pack("<Q", len(text)) + text)
+    for array in arrays.values():
+      file.write(array.tobytes())
+  return path
+
+
+def _tensors(tree: Any, style: Style, stored: list[Storage]) -> Any:
+  """The tree with calls in place of arrays; their numbers go to `stored`."""
+  if isinstance(tree, dict):
+    pairs = ((k, _tensors(v, style, stored)) for k, v in tree.items())
+    return OrderedDict(pairs)
+  if isinstance(tree, tuple):
+    return tuple(_tensors(v, style, stored) for v in tree)
+  if not isinstance(tree, np.ndarray):
+    return tree
+  # Numbers before the tensor's own, so that its offset counts; and a
+  # transposed tensor keeps its order in memory, as PyTorch's do.
+  own = tree.T if tree.flags.f_contiguous else tree
+  numbers = np.concatenate([np.zeros(3, tree.dtype), own.reshape(-1)])
+  stored.append(Storage(numbers, str(len(stored))))
+  stride = tuple(s // tree.itemsize for s in tree.strides)
+  return style(stored[-1], 3, tree.shape, stride)
+
+
+class _Pickler(pickle._Pickler):
+  """Writes names that cannot be imported, which the C version refuses."""
+
+  dispatch = dict(pickle._Pickler.dispatch)
+
+  def __init__(self, file: io.BytesIO, view: bool):
+    super().__init__(file, protocol=2)
+    self._view = (None,) if view else ()
+
+  def persistent_id(self, value):
+    if not isinstance(value, Storage):
+      return None
+    kind = Global(f"torch.{value.kind}")
+    size = value.numbers.size
+    return ("storage", kind, value.key, "cpu", size, *self._view)
+
+  def save_name(self, value):
+    self.write(f"c{value.module}\n{value.name}\n".encode())
+    self.memoize(value)
+
+  dispatch[Global] = save_name
+
+
+def _pickle(value: Any, view: bool = False) -> bytes:
+  file = io.BytesIO()
+  _Pickler(file, view).dump(value)
+  return file.getvalue()
+
+
+def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+  """Arrays by the names they should be read under."""
+  if isinstance(tree, np.ndarray):
+    yield prefix[:-1], tree
+  elif isinstance(tree, dict | tuple):
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, inner in items:
+      yield from leaves(inner, f"{prefix}{key}.")
