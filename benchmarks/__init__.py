@@ -1,0 +1,1 @@
+"""What the package's speed and memory are, one command a question."""
