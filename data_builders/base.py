@@ -42,11 +42,6 @@ class Row:
   path: Path | None = None
   mask: Path | None = None
 
-  @property
-  def files(self) -> tuple[Path, ...]:
-    """The image's file and its mask's, those that there are."""
-    return tuple(path for path in (self.path, self.mask) if path is not None)
-
 
 class SetBuilder(
   tfds.core.GeneratorBasedBuilder, abc.ABC, skip_registration=True
@@ -59,9 +54,11 @@ class SetBuilder(
   Attributes:
     PUBLISHED: images a split has in the publication.
     SOURCE: what the source folder must look like; None when it has none.
+    MD5: the checksum of the published archive, where it is known.
 
   Args:
     source: the folder of the original files; ignored without `SOURCE`.
+    origin: what to record as the source; None for the folder.
     journal: where files that were found sound are noted.
     **kwargs: as every TFDS builder.
   """
@@ -69,15 +66,18 @@ class SetBuilder(
   VERSION = tfds.core.Version("1.0.0")
   PUBLISHED: ClassVar[Mapping[str, int]] = {}
   SOURCE: ClassVar[str | None] = None
+  MD5: ClassVar[str | None] = None
 
   def __init__(
     self,
     *,
     source: Path = Path(),
+    origin: Path | None = None,
     journal: Path | None = None,
     **kwargs: Any,
   ):
     self.source = source
+    self._origin = origin or source
     self._journal = journal
     super().__init__(**kwargs)
 
@@ -92,6 +92,10 @@ class SetBuilder(
   def encode(self, rows: Sequence[Row]) -> Iterable[Encoded]:
     """Encoded images of rows, in order; the files' own bytes by default."""
     return map(self._read, rows)
+
+  def misfits(self) -> Mapping[Path, str]:
+    """Files of the source that lack what belongs to them, and what that is."""
+    return {}
 
   def has_masks(self) -> bool:
     """Whether examples have masks; a row without one then gets an empty one."""
@@ -124,10 +128,15 @@ class SetBuilder(
     del dl_manager  # the user has the files: licences forbid a download
     found = self.find()
     splits = {name: rows for name, rows in found.items() if rows}
-    files = [f for rows in splits.values() for row in rows for f in row.files]
-    verify.verify(files, self.source, self._journal)
+    rows = [row for rows in splits.values() for row in rows]
+    verify.verify(
+      [(row.path, row.mask) for row in rows if row.path],
+      self.misfits(),
+      self.source,
+      self._journal,
+    )
     self.info.metadata.update(
-      source=str(self.source.resolve()) if self.SOURCE else "generated",
+      source=str(self._origin.resolve()) if self.SOURCE else "generated",
       counts={name: len(rows) for name, rows in splits.items()},
       published=dict(self.PUBLISHED),
       fingerprints={},

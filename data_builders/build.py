@@ -16,6 +16,7 @@ import shutil
 import sys
 from typing import IO, Any
 
+from data_builders import archive
 from medad_jax.data import spec
 from medad_jax.types import UserError
 
@@ -36,7 +37,8 @@ def build(
 
   Args:
     builder: a folder of `data_builders`.
-    source: the folder it reads; None for a generated set.
+    source: the folder it reads, or an archive of it; None for a generated
+      set.
     data_dir: where sets are; None for `spec.default_data_dir()`.
     name: what to call the set; None for the builder's name.
     overwrite: whether to replace a finished set.
@@ -61,7 +63,9 @@ def build(
         print("The source given now was not read; --overwrite builds anew.")
       return done
     origin = _check_source(builder, kind, source)
-    return _build(kind, name, origin, root, work, options or {})
+    with archive.unpacked(origin, kind.MD5, work / "source") as folder:
+      settings = {**(options or {}), "source": folder, "origin": origin}
+      return _build(kind, name, root, work, settings)
 
 
 def find_builder(name: str) -> type[Any]:
@@ -108,7 +112,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     prog="python -m data_builders.build", description=__doc__
   )
   parser.add_argument("builder", help=" | ".join(builder_names()))
-  parser.add_argument("--source", help="folder of the original files")
+  parser.add_argument(
+    "--source", help="folder or archive of the original files"
+  )
   parser.add_argument(
     "--data_dir", help="where sets are kept [$MEDAD_DATA_DIR or ~/medad_data]"
   )
@@ -144,14 +150,15 @@ def _check_source(builder: str, kind: type[Any], source) -> Path:
       f"{builder} needs --source=DIR, where DIR is {kind.SOURCE}."
     )
   origin = Path(source).expanduser()
-  if not origin.is_dir():
+  if not origin.exists():
     raise UserError(
-      f"--source={source} is not a folder; it must be {kind.SOURCE}."
+      f"--source={source} is not a folder or file; it must be {kind.SOURCE},"
+      f" or an archive of that ({archive.KINDS})."
     )
   return origin
 
 
-def _build(kind, name, source, root, work, options) -> Path:
+def _build(kind, name, root, work, settings) -> Path:
   import tensorflow_datasets as tfds
 
   tfds.disable_progress_bar()  # the builders have one that knows the total
@@ -160,11 +167,10 @@ def _build(kind, name, source, root, work, options) -> Path:
   named = type("Builder", (kind,), {"name": name}, skip_registration=True)
   try:
     builder = named(
-      source=source,
       journal=work / "verified.jsonl",
       data_dir=fresh,
       file_format="array_record",
-      **options,
+      **settings,
     )
     with contextlib.redirect_stdout(None):  # TFDS speaks of downloads
       builder.download_and_prepare(download_dir=fresh / "downloads")
@@ -244,11 +250,13 @@ def _report(folder: Path) -> None:
   for split in {**published, **counts}:
     beside = published.get(split, "-")
     print(f"{split:<22}{counts.get(split, 0):>8}{beside:>11}")
-  if published and counts != published:
+  if any(published.get(k, v) != v for k, v in counts.items()):
     print(
       "Warning: the counts differ from the publication's; results are not"
       " comparable with published ones."
     )
+  if published.keys() - counts.keys():
+    print("There are no unlabelled images: config.data.extra must be 0.")
   print(f"\n{folder}\nuse it with --config.data.name={folder.parent.name}")
 
 

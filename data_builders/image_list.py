@@ -1,8 +1,9 @@
-"""The layout of DDAD-ASR's benchmarks: a folder images/ and a data.json.
+"""The layout of DDAD-ASR and MedIAnomaly: a folder images/ and a data.json.
 
 data.json (caiyu6666/DDAD-ASR) holds lists of file names under train.0 (known
 normal), train.unlabeled.0, train.unlabeled.1, test.0 and test.1. The order of
 the lists matters: training on unlabelled images takes prefixes of them.
+MedIAnomaly's data.json may lack train.unlabeled, and has no such splits then.
 """
 
 from collections import Counter
@@ -21,6 +22,7 @@ _LISTS = {
   "unlabelled_abnormal": (("train.unlabeled.1", 1),),
   "test": (("test.0", 0), ("test.1", 1)),
 }
+_UNLABELLED = "train.unlabeled"
 
 
 class ImageListBuilder(base.SetBuilder, skip_registration=True):
@@ -49,7 +51,7 @@ class ImageListBuilder(base.SetBuilder, skip_registration=True):
       split: [
         base.Row(name, label, images / name)
         for key, label in parts
-        for name in lists[key]
+        for name in lists.get(key, ())
       ]
       for split, parts in _LISTS.items()
     }
@@ -65,9 +67,10 @@ def _read(path: Path) -> dict[str, list[str]]:
     tree = json.loads(path.read_text())
   except ValueError as error:
     raise UserError(f"{path} is not JSON ({error}); restore it.") from error
-  lists = {
-    key: _get(tree, key) for parts in _LISTS.values() for key, _ in parts
-  }
+  keys = [key for parts in _LISTS.values() for key, _ in parts]
+  if not _get(tree, _UNLABELLED):
+    keys = [key for key in keys if not key.startswith(_UNLABELLED)]
+  lists = {key: _get(tree, key) for key in keys}
   _check(path, lists)
   return lists
 
@@ -90,10 +93,15 @@ def _check(path: Path, lists: Mapping[str, Any]) -> None:
       f"{path} has no list of file names under {', '.join(wrong)}; it must"
       f" have {', '.join(lists)}."
     )
-  empty = [key for key, names in lists.items() if not names]
+  empty = [
+    key
+    for key, names in lists.items()
+    if not names and not key.startswith(_UNLABELLED)
+  ]
   if empty:
     raise UserError(
-      f"{path} lists no images under {', '.join(empty)}; every list needs some."
+      f"{path} lists no images under {', '.join(empty)}; only"
+      f" {_UNLABELLED} may be empty."
     )
   counts = Counter(name for names in lists.values() for name in names)
   twice = [name for name, count in counts.items() if count > 1]

@@ -19,31 +19,40 @@ State = tuple[int, int]
 
 
 def verify(
-  files: Sequence[Path], root: Path, journal: Path | None = None
+  pairs: Sequence[tuple[Path, Path | None]],
+  misfits: Mapping[Path, str],
+  root: Path,
+  journal: Path | None = None,
 ) -> None:
   """Decodes all files in parallel; complains about all bad ones at once.
 
   Args:
-    files: what a build will read; one may occur several times.
+    pairs: images that a build will read, with their masks where they have
+      any; a file may occur several times.
+    misfits: files that are known to be unusable, and why.
     root: the source folder; names in messages start below it.
     journal: where sound files are noted, so that a build that was killed, or
       whose source was mended, need not decode them again.
 
   Raises:
-    UserError: files are missing, truncated, corrupt or too deep.
+    UserError: files are missing, truncated, corrupt or too deep, masks have
+      another size than their image, or there are misfits.
   """
-  unique = list(dict.fromkeys(files))
+  named = (path for pair in pairs for path in pair if path is not None)
+  unique = list(dict.fromkeys([*named, *misfits]))
   known = _read_journal(journal)
   todo = [path for path in unique if not _is_known(path, known)]
-  bad = _check_all(todo, journal) if todo else {}
+  broken = _check_all(todo, journal) if todo else {}
+  # The size of what cannot be opened is nobody's concern.
+  bad = {**_check_sizes(pairs, broken), **misfits, **broken}
   if bad:
     lines = [
-      f"  {_below(path, root)}: {bad[path]}" for path in todo if path in bad
+      f"  {_below(path, root)}: {bad[path]}" for path in unique if path in bad
     ]
     raise UserError(
-      f"{len(bad)} of {len(unique)} files that the splits name cannot be used"
-      f" in {root}; restore them or take them out of the lists, then run the"
-      " same command again:\n" + "\n".join(lines)
+      f"{len(bad)} of {len(unique)} files cannot be used in {root}; restore"
+      " them or take them out, then run the same command again:\n"
+      + "\n".join(lines)
     )
 
 
@@ -87,6 +96,22 @@ def _check_all(
         log.write(json.dumps([str(path), *_state(path)]) + "\n")
       else:
         bad[path] = reason
+  return bad
+
+
+def _check_sizes(
+  pairs: Sequence[tuple[Path, Path | None]], broken: Mapping[Path, str]
+) -> Mapping[Path, str]:
+  """Masks whose size is not their image's."""
+  bad = {}
+  for image, mask in pairs:
+    if mask is None or image in broken or mask in broken:
+      continue
+    with Image.open(image) as picture, Image.open(mask) as marks:
+      if picture.size != marks.size:
+        bad[mask] = "its size is {}x{}, its image's {}x{} pixels".format(
+          *marks.size, *picture.size
+        )
   return bad
 
 

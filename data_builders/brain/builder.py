@@ -10,6 +10,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   The lists are sorted by name: a prefix of them is no random sample.
   """
 
+  MD5 = "ab6482f646262fc4669b0135d80a0482"
   PUBLISHED = {
     "train": 1000,
     "unlabelled_normal": 400,

@@ -10,6 +10,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   the lists are shuffled. Archive: Zenodo record 12677223 (Med-AD v1).
   """
 
+  MD5 = "5d6b85ce4b2daad8f1760eb23c050a7d"
   PUBLISHED = {
     "train": 3851,
     "unlabelled_normal": 4000,

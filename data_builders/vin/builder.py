@@ -10,6 +10,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   the lists are shuffled. Archive: Zenodo record 12677223 (Med-AD v1).
   """
 
+  MD5 = "45cf848a4eba925062531c5f2d344ddc"
   PUBLISHED = {
     "train": 4000,
     "unlabelled_normal": 5606,

@@ -44,6 +44,40 @@ def test_another_split_file_is_another_set(tmp_path):
   assert opened["mine"].fingerprint == opened["rsna"].fingerprint
 
 
+@pytest.mark.parametrize("key", [{}, {"unlabeled": {"0": [], "1": []}}])
+def test_medianomalys_lists_have_no_unlabelled_images(key, tmp_path, capsys):
+  source = sources.image_list(tmp_path / "source")
+  tree = json.loads((source / "data.json").read_text())
+  tree["train"] = {"0": tree["train"]["0"]} | key
+  (source / "data.json").write_text(json.dumps(tree))
+  assert run("lag", f"--source={source}", f"--data_dir={tmp_path}") == 0
+  assert "config.data.extra must be 0" in capsys.readouterr().out
+  data = spec.open_dataset(
+    "lag", tmp_path, image_size=16, need=("train", "test")
+  )
+  assert data.counts == {"train": 5, "test": 7}
+  with pytest.raises(UserError, match="no images in unlabelled_abnormal; it"):
+    spec.open_dataset(
+      "lag", tmp_path, image_size=16, need=("train", "unlabelled_abnormal")
+    )
+
+
+def test_only_splits_that_are_there_are_compared(tmp_path, monkeypatch, capsys):
+  source = sources.make("brats", tmp_path / "source")
+  kind = build.find_builder("brats")
+  args = ("brats", f"--source={source}", f"--data_dir={tmp_path}")
+  assert run(*args) == 0
+  assert "Warning" in capsys.readouterr().out
+  monkeypatch.setattr(kind, "PUBLISHED", {"train": 8, "test": 7})
+  assert run(*args, "--overwrite") == 0
+  assert "Warning" not in capsys.readouterr().out
+  monkeypatch.setattr(
+    kind, "PUBLISHED", {"train": 8, "test": 7, "unlabelled_normal": 9}
+  )
+  assert run(*args, "--overwrite") == 0
+  assert "Warning" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
   ("args", "words"),
   [
@@ -67,6 +101,10 @@ def test_a_users_mistake_is_one_sentence(args, words, tmp_path, capsys):
   ("change", "words"),
   [
     (lambda tree: tree["test"].pop("1"), ["test.1", "no list"]),
+    (
+      lambda tree: tree["train"]["unlabeled"].pop("1"),
+      ["unlabeled.1;", "no list"],
+    ),
     (lambda tree: tree["train"].update({"0": []}), ["train.0", "no images"]),
     (
       lambda tree: tree["test"]["0"].append(tree["train"]["0"][0]),

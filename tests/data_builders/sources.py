@@ -1,6 +1,7 @@
 """Tiny sources for every builder, as their original folders look."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+import functools
 import json
 from pathlib import Path
 
@@ -14,6 +15,17 @@ COUNTS = {
   "unlabelled_abnormal": (0, 3),
   "test": (4, 3),
 }
+UNLABELLED = {"brain", "folder", "lag", "phantom", "rsna", "vin"}
+# Of the other sets.
+TWO_SPLITS = {"train": (8, 0), "test": (4, 3)}
+
+# Sources that name their files in a list; the others are what is there.
+LISTED = {"brain", "isic", "lag", "rsna", "vin"}
+
+
+def counts(builder: str) -> dict[str, tuple[int, int]]:
+  """What a builder finds in the source that `make` gives it."""
+  return COUNTS if builder in UNLABELLED else TWO_SPLITS
 
 
 def make(builder: str, folder: Path) -> Path | None:
@@ -56,22 +68,87 @@ def class_folders(folder: Path) -> Path:
     "test/normal": 4,
     "test/abnormal": 3,
   }
+  fill(folder, places, "{}.png")
+  masks(folder / "test/masks", "{}.bmp")
+  return folder
+
+
+def brats(folder: Path) -> Path:
+  """A flat train, classes below test, masks under the name with 'seg'."""
+  places = {"train": 8, "test/normal": 4, "test/tumor": 3}
+  fill(folder, places, "BraTS_{:02}_flair_70.png")
+  masks(folder / "test/annotation", "BraTS_{:02}_seg_70.png")
+  return folder
+
+
+def isic(folder: Path) -> Path:
+  """Images and tables of labels; a part of the training images is abnormal."""
+  for part, labels in {"Training": "0010000010", "Test": "1001001"}.items():
+    stem = f"ISIC2018_Task3_{part}"
+    names = [f"ISIC_{part == 'Test':d}{i:06}" for i in range(len(labels))]
+    for seed, name in enumerate(names):
+      (folder / f"{stem}_Input").mkdir(parents=True, exist_ok=True)
+      picture = image(seed, mode="RGB")
+      picture.save(folder / f"{stem}_Input" / f"{name}.jpg")
+    rows = zip(names, labels, strict=True)
+    lines = [f"{n},{x}.0,{1 - int(x)}.0,0.0" for n, x in rows]
+    (folder / f"{stem}_GroundTruth").mkdir()
+    table = folder / f"{stem}_GroundTruth" / f"{stem}_GroundTruth.csv"
+    table.write_text("\n".join(["image,MEL,NV,BCC", *lines, ""]))
+  return folder
+
+
+def fill(
+  folder: Path, places: Mapping[str, int], name: str, mode: str = "L"
+) -> None:
+  """Folders of random images with numbered names."""
   for seed, (place, count) in enumerate(places.items()):
     (folder / place).mkdir(parents=True)
     for i in range(count):
-      image(100 * seed + i).save(folder / place / f"{i}.png")
-  (folder / "test/masks").mkdir()
+      image(100 * seed + i, mode=mode).save(folder / place / name.format(i))
+
+
+def masks(folder: Path, name: str) -> None:
+  """Masks of the three abnormal test images."""
+  folder.mkdir()
   for i in range(3):
     mask = np.zeros((20, 13), np.uint8)
     mask[i : i + 5] = 255
-    Image.fromarray(mask).save(folder / "test/masks" / f"{i}.bmp")
+    Image.fromarray(mask).save(folder / name.format(i))
+
+
+def in_color(places: Mapping[str, int], folder: Path) -> Path:
+  """A source that is folders of RGB images, and nothing else."""
+  fill(folder, places, "{}.jpg", mode="RGB")
   return folder
 
 
 _MAKERS: dict[str, Callable[[Path], Path] | None] = {
   "brain": lambda folder: image_list(folder, "jpg"),
+  "brats": brats,
+  "c16": functools.partial(
+    in_color, {"train/good": 8, "test/good": 4, "test/Ungood": 3}
+  ),
+  "colon": functools.partial(
+    in_color,
+    {"train_set": 8, "test_set/normal_test": 4, "test_set/abnormal_test": 3},
+  ),
+  "cpchild": functools.partial(
+    in_color, {"Train/Non-Polyp": 8, "Test/Non-Polyp": 4, "Test/Polyp": 3}
+  ),
   "folder": class_folders,
+  "isic": isic,
   "lag": lambda folder: image_list(folder, "jpg"),
+  "oct": functools.partial(
+    in_color,
+    {
+      "train/NORMAL": 8,
+      "test/NORMAL": 4,
+      "test/CNV": 1,
+      "test/DME": 1,
+      "test/DRUSEN": 1,
+    },
+  ),
   "phantom": None,
   "rsna": image_list,
   "vin": image_list,

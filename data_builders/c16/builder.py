@@ -1,0 +1,19 @@
+"""Camelyon16 (metastases in lymph nodes), as split by MedIAnomaly."""
+
+from data_builders import class_folders
+
+
+class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
+  """Patches of stained tissue; abnormal means metastasis.
+
+  The one set of the benchmark that is read in color: config.data.channels is
+  3. Archive: Zenodo record 12677223.
+  """
+
+  SOURCE = "a folder with train/good, test/good, test/Ungood"
+  MD5 = "c26c026d1c315deb52720d4c195e874f"
+  PUBLISHED = {"train": 5088, "test": 1120 + 1113}
+  FOLDERS = {
+    "train": (("train/good", 0),),
+    "test": (("test/good", 0), ("test/Ungood", 1)),
+  }

@@ -1,0 +1,1 @@
+"""Colon_AD_public."""

@@ -1,0 +1,18 @@
+"""CP-CHILD-A (colonoscopy of children), as split by MedIAnomaly's code."""
+
+from data_builders import class_folders
+
+
+class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
+  """Colonoscopy images; abnormal means a polyp.
+
+  MedIAnomaly reads the set, as grey images, and publishes no result on it.
+  """
+
+  SOURCE = (
+    "the folder CP-CHILD-A with Train/Non-Polyp, Test/Non-Polyp, Test/Polyp"
+  )
+  FOLDERS = {
+    "train": (("Train/Non-Polyp", 0),),
+    "test": (("Test/Non-Polyp", 0), ("Test/Polyp", 1)),
+  }

@@ -1,0 +1,110 @@
+"""ISIC 2018 Task 3 (dermatoscopy), as split by MedIAnomaly."""
+
+from collections import Counter
+from collections.abc import Mapping
+import csv
+from pathlib import Path
+
+from data_builders import base
+from medad_jax.types import UserError
+
+_NORMAL = "NV"  # melanocytic nevus
+_COLUMNS = ("image", _NORMAL)
+_PARTS = ("Training", "Test")  # the challenge's Validation is not used
+
+
+class Builder(base.SetBuilder, skip_registration=True):
+  """Skin lesions; abnormal means anything but a melanocytic nevus.
+
+  Training images are the nevi of the challenge's Training part, test images
+  all of its Test part, nevi first. MedIAnomaly reads these color photographs
+  as grey images; config.data.channels=3 keeps the color.
+  """
+
+  SOURCE = (
+    "a folder with ISIC2018_Task3_{Training,Test}_Input and"
+    " ISIC2018_Task3_{Training,Test}_GroundTruth"
+  )
+  PUBLISHED = {"train": 6705, "test": 909 + 603}
+
+  def find(self) -> Mapping[str, list[base.Row]]:
+    """The images that the tables of labels name, files not yet opened."""
+    tables = {part: _read(_table(self.source, part)) for part in _PARTS}
+    _check_names(self.source, tables)
+    training, test = (
+      [
+        base.Row(
+          f"{name}.jpg", label, _images(self.source, part) / f"{name}.jpg"
+        )
+        for name, label in tables[part]
+      ]
+      for part in _PARTS
+    )
+    return {
+      "train": [row for row in training if not row.label],
+      "test": sorted(test, key=lambda row: row.label),  # stable
+    }
+
+
+def _images(source: Path, part: str) -> Path:
+  return source / f"ISIC2018_Task3_{part}_Input"
+
+
+def _table(source: Path, part: str) -> Path:
+  name = f"ISIC2018_Task3_{part}_GroundTruth"
+  return source / name / f"{name}.csv"
+
+
+def _read(path: Path) -> list[tuple[str, int]]:
+  """Names and labels of a table, in its order."""
+  if not path.is_file():
+    raise UserError(f"there is no {path}; --source must be {Builder.SOURCE}.")
+  with path.open(newline="", encoding="utf-8-sig") as file:
+    table = csv.DictReader(file)
+    lacks = [c for c in _COLUMNS if c not in (table.fieldnames or ())]
+    if lacks:
+      raise UserError(
+        f"{path} has no column {', '.join(lacks)}; it must have"
+        f" {', '.join(_COLUMNS)}: restore it."
+      )
+    rows = [(row["image"], row[_NORMAL]) for row in table]
+  wrong = [
+    f"  {name}: {value}" for name, value in rows if _number(value) not in (0, 1)
+  ]
+  if wrong:
+    raise UserError(
+      f"{path} has values other than 0 and 1 under {_NORMAL}; restore it:\n"
+      + "\n".join(wrong)
+    )
+  return [(name, 1 - int(float(value))) for name, value in rows]
+
+
+def _number(value: str | None) -> float | None:
+  try:
+    return float(value or "")
+  except ValueError:
+    return None
+
+
+def _check_names(
+  source: Path, tables: Mapping[str, list[tuple[str, int]]]
+) -> None:
+  counts = Counter(name for table in tables.values() for name, _ in table)
+  twice = [f"  {name}" for name, count in counts.items() if count > 1]
+  if twice:
+    raise UserError(
+      f"the tables of labels in {source} list {len(twice)} images more than"
+      " once; keep each in one place:\n" + "\n".join(twice)
+    )
+  labels = {
+    "nevi in the Training table": (tables["Training"], 0),
+    "nevi in the Test table": (tables["Test"], 0),
+    "other lesions in the Test table": (tables["Test"], 1),
+  }
+  empty = [
+    what
+    for what, (table, label) in labels.items()
+    if not any(found == label for _, found in table)
+  ]
+  if empty:
+    raise UserError(f"there are no {' and no '.join(empty)} of {source}.")

@@ -1,0 +1,23 @@
+"""OCT2017 (retinal layers), as split by MedIAnomaly's code."""
+
+from data_builders import class_folders
+
+
+class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
+  """Optical coherence tomography; abnormal means CNV, DME or drusen.
+
+  MedIAnomaly reads the set and publishes no result on it.
+  """
+
+  SOURCE = (
+    "a folder with train/NORMAL, test/NORMAL, test/CNV, test/DME, test/DRUSEN"
+  )
+  FOLDERS = {
+    "train": (("train/NORMAL", 0),),
+    "test": (
+      ("test/NORMAL", 0),
+      ("test/CNV", 1),
+      ("test/DME", 1),
+      ("test/DRUSEN", 1),
+    ),
+  }
