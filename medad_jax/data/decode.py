@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 import concurrent.futures
+import functools
 import io
 import os
 from pathlib import Path
+import sys
 from typing import Any
 
 from jaxtyping import Bool, UInt8
@@ -16,6 +18,7 @@ from medad_jax.types import UserError
 
 _CHUNK = 32  # records a thread reads at a time
 _MODES = {1: "L", 3: "RGB"}
+_GREY = ("1", "L", "LA")  # Pillow's modes without color
 
 
 def image(data: bytes, size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
@@ -44,6 +47,8 @@ def read_split(
 ) -> dict[str, Any]:
   """Decodes a split of a built set in parallel, into the source's order.
 
+  Says so, once, when color images become grey.
+
   Args:
     folder: the version folder of a TFDS set of encoded images.
     split: its name.
@@ -67,7 +72,17 @@ def read_split(
       f" ({' '.join(str(error).split())}); build the set again with"
       " --overwrite."
     ) from error
+  if rows.lost_color:
+    _tell_lost_color(folder.parent.name)
   return rows.result()
+
+
+@functools.cache  # the splits of a set are read one after another
+def _tell_lost_color(name: str) -> None:
+  print(
+    f"medad_jax: {name} has RGB images; they are converted to grey.",
+    file=sys.stderr,
+  )
 
 
 def _open(folder: Path, split: str) -> tuple[Any, bool]:
@@ -103,6 +118,7 @@ class _Rows:
   """Arrays that fill up in any order: TFDS shuffles, an id tells the place."""
 
   def __init__(self, count: int, size: int, channels: int, masked: bool):
+    self.lost_color = False
     self._size = size
     self._images = np.zeros((count, size, size, channels), np.uint8)
     self._masks = np.zeros((count, size, size), bool) if masked else None
@@ -128,7 +144,14 @@ class _Rows:
     row = int(record["id"])
     channels = self._images.shape[-1]
     self._images[row] = image(record["image"], self._size, channels)
+    if channels == 1 and not self.lost_color and _is_color(record["image"]):
+      self.lost_color = True
     self._labels[row] = record["label"]
     self._names[row] = record["name"].decode()
     if self._masks is not None:
       self._masks[row] = mask(record["mask"], self._size)
+
+
+def _is_color(data: bytes) -> bool:
+  with Image.open(io.BytesIO(data)) as picture:
+    return picture.mode not in _GREY

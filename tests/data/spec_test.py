@@ -57,6 +57,25 @@ def test_colour_becomes_grey_before_the_resize():
   assert (same == same[..., :1]).all()
 
 
+def test_a_loss_of_color_is_said_once(tmp_path, capsys):
+  source = tmp_path / "source"
+  places = {"train/normal": 3, "test/normal": 2, "test/abnormal": 2}
+  sources.fill(source, places, "{}.png", mode="RGB")
+  build.build("folder", source=source, data_dir=tmp_path, name="colored")
+
+  def said(channels):
+    spec.open_dataset(
+      "colored",
+      tmp_path,
+      image_size=16,
+      channels=channels,
+      need=("train", "test"),
+    )
+    return capsys.readouterr().err.count("colored has RGB images")
+
+  assert [said(3), said(1), said(1)] == [0, 1, 0]
+
+
 def test_masks_take_the_nearest_pixel():
   mask = np.zeros((32, 32), np.uint8)
   mask[8:16, 16:24] = 1  # faint, but marked
