@@ -11,8 +11,7 @@ from configs import _ddad
 
 
 def get_config(backbone: str = "ae"):
-  config = _ddad.published(backbone)
-  config.data.name = "phantom"
+  config = _ddad.published(backbone, "phantom")
   config.data.image_size = 32
   config.data.extra = 1500
   config.data.anomaly_ratio = 0.6

@@ -10,8 +10,7 @@ from configs import _ddad
 
 
 def get_config(backbone: str = "ae"):
-  config = _ddad.published(backbone)
-  config.data.name = "rsna"
+  config = _ddad.published(backbone, "rsna")
   config.data.extra = 4000
   config.data.anomaly_ratio = 0.6
   return config

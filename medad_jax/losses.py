@@ -3,9 +3,15 @@
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+import numpy as np
 
+from medad_jax.types import UserError
+
+_WINDOW, _DEVIATION = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
 _TINY = 1e-12
 _SMOOTH = 1e-5
+_MOST = 100.0
 
 
 def squared_error(
@@ -14,6 +20,52 @@ def squared_error(
   """Mean of (x_hat - x)^2."""
   _same_shape(x_hat, x)
   return _mean((x_hat - x) ** 2)
+
+
+def absolute_error(
+  x_hat: Float[Array, "b h w c"], x: Float[Array, "b h w c"]
+) -> Float[Array, "b"]:
+  """Mean of |x_hat - x|."""
+  _same_shape(x_hat, x)
+  return _mean(jnp.abs(x_hat - x))
+
+
+def dissimilarity(
+  x_hat: Float[Array, "b h w c"], x: Float[Array, "b h w c"]
+) -> Float[Array, "b y x c"]:
+  """1 - SSIM of each window, [-1, 1] images clipped and moved to [0, 1].
+
+  Wang et al., IEEE TIP 2004, equation 13, with C1 = 0.01^2, C2 = 0.03^2 and a
+  Gaussian window of 11x11 with deviation 1.5, whole windows only: 10 pixels
+  fewer than the image on each axis.
+
+  Raises:
+    UserError: a side is under 11 pixels.
+  """
+  _same_shape(x_hat, x)
+  if min(x.shape[1:3]) < _WINDOW:
+    raise UserError(
+      f"images of {x.shape[1]}x{x.shape[2]} are smaller than SSIM's window of"
+      f" {_WINDOW}x{_WINDOW}; set a larger image size"
+    )
+  u, v = (jnp.clip((image + 1) / 2, 0, 1) for image in (x, x_hat))
+  mean_u, mean_v = _window_mean(u), _window_mean(v)
+  var_u = _window_mean(u * u) - mean_u**2
+  var_v = _window_mean(v * v) - mean_v**2
+  covariance = _window_mean(u * v) - mean_u * mean_v
+  light = (2 * mean_u * mean_v + _C1) / (mean_u**2 + mean_v**2 + _C1)
+  return 1 - light * (2 * covariance + _C2) / (var_u + var_v + _C2)
+
+
+def normal_divergence(
+  mean: Float[Array, "b z"], log_var: Float[Array, "b z"]
+) -> Float[Array, "b"]:
+  """KL divergence in nats from a standard normal, its MEAN over dimensions.
+
+  Kingma & Welling, ICLR 2014, appendix B, which sums; the official code of
+  MedIAnomaly averages, so that its weight does not depend on z.
+  """
+  return -0.5 * jnp.mean(1 + log_var - mean**2 - jnp.exp(log_var), -1)
 
 
 def heteroscedastic_error(
@@ -34,6 +86,18 @@ def heteroscedastic_error(
 def attention_entropy(attention: Float[Array, "b m"]) -> Float[Array, "b"]:
   """Entropy in nats of attention over memory items (MemAE, equation 9)."""
   return -jnp.sum(attention * jnp.log(attention + _TINY), axis=-1)
+
+
+def real_or_fake(
+  real: Float[Array, "b 1"], fake: Float[Array, "b 1"]
+) -> Float[Array, "b"]:
+  """Half the cross-entropy of both logits (Goodfellow et al., NeurIPS 2014).
+
+  Logarithms of probabilities end at -100, as in PyTorch.
+  """
+  missed = jnp.minimum(-jax.nn.log_sigmoid(real), _MOST)
+  fooled = jnp.minimum(-jax.nn.log_sigmoid(-fake), _MOST)
+  return (missed + fooled)[:, 0] / 2
 
 
 def focal(
@@ -57,6 +121,20 @@ def focal(
 
 def _mean(x):
   return jnp.mean(x, axis=tuple(range(1, x.ndim)))
+
+
+def _window_mean(x):
+  """Mean in a Gaussian window, rows then columns, whole windows only."""
+  distance = np.arange(_WINDOW) - _WINDOW // 2
+  weights = np.exp(-(distance**2) / (2 * _DEVIATION**2))
+  weights /= weights.sum()
+  for axis in (1, 2):
+    size = x.shape[axis] - _WINDOW + 1
+    x = sum(
+      weight * jax.lax.slice_in_dim(x, at, at + size, axis=axis)
+      for at, weight in enumerate(weights.tolist())
+    )
+  return x
 
 
 def _same_shape(a, b):

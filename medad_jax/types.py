@@ -55,6 +55,12 @@ class Axis:
       return tree
     return jax.lax.pmean(tree, self.name, axis_index_groups=self.groups)
 
+  def min(self, tree: Any) -> Any:
+    """Minimum over the devices that hold the other parts of the batch."""
+    if self.name is None or self.size == 1:
+      return tree
+    return jax.lax.pmin(tree, self.name, axis_index_groups=self.groups)
+
 
 @struct.dataclass
 class TrainState:
@@ -83,12 +89,15 @@ class Context:
   Attributes:
     key: this step's key; fold in a name, and a slot for per-example draws.
     step: optimiser steps taken before this one.
+    epoch_steps: steps that make a pass over the member's pool.
     axis: where the batch is split.
-    frozen: the final states of earlier phases by name, all members (k first).
+    frozen: the final states of earlier phases by name, all members of this
+      member's seed (k first).
   """
 
   key: PRNGKeyArray
   step: Int[Array, ""]
+  epoch_steps: Int[Array, ""]
   axis: Axis = Axis()
   frozen: Mapping[str, TrainState] = dataclasses.field(default_factory=dict)
 
@@ -99,13 +108,14 @@ class Training:
 
   Attributes:
     epochs: passes over a member's own pool.
-    batch_size: examples a step, over all devices; a last partial batch is
-      dropped.
+    batch_size: examples a step, over all devices.
     learning_rate: constant Adam rate.
     b1: decay of Adam's first moment.
     b2: decay of Adam's second moment.
     weight_decay: L2 added to the gradient before the moments (not AdamW).
     grad_clip: largest global gradient norm, None for no clipping.
+    drop_last: whether the last images of a pass that do not fill a batch are
+      left out; otherwise they are a smaller step of their own.
   """
 
   epochs: int
@@ -115,6 +125,7 @@ class Training:
   b2: float = 0.999
   weight_decay: float = 0.0
   grad_clip: float | None = None
+  drop_last: bool = True
 
 
 # (key, image shape) -> params, extra; written for ONE member.
@@ -124,6 +135,8 @@ Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
 Loss = Callable[
   [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
 ]
+# (params, extra, context) -> params, extra; ONE member, after its step.
+Amend = Callable[[Any, Any, Context], tuple[Any, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,9 +149,13 @@ class Phase:
     pools: for each member, the name of the rows it trains on.
     init: makes one member's parameters.
     loss: one member's loss.
+    amend: what happens to a member after each optimizer step besides the step,
+      such as drawing weights anew; None for nothing.
     shared: True when the states belong to `score` (one net for the whole
       ensemble) and not to `predict` (one net a member).
     sources: True when a batch needs `source`, a second image of the pool.
+    weights: parts of the parameters that are "imported" (pretrained weights of
+      that name take their place) or stay "random" in their stead.
   """
 
   name: str
@@ -146,8 +163,10 @@ class Phase:
   pools: tuple[str, ...]
   init: Init
   loss: Loss
+  amend: Amend | None = None
   shared: bool = False
   sources: bool = False
+  weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @property
   def members(self) -> int:

@@ -22,12 +22,21 @@ LAYERS = (
   {"medad_jax/methods"},
   {"medad_jax/data", "medad_jax/report"},
   {"medad_jax/engine", "data_builders"},
-  {"medad_jax/main", "medad_jax/evaluate", "benchmarks", "launch"},
+  {
+    "medad_jax/main",
+    "medad_jax/evaluate",
+    "medad_jax/weights",
+    "benchmarks",
+    "launch",
+  },
 )
 # Inside the engine, too: what a module may import stands before it.
 ENGINE = (
   {"config", "checkpoint", "writers", "parallel", "optim", "cli"},
-  {"train"},
+  {"tensor_file"},
+  {"pretrained"},
+  {"members"},
+  {"train", "scorer"},
   {"evaluation"},
   {"experiment"},
 )
@@ -47,14 +56,15 @@ OWNERS = {
   "matplotlib": {"medad_jax/report/figures"},
   "ml_collections": {"medad_jax/main"},
   "orbax": {"medad_jax/engine/checkpoint"},
+  "scipy": {"medad_jax/scoring/pixels"},
   "tensorboardX": {"medad_jax/engine/writers"},
   "tensorflow_datasets": {"medad_jax/data/decode"},
   "tqdm": {"medad_jax/data/decode", "medad_jax/engine/writers"},
 }
 DEVICES = {"pmap", "shard_map", "Mesh", "PartitionSpec"}
 
-# flax brings these itself.
-WITH_FLAX = {"absl", "orbax"}
+# flax and jax bring these themselves.
+WITH_FLAX = {"absl", "orbax", "scipy"}
 
 
 def sources() -> list[Path]:

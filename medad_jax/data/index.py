@@ -24,54 +24,79 @@ class Order:
   Attributes:
     pools: for each member, the data-set rows it trains on.
     names: for each member, the name of its random stream.
-    seed: the run's seed.
-    batch_size: rows a step; the last partial batch of an epoch is dropped.
+    seeds: for each member, the seed of its run.
+    batch_size: rows a step.
+    drop_last: whether the rows of an epoch that do not fill a batch are left
+      out; otherwise they are a last, smaller step.
   """
 
   pools: tuple[np.ndarray, ...]
   names: tuple[str, ...]
-  seed: int
+  seeds: tuple[int, ...]
   batch_size: int
+  drop_last: bool = True
 
   def epoch_steps(self) -> tuple[int, ...]:
     """Steps an epoch, for each member.
 
     Raises:
-      UserError: a pool is smaller than one batch.
+      UserError: a pool is smaller than one batch, or pools whose last batches
+        are kept differ in size.
     """
-    for name, pool in zip(self.names, self.pools, strict=True):
-      if len(pool) < self.batch_size:
+    sizes = [len(pool) for pool in self.pools]
+    if not self.drop_last:
+      if len(set(sizes)) > 1:
         raise UserError(
-          f"{name} has {len(pool)} training images and a batch takes"
+          "members train on pools of different sizes"
+          f" ({', '.join(map(str, sorted(set(sizes))))}), so that their last"
+          " batches cannot be one step: set train.drop_last to True."
+        )
+      return tuple(-(-size // self.batch_size) for size in sizes)
+    for name, size in zip(self.names, sizes, strict=True):
+      if size < self.batch_size:
+        raise UserError(
+          f"{name} has {size} training images and a batch takes"
           f" {self.batch_size}; lower the batch size or add images."
         )
-    return tuple(len(pool) // self.batch_size for pool in self.pools)
+    return tuple(size // self.batch_size for size in sizes)
+
+  @property
+  def remainder(self) -> int:
+    """Rows of the last, smaller step of an epoch; 0 where there is none."""
+    return 0 if self.drop_last else len(self.pools[0]) % self.batch_size
+
+  def step_size(self, step: int) -> int:
+    """Rows that a member's step takes."""
+    last = self.remainder and (step + 1) % self._epoch_steps[0] == 0
+    return self.remainder if last else self.batch_size
 
   def rows(
     self, start: int, stop: int, members: Sequence[int]
   ) -> dict[str, np.ndarray]:
-    """The rows of steps [start, stop) for `members`.
+    """The rows of steps [start, stop) for `members`; steps of one size.
 
     Returns:
       'id' and 'source' (another row of the same pool, uniform over all but
       the row itself) and 'slot' (position in the global batch), int32
-      [stop - start, len(members), batch_size].
+      [stop - start, len(members), b].
     """
     steps = [
       np.stack([self._step(m, step) for m in members], 1)
       for step in range(start, stop)
     ]
     ids, sources = np.stack(steps, 1)
-    slot = np.broadcast_to(
-      np.arange(self.batch_size, dtype=np.int32), ids.shape
-    )
+    slot = np.broadcast_to(np.arange(ids.shape[-1], dtype=np.int32), ids.shape)
     return {"id": ids, "source": sources, "slot": slot}
 
   def _step(self, member: int, step: int) -> np.ndarray:
     """[2, b]: rows and sources."""
-    epoch, within = divmod(step, len(self.pools[member]) // self.batch_size)
+    epoch, within = divmod(step, self._epoch_steps[member])
     at = slice(within * self.batch_size, (within + 1) * self.batch_size)
     return self._epoch(member, epoch)[:, at]
+
+  @functools.cached_property
+  def _epoch_steps(self) -> tuple[int, ...]:
+    return self.epoch_steps()
 
   @functools.cached_property
   def _epochs(self) -> dict[int, tuple[int, np.ndarray]]:
@@ -80,7 +105,7 @@ class Order:
   def _epoch(self, member: int, epoch: int) -> np.ndarray:
     if self._epochs.get(member, (None,))[0] != epoch:
       drawn = epoch_rows(
-        self.pools[member], self.seed, self.names[member], epoch
+        self.pools[member], self.seeds[member], self.names[member], epoch
       )
       self._epochs[member] = (epoch, drawn)
     return self._epochs[member][1]

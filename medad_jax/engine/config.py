@@ -22,8 +22,8 @@ from medad_jax.types import Method, Training, UserError
 
 Config = Mapping[str, Any]
 
-# Sections that only say how and where to run: they may change between a run
-# and its continuation, or between training and evaluation.
+# What only says how and where to run, or which score to put first: it may
+# change between a run and its continuation, or between training and evaluation.
 RUN_FIELDS = (
   "parallel",
   "mesh",
@@ -33,6 +33,7 @@ RUN_FIELDS = (
   "data.dir",
   "data.feed",
   "data.resident_mb",
+  "model.headline",
 )
 
 

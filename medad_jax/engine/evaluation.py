@@ -4,101 +4,24 @@ from collections.abc import Mapping
 import csv
 import json
 from pathlib import Path
+import tempfile
 from typing import Any
 
 import flax
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 import medad_jax
-from medad_jax.data import resident, spec
-from medad_jax.engine import checkpoint, parallel, train, writers
+from medad_jax.data import spec
+from medad_jax.engine import members, scorer, writers
 from medad_jax.report import figures, page
-from medad_jax.scoring import metrics
-from medad_jax.types import Batch, Method, Scores, TrainState, UserError
+from medad_jax.scoring import metrics, pixels, spread
+from medad_jax.types import Method, TrainState, UserError
 
 PACKAGES = (medad_jax, jax, flax, optax, np)
+WEIGHTS = "weights.json"  # in the workdir: where pretrained weights are from
 GALLERY = (0.0, 1 / 3, 2 / 3, 1.0)  # quantiles of each class that are shown
-
-
-class Scorer:
-  """A method's scores of images, compiled once for one batch size.
-
-  Args:
-    method: what scores.
-    states: its final states by phase, members first.
-    batch_size: images a call, over all devices; rounded up to divide.
-  """
-
-  def __init__(
-    self,
-    method: Method,
-    states: Mapping[str, TrainState],
-    batch_size: int,
-    mode: str = "jit",
-  ):
-    devices = len(jax.devices())
-    self._batch_size = -(-batch_size // devices) * devices
-    self._layout = parallel.make_layout(
-      1, self._batch_size, mode=mode, member_devices=1
-    )
-    shared = {p.name for p in method.phases() if p.shared}
-    self._states = self._layout.put(dict(states), parallel.WHOLE)
-
-    def score(states, images, ids):
-      batch = _batch(images, ids)
-      own = {k: v for k, v in states.items() if k not in shared}
-      fitted = {k: v for k, v in states.items() if k in shared}
-      preds = jax.vmap(method.predict, (0, None))(own, batch)
-      return method.score(preds, batch, fitted)
-
-    self._score = self._layout.lift(
-      score,
-      (parallel.WHOLE, parallel.EXAMPLE, parallel.EXAMPLE),
-      parallel.EXAMPLE,
-    )
-
-  def images(self, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Image scores by name, each [n], of uint8 images [n h w c]."""
-    parts = [
-      jax.device_get(self._call(images, at).image)
-      for at in range(0, len(images), self._batch_size)
-    ]
-    whole = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-    return {k: v[: len(images)] for k, v in whole.items()}
-
-  def maps(self, images: np.ndarray) -> Scores:
-    """Everything the method says of at most one batch of images."""
-    scores = jax.device_get(self._call(images, 0))
-    return jax.tree.map(lambda x: x[: len(images)], scores)
-
-  def _call(self, images: np.ndarray, at: int) -> Scores:
-    """Scores of one batch; the last one is padded with black images."""
-    part = np.asarray(images[at : at + self._batch_size])
-    ids = np.full(self._batch_size, -1, np.int32)
-    ids[: len(part)] = np.arange(at, at + len(part))
-    padded = np.zeros((self._batch_size, *part.shape[1:]), np.uint8)
-    padded[: len(part)] = part
-    args = self._layout.put((padded, ids), parallel.EXAMPLE)
-    return self._layout.get(self._score(self._states, *args), parallel.EXAMPLE)
-
-
-def restore(
-  method: Method, seed: int, shape: tuple[int, int, int], workdir: Path
-) -> train.States:
-  """The final states of a finished run, on the first device.
-
-  Raises:
-    UserError: a phase has not finished.
-  """
-  states = {}
-  for phase in method.phases():
-    target = train.abstract_states(phase, seed, shape)
-    saved = checkpoint.Checkpoints(workdir / "checkpoints", phase.name)
-    states[phase.name] = saved.final(target)
-  return states
 
 
 def evaluate(
@@ -124,39 +47,112 @@ def evaluate(
     UserError: a score is not finite.
   """
   test = dataset.splits["test"]
-  size, mode = config["evaluation"]["batch_size"], config["parallel"]
-  scorer = Scorer(method, states, size, mode)
-  found = scorer.images(test.images)
-  scores = {name: found[name] for name in method.score_names}
-  _check_finite(scores)
-  results = _results(method, scores, dataset, config, workdir)
-  _write_scores(workdir / "scores.csv", test, scores)
+  seeds = members.seeds_of(config["seed"], config["seeds"])
+  ready = scorer.Scorer(
+    method,
+    states,
+    config["evaluation"]["batch_size"],
+    config["parallel"],
+    len(seeds),
+  )
+  with _Maps(test, len(seeds), workdir) as maps:
+    found = ready.images(test.images, maps.take)
+    scores = {name: found[name] for name in method.score_names}
+    _check_finite(scores)
+    summaries = {
+      name: _summarize(test.labels, values, maps.summarize(name))
+      for name, values in scores.items()
+    }
+  results = _results(method, scores, summaries, dataset, config, workdir)
+  _write_scores(workdir / "scores.csv", test, scores, seeds)
   _write_json(workdir / "results.json", results)
-  drawn = _draw(workdir, test, scores, scorer)
+  first = {name: values[:, 0] for name, values in scores.items()}
+  drawn = _draw(workdir, test, first, ready)
   page.write(workdir / "report.html", results, drawn)
   return results
 
 
-def _results(method, scores, dataset, config, workdir) -> dict[str, Any]:
-  labels = dataset.splits["test"].labels
-  headline = method.score_names[-1]
+class _Maps:
+  """The pixel maps of a test set, on disk while they are measured.
+
+  Nothing is kept where the set has no masks.
+  """
+
+  def __init__(self, test: spec.Split, seeds: int, workdir: Path):
+    self._test, self._seeds = test, seeds
+    self._folder = tempfile.TemporaryDirectory(dir=workdir, prefix="maps-")
+    self._maps: dict[str, np.memmap] = {}
+
+  def __enter__(self) -> "_Maps":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._maps.clear()
+    self._folder.cleanup()
+
+  def take(self, start: int, maps: Mapping[str, np.ndarray]) -> None:
+    """Keeps the maps [b s h w] of images from `start` on."""
+    if self._test.masks is None:
+      return
+    for name, values in maps.items():
+      if name not in self._maps:
+        shape = (self._seeds, len(self._test), *values.shape[2:])
+        path = Path(self._folder.name) / name
+        self._maps[name] = np.memmap(path, np.float32, "w+", shape=shape)
+      stop = start + len(values)
+      self._maps[name][:, start:stop] = np.moveaxis(values, 1, 0)
+
+  def summarize(self, name: str) -> list[dict[str, Any]]:
+    """Pixel metrics of each seed; none where there is no such map."""
+    masks = self._test.masks
+    if masks is None or name not in self._maps:
+      return [{} for _ in range(self._seeds)]
+    return [pixels.summarize(maps, masks) for maps in self._maps[name]]
+
+
+def _summarize(
+  labels: np.ndarray, scores: np.ndarray, pixel: list[dict[str, Any]]
+) -> dict[str, Any]:
+  """Metrics of a score [n s], over its seeds."""
+  parts = zip(scores.T, pixel, strict=True)
+  return spread.over_seeds([metrics.summarize(labels, s) | p for s, p in parts])
+
+
+def _results(
+  method, scores, summaries, dataset, config, workdir
+) -> dict[str, Any]:
   return {
     "dataset": dataset.name,
     "method": config["method"],
     "config": config,
     "seed": config["seed"],
+    "seeds": config["seeds"],
     "members": max(phase.members for phase in method.phases()),
     "data": {"fingerprint": dataset.fingerprint, "counts": dataset.counts},
     "versions": {m.__name__: m.__version__ for m in PACKAGES},
     "devices": [d.device_kind for d in jax.devices()],
+    "weights": _weights(workdir),
     "seconds": writers.phase_seconds(workdir),
-    "scores": {k: metrics.summarize(labels, v) for k, v in scores.items()},
-    "comparisons": [
-      {"a": headline, "b": other}
-      | metrics.compare(labels, scores[headline], scores[other])
-      for other in method.score_names[:-1]
-    ],
+    "scores": summaries,
+    "comparisons": _comparisons(dataset.splits["test"].labels, scores),
   }
+
+
+def _weights(workdir: Path) -> dict[str, str]:
+  path = workdir / WEIGHTS
+  return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _comparisons(labels, scores) -> list[dict[str, Any]]:
+  """The headline with each other score; of one training only."""
+  *others, headline = scores
+  if scores[headline].shape[1] > 1:
+    return []
+  return [
+    {"a": headline, "b": other}
+    | metrics.compare(labels, scores[headline][:, 0], scores[other][:, 0])
+    for other in others
+  ]
 
 
 def _check_finite(scores: Mapping[str, np.ndarray]) -> None:
@@ -169,21 +165,17 @@ def _check_finite(scores: Mapping[str, np.ndarray]) -> None:
     )
 
 
-def _batch(images: jax.Array, ids: jax.Array) -> Batch:
-  return Batch(
-    image=resident.normalize(images),
-    label=jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
-    valid=ids >= 0,
-    slot=ids,
-    id=ids,
-  )
-
-
-def _write_scores(path: Path, test: spec.Split, scores) -> None:
+def _write_scores(path: Path, test: spec.Split, scores, seeds) -> None:
+  """One row an image; with several seeds a column `name@seed` for each."""
+  columns = {
+    name if len(seeds) == 1 else f"{name}@{seed}": values[:, s]
+    for name, values in scores.items()
+    for s, seed in enumerate(seeds)
+  }
   with path.open("w", newline="") as file:
     table = csv.writer(file)
-    table.writerow(["id", "name", "label", *scores])
-    rows = zip(test.names, test.labels, *scores.values(), strict=True)
+    table.writerow(["id", "name", "label", *columns])
+    rows = zip(test.names, test.labels, *columns.values(), strict=True)
     for at, (name, label, *values) in enumerate(rows):
       table.writerow([at, name, int(label), *(f"{v:.9g}" for v in values)])
 
@@ -194,7 +186,7 @@ def _write_json(path: Path, tree: Any) -> None:
   temporary.replace(path)
 
 
-def _draw(workdir: Path, test, scores, scorer: Scorer) -> list[Path]:
+def _draw(workdir: Path, test, scores, ready: scorer.Scorer) -> list[Path]:
   """The figures, in the order of the page."""
   folder = workdir / "figures"
   folder.mkdir(exist_ok=True)
@@ -202,7 +194,7 @@ def _draw(workdir: Path, test, scores, scorer: Scorer) -> list[Path]:
   rows = _gallery_rows(labels, scores[headline])
   drawn = [folder / "gallery.png", folder / "roc.png"]
   drawn.append(folder / "precision_recall.png")
-  shown = _gallery(rows, test, scores[headline], scorer, list(scores))
+  shown = _gallery(rows, test, scores[headline], ready, list(scores))
   figures.gallery(drawn[0], shown)
   figures.roc(drawn[1], labels, scores)
   figures.precision_recall(drawn[2], labels, scores)
@@ -228,9 +220,9 @@ def _gallery_rows(labels: np.ndarray, scores: np.ndarray) -> list[int]:
 
 
 def _gallery(
-  rows, test, scores, scorer: Scorer, names: list[str]
+  rows, test, scores, ready: scorer.Scorer, names: list[str]
 ) -> list[figures.Row]:
-  found = scorer.maps(test.images[np.asarray(rows)])
+  found = ready.first_seed(test.images[np.asarray(rows)])
   kinds = {0: "normal", 1: "abnormal"}
   return [
     figures.Row(

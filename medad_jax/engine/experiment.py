@@ -1,6 +1,7 @@
 """From a configuration to a run: what the two binaries do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,17 @@ import numpy as np
 
 from medad_jax.data import index, spec
 from medad_jax.engine import config as configuration
-from medad_jax.engine import evaluation, parallel, train, writers
-from medad_jax.report import page
+from medad_jax.engine import (
+  evaluation,
+  members,
+  parallel,
+  pretrained,
+  scorer,
+  train,
+  writers,
+)
+from medad_jax.report import table
+from medad_jax.types import Phase
 
 
 def train_and_evaluate(
@@ -31,8 +41,9 @@ def train_and_evaluate(
   method = configuration.build_method(config)
   data = config["data"]
   phases = method.phases()
+  seeds = members.seeds_of(config["seed"], config["seeds"])
   layout = parallel.make_layout(
-    phases[0].members,
+    phases[0].members * len(seeds),
     phases[0].training.batch_size,
     mode=config["parallel"],
     member_devices=config["mesh"]["member"],
@@ -47,6 +58,7 @@ def train_and_evaluate(
     allow_truncation=data["allow_truncation"],
   )
   configuration.claim(workdir, config)
+  _remember_weights(workdir, phases)
   log = writers.Writers(workdir)
   images = np.concatenate([dataset.splits[name].images for name in used])
   run = train.Run(
@@ -55,7 +67,7 @@ def train_and_evaluate(
     feed=train.feed_for(images, data["feed"], data["resident_mb"]),
     pools=pools,
     shape=images.shape[1:],
-    seed=config["seed"],
+    seeds=seeds,
     layout=layout,
     steps_per_call=config["steps_per_call"],
     checkpoint_seconds=config["checkpoint_seconds"],
@@ -84,10 +96,21 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
   method = configuration.build_method(config)
   dataset = _open(config["data"], ("test",))
   size, channels = config["data"]["image_size"], config["data"]["channels"]
-  states = evaluation.restore(
-    method, config["seed"], (size, size, channels), workdir
-  )
+  seeds = members.seeds_of(config["seed"], config["seeds"])
+  states = scorer.restore(method, seeds, (size, size, channels), workdir)
   return _evaluate(method, states, dataset, config, workdir)
+
+
+def _remember_weights(workdir: Path, phases: Iterable[Phase]) -> None:
+  """Keeps where pretrained weights are from; checkpoints hold the numbers."""
+  path = workdir / evaluation.WEIGHTS
+  if not path.exists():
+    origins = {
+      part: pretrained.provenance(part, origin)
+      for phase in phases
+      for part, origin in phase.weights.items()
+    }
+    path.write_text(json.dumps(origins) + "\n")
 
 
 def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
@@ -102,6 +125,6 @@ def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
 
 def _evaluate(method, states, dataset, config, workdir) -> dict[str, Any]:
   results = evaluation.evaluate(method, states, dataset, config, workdir)
-  print(page.results_table(results))
+  print(table.results_table(results))
   print(f"\nscores, figures and report.html are in {workdir}")
   return results

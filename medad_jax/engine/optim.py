@@ -44,7 +44,7 @@ def init_state(
 
 def gradient_step(
   phase: Phase, axis: Axis
-) -> Callable[[TrainState, Batch, Any], tuple[TrainState, dict]]:
+) -> Callable[[TrainState, Batch, Any, jax.Array], tuple[TrainState, dict]]:
   """One member's optimiser step on its part of the batch.
 
   Args:
@@ -52,14 +52,16 @@ def gradient_step(
     axis: where the batch is split; gradients and metrics are averaged over it.
 
   Returns:
-    (state, batch, frozen) -> (state, metrics); metrics hold `loss` too.
+    (state, batch, frozen, epoch_steps) -> (state, metrics); metrics hold
+    `loss` too.
   """
   optimizer = make(phase.training)
 
-  def step(state: TrainState, batch: Batch, frozen: Any):
+  def step(state: TrainState, batch: Batch, frozen: Any, epoch_steps):
     context = Context(
       key=jax.random.fold_in(state.key, state.step),
       step=state.step,
+      epoch_steps=epoch_steps,
       axis=axis,
       frozen=frozen,
     )
@@ -70,6 +72,8 @@ def gradient_step(
     grads, metrics = axis.mean((grads, {"loss": loss, **metrics}))
     updates, opt = optimizer.update(grads, state.opt, state.params)
     params = optax.apply_updates(state.params, updates)
+    if phase.amend is not None:
+      params, extra = phase.amend(params, extra, context)
     state = dataclasses.replace(
       state, step=state.step + 1, params=params, extra=extra, opt=opt
     )

@@ -81,6 +81,15 @@ def load(name: str) -> Pretrained:
   return Pretrained(traverse_util.unflatten_dict(arrays, sep="/"), origin)
 
 
+def provenance(name: str, origin: str) -> str:
+  """What a result says of the weights: "official", "random" or a hash.
+
+  Raises:
+    UserError: as `load`, where they are "imported".
+  """
+  return load(name).provenance if origin == "imported" else origin
+
+
 def random(name: str, seed: int) -> Pretrained:
   """A net's initial values instead of trained ones, to try things without.
 

@@ -9,17 +9,16 @@ nothing is computed and thrown away.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import math
 from pathlib import Path
 import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from medad_jax import rng
 from medad_jax.data import index, resident, stream
-from medad_jax.engine import checkpoint, optim, parallel, writers
+from medad_jax.engine import checkpoint, members, optim, parallel, writers
 from medad_jax.types import Phase, TrainState, UserError
 
 Feed = resident.Resident | stream.Stream
@@ -36,7 +35,7 @@ class Run:
     feed: where batches come from.
     pools: rows of the feed by pool name.
     shape: an image's [h, w, c].
-    seed: seed of everything random.
+    seeds: seeds of everything random; each trains all members.
     layout: devices of the first phase; later ones are fitted to them.
     steps_per_call: steps a compiled call takes.
     checkpoint_seconds: seconds between checkpoints; 0 for one every call.
@@ -47,7 +46,7 @@ class Run:
   feed: Feed
   pools: Mapping[str, np.ndarray]
   shape: tuple[int, int, int]
-  seed: int
+  seeds: tuple[int, ...]
   layout: parallel.Layout
   steps_per_call: int
   checkpoint_seconds: float
@@ -81,25 +80,12 @@ def train(phases: Sequence[Phase], run: Run) -> States:
   return states
 
 
-def member_names(phase: Phase) -> tuple[str, ...]:
-  """A name for each member's random streams: its pool and its place there.
-
-  A larger ensemble adds members and leaves the others as they are.
-  """
-  count: dict[str, int] = {}
-  names = []
-  for pool in phase.pools:
-    names.append(f"{phase.name}/{pool}/{count.setdefault(pool, 0)}")
-    count[pool] += 1
-  return tuple(names)
-
-
 def segments(steps: Sequence[int]) -> Iterator[Segment]:
   """Cuts a phase where members finish; `steps` counts each member's."""
   start = 0
   for stop in sorted(set(steps)):
-    members = tuple(m for m, n in enumerate(steps) if n >= stop)
-    yield Segment(start, stop, members)
+    live = tuple(m for m, n in enumerate(steps) if n >= stop)
+    yield Segment(start, stop, live)
     start = stop
 
 
@@ -112,53 +98,71 @@ def call_steps(total: int, most: int) -> int:
   return next((n for n in near if total % n == 0), most)
 
 
-def init_states(
-  phase: Phase, seed: int, shape: tuple[int, int, int]
-) -> TrainState:
-  """All members of a phase before their first step, k first."""
-  # Runs once: optimizing the generator's code would take 20 s on a CPU.
-  options = {"xla_backend_optimization_level": 0}
-  init = jax.jit(
-    lambda: _init_states(phase, seed, shape), compiler_options=options
+def make_order(
+  phase: Phase, pools: Mapping[str, np.ndarray], seeds: tuple[int, ...]
+) -> index.Order:
+  """The batches of all members of a phase."""
+  who = members.of_phase(phase, seeds)
+  return index.Order(
+    tuple(pools[member.pool] for member in who),
+    tuple(member.name for member in who),
+    tuple(member.seed for member in who),
+    phase.training.batch_size,
+    phase.training.drop_last,
   )
-  return init()
 
 
-def abstract_states(
-  phase: Phase, seed: int, shape: tuple[int, int, int]
-) -> TrainState:
-  """Shapes of `init_states`, whole on one device: what to restore into."""
-  shapes = jax.eval_shape(lambda: _init_states(phase, seed, shape))
-  return checkpoint.abstract(shapes, parallel.one_device())
+def make_places(
+  who: Sequence[members.Member],
+  epoch_steps: Sequence[int],
+  live: Sequence[int],
+) -> dict[str, np.ndarray]:
+  """What tells the live members apart inside the program, each [k].
 
-
-def _init_states(phase, seed, shape) -> TrainState:
-  root = jax.random.key(seed)
-  keys = jnp.stack([rng.stream(root, name) for name in member_names(phase)])
-  return jax.vmap(lambda key: optim.init_state(phase, key, shape))(keys)
+  "run" is the place of the member's seed, "epoch_steps" its steps an epoch.
+  """
+  return {
+    "run": np.array([who[m].run for m in live], np.int32),
+    "epoch_steps": np.array([epoch_steps[m] for m in live], np.int32),
+  }
 
 
 def make_call(
-  phase: Phase, feed: Feed, layout: parallel.Layout
+  phase: Phase, feed: Feed, layout: parallel.Layout, seeds: int = 1
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Compiles several steps of the phase's members.
 
   Returns:
-    (states MEMBER, chunk FEED, frozen WHOLE, constant WHOLE) ->
-    (states MEMBER, metrics STEPS); the states are donated.
+    (states MEMBER, places MEMBER, chunk FEED, frozen WHOLE, constant WHOLE) ->
+    (states MEMBER, metrics STEPS); the states are donated. Places are those of
+    `make_places`.
   """
   step = optim.gradient_step(phase, layout.axis)
+  # With one seed all members share the frozen states, and none are copied.
+  shared = None if seeds == 1 else 0
 
-  def call(states, chunk, frozen, constant):
+  def call(states, places, chunk, frozen, constant):
+    if seeds > 1:
+      runs = members.by_seed(frozen, seeds)
+      frozen = jax.tree.map(lambda x: x[places["run"]], runs)
+
     def body(states, chunk):
       batch = feed.batch(constant, chunk)
-      return jax.vmap(step, (0, 0, None))(states, batch, frozen)
+      return jax.vmap(step, (0, 0, shared, 0))(
+        states, batch, frozen, places["epoch_steps"]
+      )
 
     return jax.lax.scan(body, states, chunk)
 
   return layout.lift(
     call,
-    (parallel.MEMBER, parallel.FEED, parallel.WHOLE, parallel.WHOLE),
+    (
+      parallel.MEMBER,
+      parallel.MEMBER,
+      parallel.FEED,
+      parallel.WHOLE,
+      parallel.WHOLE,
+    ),
     (parallel.MEMBER, parallel.STEPS),
     donate=(0,),
   )
@@ -169,14 +173,10 @@ class PhaseRun:
 
   def __init__(self, phase: Phase, run: Run):
     self.phase, self.run = phase, run
-    self.order = index.Order(
-      tuple(run.pools[name] for name in phase.pools),
-      member_names(phase),
-      run.seed,
-      phase.training.batch_size,
-    )
-    epochs = phase.training.epochs
-    self.steps = tuple(epochs * n for n in self.order.epoch_steps())
+    self.members = members.of_phase(phase, run.seeds)
+    self.order = make_order(phase, run.pools, run.seeds)
+    self.epoch_steps = self.order.epoch_steps()
+    self.steps = tuple(phase.training.epochs * n for n in self.epoch_steps)
     self.checkpoints = checkpoint.Checkpoints(
       run.workdir / "checkpoints", phase.name
     )
@@ -190,7 +190,7 @@ class PhaseRun:
     states, done = self._begin()
     clock = _Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
     run.log.note(
-      f"{phase.name}: {phase.members} member(s), {max(self.steps):,} steps,"
+      f"{phase.name}: {len(self.members)} member(s), {max(self.steps):,} steps,"
       f" from step {done:,}, on {run.layout.mesh.size} device(s)\n"
       + writers.parameter_table(states.params)
     )
@@ -202,13 +202,14 @@ class PhaseRun:
     return dataclasses.replace(states, opt={})
 
   def _abstract(self) -> TrainState:
-    return abstract_states(self.phase, self.run.seed, self.run.shape)
+    return members.abstract_states(self.phase, self.run.seeds, self.run.shape)
 
   def _begin(self) -> tuple[TrainState, int]:
     """The states to start from and the steps they have behind them."""
     done = self.checkpoints.latest()
     if done is None:
-      return init_states(self.phase, self.run.seed, self.run.shape), 0
+      run = self.run
+      return members.init_states(self.phase, run.seeds, run.shape), 0
     return self.checkpoints.restore(done, self._abstract()), done
 
   def _segment(
@@ -221,9 +222,18 @@ class PhaseRun:
     clock: "_Clock",
   ) -> TrainState:
     """Takes the segment's steps; `states` and the result hold all members."""
-    feed, batch_size = self.run.feed, self.phase.training.batch_size
-    layout = parallel.shrink(self.run.layout, len(segment.members), batch_size)
-    call = make_call(self.phase, feed, layout)
+    feed = self.run.feed
+    layout = parallel.shrink(
+      self.run.layout,
+      len(segment.members),
+      # Both sizes of batch must divide over the devices; some may idle.
+      math.gcd(self.phase.training.batch_size, self.order.remainder),
+    )
+    call = make_call(self.phase, feed, layout, len(self.run.seeds))
+    places = layout.put(
+      make_places(self.members, self.epoch_steps, segment.members),
+      parallel.MEMBER,
+    )
     live = np.asarray(segment.members)
     part = layout.put(jax.tree.map(lambda x: x[live], states), parallel.MEMBER)
     frozen = layout.put(frozen, parallel.WHOLE)
@@ -231,7 +241,7 @@ class PhaseRun:
 
     def merged() -> TrainState:
       whole = layout.get(part, parallel.MEMBER)
-      if len(live) == self.phase.members:
+      if len(live) == len(self.members):
         return whole
       return jax.tree.map(lambda x, y: x.at[live].set(y), states, whole)
 
@@ -242,7 +252,7 @@ class PhaseRun:
     pending = None
     for (start, stop), chunk in zip(bounds, chunks, strict=True):
       part, metrics = call(
-        part, layout.put(chunk, parallel.FEED), frozen, constant
+        part, places, layout.put(chunk, parallel.FEED), frozen, constant
       )
       # Reading the call before last lets the host prepare the next one while
       # the device works on this one.
@@ -259,10 +269,21 @@ class PhaseRun:
     return merged()
 
   def _bounds(self, segment: Segment, done: int) -> list[tuple[int, int]]:
-    total = segment.stop - segment.start
-    take = call_steps(total, self.run.steps_per_call)
-    starts = range(max(segment.start, done), segment.stop, take)
-    return [(a, min(a + take, segment.stop)) for a in starts]
+    """Where calls start and stop; a call holds batches of one size."""
+    whole = [(segment.start, segment.stop)]
+    if self.order.remainder:  # then every epoch ends with a smaller step
+      ends = range(self.epoch_steps[0], segment.stop + 1, self.epoch_steps[0])
+      whole = [
+        part
+        for end in ends
+        for part in ((end - self.epoch_steps[0], end - 1), (end - 1, end))
+      ]
+    return [
+      (start, min(start + take, stop))
+      for first, stop in whole
+      for take in [call_steps(stop - first, self.run.steps_per_call)]
+      for start in range(max(first, done), stop, take)
+    ]
 
   def _record(self, layout, segment, start, stop, metrics, bar, clock) -> None:
     """Writes the means over a call's steps, one value a member."""
@@ -270,15 +291,14 @@ class PhaseRun:
     self._check_finite(whole["loss"], segment, start)
     rows = {}
     for name, values in whole.items():
-      row: list[float | None] = [None] * self.phase.members
+      row: list[float | None] = [None] * len(self.members)
       for member, value in zip(segment.members, values.mean(0), strict=True):
         row[member] = float(value)
       rows[name] = row
     rows["seconds"] = clock.seconds()
     self.run.log.scalars(self.phase.name, stop, rows)
-    images = (
-      (stop - start) * len(segment.members) * self.phase.training.batch_size
-    )
+    size = self.order.step_size(start)
+    images = (stop - start) * len(segment.members) * size
     bar.update(stop - start, images, float(whole["loss"].mean()))
 
   def _check_finite(
@@ -290,12 +310,17 @@ class PhaseRun:
     step, member = bad[0]
     saved = self.checkpoints.latest()
     raise UserError(
-      f"the loss of {self.order.names[segment.members[member]]} became"
+      f"the loss of {self._name(segment.members[member])} became"
       f" {loss[step, member]} at step {start + step}; lower the learning rate"
       " or set grad_clip, and start in a new workdir"
       f" ({'nothing' if saved is None else f'step {saved}'} is saved in this"
       " one)."
     )
+
+  def _name(self, member: int) -> str:
+    found = self.members[member]
+    seed = f" (seed {found.seed})" if len(self.run.seeds) > 1 else ""
+    return found.name + seed
 
 
 class _Clock:

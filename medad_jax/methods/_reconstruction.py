@@ -1,6 +1,6 @@
 """What methods share that reconstruct an image with one net."""
 
-import abc
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 from typing import Any
 
@@ -9,18 +9,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from medad_jax import rng, types
+from medad_jax import losses, rng, types
+from medad_jax.nets import autoencoder
 from medad_jax.scoring import maps
+
+Variables = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Reconstruction(abc.ABC):
+class Reconstruction:
   """Members are trained apart; their mean reconstruction is compared.
+
+  What a method changes: `net`, `corrupt` (what the net sees in training),
+  `objective` (how its output is judged) or `error` (the pixel map).
 
   Attributes:
     width: channels of the net's first layer.
     latent: length of the code.
     hidden: width of the dense layers around the code.
+    down_depth: convolutions a level of the encoder.
+    up_depth: convolutions a level of the decoder.
     members: nets trained on the normal pool, with different random numbers.
     training: length and optimizer.
   """
@@ -28,69 +36,162 @@ class Reconstruction(abc.ABC):
   width: int = 16
   latent: int = 16
   hidden: int = 2048
+  down_depth: int = 1
+  up_depth: int = 1
   members: int = 1
   training: types.Training = types.Training(
     epochs=250, batch_size=64, learning_rate=5e-4, b1=0.5, b2=0.999
   )
 
-  @abc.abstractmethod
   def net(self, axis: types.Axis) -> nn.Module:
     """The net, called with (image, train); returns at least "x_hat"."""
+    return self.autoencoder(axis)
 
-  @abc.abstractmethod
-  def loss(
-    self, params: Any, extra: Any, batch: types.Batch, context: types.Context
-  ) -> tuple[Float[Array, ""], tuple[Any, types.Metrics]]:
-    """See `types.Loss`."""
+  def autoencoder(
+    self, axis: types.Axis, **options: Any
+  ) -> autoencoder.Autoencoder:
+    """The autoencoder of these sizes."""
+    return autoencoder.Autoencoder(
+      self.width,
+      self.latent,
+      self.hidden,
+      self.down_depth,
+      self.up_depth,
+      axis=axis,
+      **options,
+    )
+
+  def corrupt(
+    self, batch: types.Batch, context: types.Context
+  ) -> Float[Array, "b h w c"]:
+    """What the net sees in training."""
+    del context
+    return batch["image"]
+
+  def objective(
+    self, out: Mapping[str, Array], image: Float[Array, "b h w c"]
+  ) -> tuple[Float[Array, ""], types.Metrics]:
+    """The loss of the net's outputs, and its parts: the squared error."""
+    return jnp.mean(losses.squared_error(out["x_hat"], image)), {}
+
+  def error(
+    self,
+    image: Float[Array, "b h w c"],
+    x_hat: Float[Array, "b h w c"],
+    variance: Float[Array, "b h w c"] | None,
+  ) -> Float[Array, "b h w"]:
+    """The pixel map: the squared error, over the variance if there is one."""
+    return maps.error_map(image, x_hat, variance)
 
   def init(
     self, key: PRNGKeyArray, image_shape: tuple[int, int, int]
   ) -> tuple[Any, Any]:
     """Parameters and running statistics of one member, under "net"."""
-    image = jnp.zeros((1, *image_shape))
-    variables = self.net(types.Axis()).init(
-      rng.stream(key, "net"), image, train=False
-    )
-    return {"net": variables["params"]}, {"net": variables["batch_stats"]}
+    return init_net(self.net(types.Axis()), key, jnp.zeros((1, *image_shape)))
+
+  def loss(
+    self, params: Any, extra: Any, batch: types.Batch, context: types.Context
+  ) -> tuple[Float[Array, ""], tuple[Any, types.Metrics]]:
+    """See `types.Loss`."""
+    image = self.corrupt(batch, context)
+    out, extra = self.apply(params, extra, image, context)
+    loss, metrics = self.objective(out, batch["image"])
+    return loss, (extra, metrics)
 
   @property
   def score_names(self) -> tuple[str, ...]:
-    """ "rec_k" of each member, then "rec" of all."""
-    return (*(f"rec_{k}" for k in range(self.members)), "rec")
+    """ "rec_k" of each of several members, then "rec" of all."""
+    single = range(self.members if self.members > 1 else 0)
+    return (*(f"rec_{k}" for k in single), "rec")
 
   def phases(self) -> tuple[types.Phase, ...]:
+    """ "train": all members on the normal pool."""
     pools = ("normal",) * self.members
     return (types.Phase("train", self.training, pools, self.init, self.loss),)
 
-  def predict(self, states, batch: types.Batch) -> types.Preds:
+  def predict(
+    self, states: Mapping[str, types.TrainState], batch: types.Batch
+  ) -> types.Preds:
     """ "x_hat" and, where the net predicts variances, "log_var"."""
-    state = states["train"]
-    variables = _variables(state.params, state.extra)
-    out = self.net(types.Axis()).apply(variables, batch["image"], train=False)
+    out = self.outputs(states["train"], batch["image"])
     return {name: out[name] for name in ("x_hat", "log_var") if name in out}
 
+  def outputs(
+    self, state: types.TrainState, image: Float[Array, "b h w c"]
+  ) -> dict[str, Array]:
+    """What the net makes of images when it is tested."""
+    variables = as_variables(state.params, state.extra)
+    return self.net(types.Axis()).apply(variables, image, train=False)
+
   def score(
-    self, preds: types.Preds, batch: types.Batch, fitted
+    self,
+    preds: types.Preds,
+    batch: types.Batch,
+    fitted: Mapping[str, types.TrainState],
   ) -> types.Scores:
-    """ "rec_k" of each member and "rec" of their mean reconstruction."""
+    """ "rec_k" of each of several members, "rec" of their mean."""
     del fitted
     x_hat = jnp.mean(preds["x_hat"], 0)
-    rec = maps.error_map(batch["image"], x_hat, maps.mean_variance(preds))
-    image = member_scores(batch["image"], preds)
-    image["rec"] = maps.image_score(rec)
+    variance = maps.mean_variance(preds)
+    rec = self.error(batch["image"], x_hat, variance)
+    image = {"rec": maps.image_score(rec)}
+    if self.members > 1:
+      image |= self._member_scores(batch["image"], preds)
     return types.Scores(image, {"rec": rec}, x_hat)
 
+  def _member_scores(self, image, preds) -> dict[str, Float[Array, "b"]]:
+    return {
+      f"rec_{k}": maps.image_score(
+        self.error(image, x_hat, _variance_of(preds, k))
+      )
+      for k, x_hat in enumerate(preds["x_hat"])
+    }
+
   def apply(
-    self, params: Any, extra: Any, batch: types.Batch, context: types.Context
+    self,
+    params: Any,
+    extra: Any,
+    image: Float[Array, "b h w c"],
+    context: types.Context,
+    **options: Any,
   ) -> tuple[dict[str, Array], Any]:
     """The net in training: its outputs and the new running statistics."""
-    out, extra = self.net(context.axis).apply(
-      _variables(params, extra),
-      batch["image"],
+    out, new = self.net(context.axis).apply(
+      as_variables(params, extra),
+      image,
       train=True,
       mutable=["batch_stats"],
+      **options,
     )
-    return out, {"net": extra["batch_stats"]}
+    return out, {"net": new["batch_stats"]}
+
+
+def last(headline: str, names: Iterable[str]) -> tuple[str, ...]:
+  """The names with the headline at the end.
+
+  Raises:
+    UserError: it is none of them.
+  """
+  names = tuple(names)
+  if headline not in names:
+    raise types.UserError(
+      f"model.headline='{headline}' is no score of this method; choose one of"
+      f" {', '.join(names)}"
+    )
+  return (*(name for name in names if name != headline), headline)
+
+
+def init_net(
+  net: nn.Module, key: PRNGKeyArray, *inputs: Array
+) -> tuple[Any, Any]:
+  """Parameters and running statistics of a net, under "net"."""
+  variables = net.init(rng.stream(key, "net"), *inputs, train=False)
+  return {"net": variables["params"]}, {"net": variables["batch_stats"]}
+
+
+def as_variables(params: Any, extra: Any) -> Variables:
+  """A net's parameters and running statistics, as Flax wants them."""
+  return {"params": params["net"], "batch_stats": extra["net"]}
 
 
 def member_scores(
@@ -101,5 +202,17 @@ def member_scores(
   return {f"rec_{k}": score for k, score in enumerate(scores)}
 
 
-def _variables(params, extra):
-  return {"params": params["net"], "batch_stats": extra["net"]}
+def input_gradient(
+  value: Callable[[Float[Array, "b h w c"]], Float[Array, "b"]],
+  image: Float[Array, "b h w c"],
+) -> Float[Array, "b h w c"]:
+  """The derivative of each image's own value by its pixels.
+
+  Images must not see each other in `value`, as in a net that is tested: then
+  the gradient of the sum holds that of each.
+  """
+  return jax.grad(lambda x: jnp.sum(value(x)))(image)
+
+
+def _variance_of(preds, k):
+  return jnp.exp(preds["log_var"][k]) if "log_var" in preds else None

@@ -1,10 +1,10 @@
 """AE-U: an autoencoder that also predicts each pixel's variance.
 
 Paper: Mao et al., MICCAI 2020, arXiv 2007.00229, as used by DDAD-ASR (Cai et
-al., arXiv 2210.04227). Scored: the squared reconstruction error divided by the
-predicted variance. As the official code of DDAD-ASR: no factors one half, and
-the log-variance is unbounded, so that a training may diverge (the loss is then
-not finite).
+al., arXiv 2210.04227) and MedIAnomaly (Cai et al., arXiv 2404.04518). Scored:
+the squared reconstruction error divided by the predicted variance. As their
+official codes: no factors one half, and the log-variance is unbounded, so that
+a training may diverge (the loss is then not finite).
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ import jax.numpy as jnp
 
 from medad_jax import losses
 from medad_jax.methods import _reconstruction
-from medad_jax.nets import autoencoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +21,9 @@ class Method(_reconstruction.Reconstruction):
 
   def net(self, axis):
     """The autoencoder with two outputs."""
-    return autoencoder.Autoencoder(
-      self.width, self.latent, self.hidden, variance=True, axis=axis
-    )
+    return self.autoencoder(axis, variance=True)
 
-  def loss(self, params, extra, batch, context):
+  def objective(self, out, image):
     """Error in units of the predicted variance, and its logarithm."""
-    out, extra = self.apply(params, extra, batch, context)
-    loss = losses.heteroscedastic_error(
-      out["x_hat"], out["log_var"], batch["image"]
-    )
-    metrics = {"log_var": jnp.mean(out["log_var"])}
-    return jnp.mean(loss), (extra, metrics)
+    loss = losses.heteroscedastic_error(out["x_hat"], out["log_var"], image)
+    return jnp.mean(loss), {"log_var": jnp.mean(out["log_var"])}

@@ -123,17 +123,22 @@ class Method:
     return self.refine.inputs if self.refine.training.epochs else ()
 
   def phases(self) -> tuple[types.Phase, ...]:
-    """ "ensemble" (UDM members first), then "refine_dual" or "refine_intra"."""
+    """ "ensemble" (UDM members first), then "refine_dual" or "refine_intra".
+
+    What the backbone needs before its training comes first.
+    """
     size = self.ensemble.size
+    *before, single = self.backbone.phases()
     ensemble = types.Phase(
       "ensemble",
       self.training,
       ("mixed",) * size + ("normal",) * size,
-      self.backbone.init,
-      self.backbone.loss,
+      single.init,
+      single.loss,
+      single.amend,
     )
     refinements = (self._refinement(name) for name in self._refined_inputs)
-    return (ensemble, *refinements)
+    return (*before, ensemble, *refinements)
 
   def predict(
     self, states: Mapping[str, types.TrainState], batch: types.Batch

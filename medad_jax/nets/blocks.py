@@ -36,16 +36,17 @@ def uniform_fan_in(fan_in: int) -> jax.nn.initializers.Initializer:
 
 
 class Dense(nn.Module):
-  """A linear layer with bias on the last axis."""
+  """A linear layer on the last axis (a 1x1 convolution, for images)."""
 
   features: int
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
     """x @ kernel + bias."""
     init = uniform_fan_in(x.shape[-1])
-    kernel = self.param("kernel", init, (x.shape[-1], self.features))
-    return x @ kernel + self.param("bias", init, (self.features,))
+    y = x @ self.param("kernel", init, (x.shape[-1], self.features))
+    return y + self.param("bias", init, y.shape[-1:]) if self.use_bias else y
 
 
 class Conv4x4s2(nn.Module):
@@ -84,10 +85,11 @@ class ConvTranspose4x4s2(nn.Module):
 
 
 class Conv3x3(nn.Module):
-  """Convolution 3x3, stride 1, zero padding 1, with bias: keeps the sides."""
+  """Convolution 3x3, stride 1, zero padding 1: keeps the sides."""
 
   features: int
   form: Form = "matmul"
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
@@ -96,7 +98,7 @@ class Conv3x3(nn.Module):
     shape = (3, 3, x.shape[-1], self.features)
     conv = {"matmul": _conv3x3_matmul, "lax": _conv3x3_lax}[self.form]
     y = conv(x, self.param("kernel", init, shape))
-    return y + self.param("bias", init, (self.features,))
+    return y + self.param("bias", init, y.shape[-1:]) if self.use_bias else y
 
 
 class BatchNorm(nn.Module):
@@ -264,6 +266,15 @@ def _shifts(x):
 def _product(x, y):
   """Sum over pixels of the products of channels: [i, o]."""
   return jnp.tensordot(x, y, ((0, 1, 2), (0, 1, 2)))
+
+
+def conv3x3_valid(
+  x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 i o"]
+) -> Float[Array, "b y x o"]:
+  """Convolution 3x3 without padding, by XLA: for wide layers."""
+  return lax.conv_general_dilated(
+    x, kernel, (1, 1), "VALID", dimension_numbers=_DIMENSIONS
+  )
 
 
 def _conv4x4s2_lax(x, kernel):

@@ -12,6 +12,8 @@ from pathlib import Path
 import string
 from typing import Any
 
+from medad_jax.report import table
+
 _TEMPLATE = Path(__file__).with_name("page.html")
 _FEW = 100  # images of a class below which the page warns
 
@@ -58,49 +60,14 @@ def write(
   path.write_text(page)
 
 
-def results_table(results: Mapping[str, Any]) -> str:
-  """The scores as a table of fixed width, for the terminal."""
-  header = ("score", "AUROC [95% CI]", "AP [95% CI]", "chi2")
-  rows = [header]
-  for name, score in results["scores"].items():
-    rows.append(
-      (
-        name,
-        _with_interval(score["auroc"], score["auroc_ci"]),
-        _with_interval(score["ap"], score["ap_ci"]),
-        _number(score["chi2"], 2),
-      )
-    )
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  lines = [
-    "  ".join(
-      [
-        *(c.ljust(w) for c, w in zip(row[:-1], widths, strict=False)),
-        row[-1].rjust(widths[-1]),
-      ]
-    )
-    for row in rows
-  ]
-  title = f"{results['method']} on {results['dataset']}, {_images(results)}"
-  return "\n".join([title, "", lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
 def _lead(results: Mapping[str, Any]) -> str:
   """The method's last score, which is its own choice, in one sentence."""
   name, score = list(results["scores"].items())[-1]
   return (
-    f"On {_images(results)}, the score <code>{escape(name)}</code> reaches an"
-    f" AUROC of <strong>{_with_interval(score['auroc'], score['auroc_ci'])}"
+    f"On {table.images(results)}, the score <code>{escape(name)}</code> reaches"
+    f" an AUROC of <strong>{table.metric(score, 'auroc')}"
     "</strong> and an average precision of <strong>"
-    f"{_with_interval(score['ap'], score['ap_ci'])}</strong>."
-  )
-
-
-def _images(results: Mapping[str, Any]) -> str:
-  counts = next(iter(results["scores"].values()))
-  return (
-    f"{counts['n_normal']:,} normal and {counts['n_abnormal']:,} abnormal test"
-    " images"
+    f"{table.metric(score, 'ap')}</strong>."
   )
 
 
@@ -110,24 +77,30 @@ def _scores(scores: Mapping[str, Any]) -> str:
   rows = [
     (
       f"<code>{escape(name)}</code>",
-      _with_interval(score["auroc"], score["auroc_ci"]),
+      table.metric(score, "auroc"),
       _interval_bar(score["auroc"], score["auroc_ci"], low),
-      _with_interval(score["ap"], score["ap_ci"]),
-      _number(score["chi2"], 2),
-      _number(score["chi2_corrected"], 2),
+      table.metric(score, "ap"),
+      table.number(score["chi2"], 2),
+      table.number(score["chi2_corrected"], 2),
     )
     for name, score in scores.items()
   ]
   scale = f'<span class="scale"><span>{low:g}</span><span>1</span></span>'
+  several = any("over_seeds" in score for score in scores.values())
+  spread = "mean ± std" if several else "[95 % CI]"
   header = (
     "score",
-    "AUROC [95 % CI]",
+    f"AUROC {spread}",
     scale,
-    "AP [95 % CI]",
+    f"AP {spread}",
     "χ²",
     "χ², no empty bins",
   )
-  return _table(header, rows, right=2)
+  tables = [_table(header, rows, right=2)]
+  if pixels := table.pixel_rows(scores):
+    marked = [(f"<code>{escape(n)}</code>", *values) for n, *values in pixels]
+    tables.append(_table(table.PIXEL_HEADER, marked, right=4))
+  return "\n".join(tables)
 
 
 def _interval_bar(
@@ -149,11 +122,11 @@ def _interval_bar(
 
 def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> str:
   if not comparisons:
-    return "<p>There is one score only.</p>"
+    return "<p>None: one score only, or several trainings.</p>"
   rows = [
     (
       f"<code>{escape(c['a'])}</code> – <code>{escape(c['b'])}</code>",
-      _with_interval(c["auroc_difference"], c["ci"], sign="+"),
+      table.with_interval(c["auroc_difference"], c["ci"], sign="+"),
       _p_value(c["p"]),
     )
     for c in comparisons
@@ -173,13 +146,22 @@ def _caveats(results: Mapping[str, Any]) -> Iterator[str]:
     yield "One class is missing from the test images: no metric is defined."
   elif min(normal, abnormal) < _FEW:
     yield f"Few test images (under {_FEW} in a class): intervals are wide."
-  yield (
-    "Intervals are those of the test images' chance (AUROC: DeLong, logit"
-    " scale; AP: stratified bootstrap). They take images as independent, so"
-    " with several images of a patient they are too narrow, and one training"
-    f" (seed {results['seed']}) says nothing of how results vary between"
-    " trainings."
-  )
+  if origins := table.unofficial(results):
+    yield f"Pretrained weights are not the official ones: {origins}."
+  if results["seeds"] > 1:
+    yield (
+      f"Means and standard deviations (n - 1) of {results['seeds']} trainings,"
+      f" seeds {results['seed']} and on; curves and pictures are the first's."
+      " They do not hold the chance of which images were tested."
+    )
+  else:
+    yield (
+      "Intervals are those of the test images' chance (AUROC: DeLong, logit"
+      " scale; AP: stratified bootstrap). They take images as independent, so"
+      " with several images of a patient they are too narrow, and one training"
+      f" (seed {results['seed']}) says nothing of how results vary between"
+      " trainings."
+    )
   if any(s["ap"] == 1 for s in results["scores"].values()):
     yield (
       "An average precision of 1 has no interval: resampled images are"
@@ -205,6 +187,11 @@ def _caveats(results: Mapping[str, Any]) -> Iterator[str]:
     "No threshold was chosen: a threshold, an epoch or a score picked by its"
     " result on these images would have to be judged on others."
   )
+  if table.pixel_rows(results["scores"]):
+    yield (
+      "Oracle Dice takes the threshold that is best on these very masks: it is"
+      " a ceiling, and no one reaches it without the masks."
+    )
 
 
 def _figure(path: Path) -> str:
@@ -227,6 +214,9 @@ def _run(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield f"images, {name}", count
   yield "ensemble members", str(results["members"])
   yield "seed", str(results["seed"])
+  yield "seeds", str(results["seeds"])
+  for name, origin in results["weights"].items():
+    yield f"weights of {name}", origin
   for phase, seconds in results["seconds"].items():
     yield f"training time, {phase}", _duration(seconds)
   kinds = Counter(results["devices"]).items()
@@ -276,19 +266,6 @@ def _list(items: Iterable[str]) -> str:
   return (
     "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
   )
-
-
-def _with_interval(
-  value: float | None, interval: Sequence[float] | None, sign: str = ""
-) -> str:
-  if interval is None:
-    return _number(value, 3, sign)
-  low, high = (_number(end, 3, sign) for end in interval)
-  return f"{_number(value, 3, sign)} [{low}, {high}]"
-
-
-def _number(value: float | None, digits: int, sign: str = "") -> str:
-  return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
 def _p_value(p: float | None) -> str:

@@ -9,7 +9,7 @@ COUNTS = {"train": 50, "unlabelled_normal": 10, "unlabelled_abnormal": 20}
 
 def order(batch_size=8, seed=0):
   pools = (np.arange(50, 80), np.arange(20))
-  return index.Order(pools, ("a", "b"), seed, batch_size)
+  return index.Order(pools, ("a", "b"), (seed, seed), batch_size)
 
 
 def test_an_epoch_is_a_shuffled_pass_without_repeats():

@@ -9,13 +9,14 @@ import pytest
 from sklearn import metrics as sk
 
 from medad_jax.data import spec
-from medad_jax.engine import evaluation, train
+from medad_jax.engine import evaluation, members, scorer
 from medad_jax.types import UserError
 from tests import tiny
 
 CONFIG = {
   "method": "ddad",
   "seed": 0,
+  "seeds": 1,
   "parallel": "jit",
   "evaluation": {"batch_size": 8},
 }
@@ -29,7 +30,7 @@ def method():
 @pytest.fixture(scope="module")
 def states(method):
   return {
-    phase.name: train.init_states(phase, 0, tiny.SHAPE)
+    phase.name: members.init_states(phase, (0,), tiny.SHAPE)
     for phase in method.phases()
   }
 
@@ -48,16 +49,16 @@ def dataset(labels, masks=True) -> spec.Dataset:
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 64])
 def test_scores_are_the_same_at_every_batch_size(method, states, batch_size):
   images = tiny.images(11, seed=2)
-  expected = evaluation.Scorer(method, states, 16).images(images)
-  found = evaluation.Scorer(method, states, batch_size).images(images)
+  expected = scorer.Scorer(method, states, 16).images(images)
+  found = scorer.Scorer(method, states, batch_size).images(images)
   for name, values in expected.items():
     np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-7)
 
 
 def test_modes_give_the_same_scores(method, states):
   images = tiny.images(11, seed=2)
-  expected = evaluation.Scorer(method, states, 8).images(images)
-  found = evaluation.Scorer(method, states, 8, mode="pmap").images(images)
+  expected = scorer.Scorer(method, states, 8).images(images)
+  found = scorer.Scorer(method, states, 8, mode="pmap").images(images)
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7),
     found,

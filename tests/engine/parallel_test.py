@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from medad_jax.data import index, resident
-from medad_jax.engine import parallel, train
+from medad_jax.data import resident
+from medad_jax.engine import members, parallel, train
 from medad_jax.methods import ddad
 from medad_jax.types import Context, Phase, UserError
 from tests import tiny
@@ -25,25 +25,27 @@ def ensemble() -> Phase:
 
 
 def chunk(phase: Phase, steps: int):
-  order = index.Order(
-    tuple(tiny.pools()[name] for name in phase.pools),
-    train.member_names(phase),
-    0,
-    8,
-  )
+  order = train.make_order(phase, tiny.pools(), (0,))
   rows = order.rows(0, steps, range(phase.members))
   del rows["source"]
   return rows
 
 
-def take(phase, at, steps=2, members=slice(None)):
+def places(phase: Phase):
+  order = train.make_order(phase, tiny.pools(), (0,))
+  who = members.of_phase(phase, (0,))
+  return train.make_places(who, order.epoch_steps(), range(phase.members))
+
+
+def take(phase, at, steps=2, live=slice(None)):
   """States and metrics after a call on a layout."""
   call = train.make_call(phase, tiny.feed(), at)
-  states = train.init_states(phase, 0, tiny.SHAPE)
-  states = jax.tree.map(lambda x: x[members], states)
-  rows = {k: v[:, members] for k, v in chunk(phase, steps).items()}
+  states = members.init_states(phase, (0,), tiny.SHAPE)
+  states = jax.tree.map(lambda x: x[live], states)
+  rows = {k: v[:, live] for k, v in chunk(phase, steps).items()}
   states, metrics = call(
     at.put(states, parallel.MEMBER),
+    at.put({k: v[live] for k, v in places(phase).items()}, parallel.MEMBER),
     at.put(rows, parallel.FEED),
     {},
     at.put(tiny.feed().constant, parallel.WHOLE),
@@ -57,7 +59,7 @@ def gradients(phase, at):
   """Averaged gradients of every member at its first step."""
 
   def one(state, batch):
-    context = Context(state.key, state.step, at.axis)
+    context = Context(state.key, state.step, state.step, at.axis)
     grads, _ = jax.grad(phase.loss, has_aux=True)(
       state.params, state.extra, batch, context
     )
@@ -70,7 +72,7 @@ def gradients(phase, at):
   kinds = (parallel.MEMBER, parallel.FEED, parallel.WHOLE)
   lifted = at.lift(call, kinds, parallel.MEMBER)
   args = (
-    train.init_states(phase, 0, tiny.SHAPE),
+    members.init_states(phase, (0,), tiny.SHAPE),
     chunk(phase, 1),
     tiny.feed().constant,
   )
@@ -113,7 +115,7 @@ def test_steps_do_not_depend_on_the_mesh(on_one, mode, mesh):
 
 def test_a_member_trains_the_same_alone(on_one):
   at = parallel.make_layout(1, 8, member_devices=1, batch_devices=1)
-  states, metrics = take(ensemble(), at, members=slice(3, 4))
+  states, metrics = take(ensemble(), at, live=slice(3, 4))
   expected_states, expected = jax.tree.map(lambda x: x, on_one[1])
   assert_close(metrics["loss"][:, 0], expected["loss"][:, 3], 1e-5)
   third = jax.tree.map(lambda x: x[3:4], expected_states.params)
@@ -126,12 +128,7 @@ def published():
   phase = ddad.Method(ensemble=ddad.Ensemble(2)).phases()[0]
   images = np.zeros((128, 64, 64, 1), np.uint8)
   pools = {"normal": np.arange(64), "mixed": np.arange(128)}
-  order = index.Order(
-    tuple(pools[name] for name in phase.pools),
-    train.member_names(phase),
-    0,
-    64,
-  )
+  order = train.make_order(phase, pools, (0,))
   rows = order.rows(0, 1, range(4))
   del rows["source"]
 
@@ -140,11 +137,11 @@ def published():
       4, 64, member_devices=mesh[0], batch_devices=mesh[1]
     )
     call = train.make_call(phase, resident.Resident(images), at)
-    states = train.abstract_states(phase, 0, (64, 64, 1))
+    states = members.abstract_states(phase, (0,), (64, 64, 1))
     states = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), states
     )
-    return call.lower(states, rows, {}, images).compile()
+    return call.lower(states, places(phase), rows, {}, images).compile()
 
   return compiled, compiled((1, 1)).cost_analysis()["flops"]
 

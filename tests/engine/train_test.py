@@ -1,6 +1,7 @@
 """The loop: configuration and seed decide what a run computes."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,15 @@ import numpy as np
 import pytest
 
 from medad_jax.data import index, stream
-from medad_jax.engine import parallel, train, writers
-from medad_jax.types import UserError
+from medad_jax.engine import members, parallel, train, writers
+from medad_jax.methods import ae
+from medad_jax.types import Training, UserError
 from tests import tiny
 
 
-def run(workdir, phases=None, feed=None, steps_per_call=2, log=None, seed=0):
+def run(
+  workdir, phases=None, feed=None, steps_per_call=2, log=None, seeds=(0,)
+):
   """A whole training with a checkpoint at every call."""
   settings = train.Run(
     workdir=workdir,
@@ -21,7 +25,7 @@ def run(workdir, phases=None, feed=None, steps_per_call=2, log=None, seed=0):
     feed=feed or tiny.feed(),
     pools=tiny.pools(),
     shape=tiny.SHAPE,
-    seed=seed,
+    seeds=seeds,
     layout=parallel.make_layout(4, 8, member_devices=1, batch_devices=1),
     steps_per_call=steps_per_call,
     checkpoint_seconds=0.0,
@@ -102,17 +106,75 @@ def test_seconds_are_known_for_every_phase(undisturbed):
 
 def test_another_seed_is_another_run(tmp_path, undisturbed):
   phases = tiny.method(refine_epochs=0).phases()
-  other = run(tmp_path, phases, seed=1)["ensemble"].params
+  other = run(tmp_path, phases, seeds=(1,))["ensemble"].params
   same = undisturbed[0]["ensemble"].params
   for x, y in zip(jax.tree.leaves(other), jax.tree.leaves(same), strict=True):
     assert not np.array_equal(x, y)
 
 
 def test_a_larger_ensemble_adds_members_and_changes_none():
-  small = train.member_names(tiny.method(2).phases()[0])
-  large = train.member_names(tiny.method(3).phases()[0])
-  assert set(small) < set(large)
-  assert len(set(large)) == 6
+  small, large = (
+    {m.name for m in members.of_phase(tiny.method(size).phases()[0], (0,))}
+    for size in (2, 3)
+  )
+  assert small < large
+  assert len(large) == 6
+
+
+def test_a_seed_among_several_is_that_seed_alone(tmp_path):
+  # Losses and not weights: where a gradient is rounding alone, as before a
+  # normalization, Adam makes steps of it.
+  run(tmp_path / "both", seeds=(3, 4))
+  both = losses_of(tmp_path / "both")
+  for place, seed in enumerate((3, 4)):
+    run(tmp_path / f"{seed}", seeds=(seed,))
+    for (name, step), alone in losses_of(tmp_path / f"{seed}").items():
+      own = np.split(both[name, step], 2)[place]
+      np.testing.assert_allclose(own, alone, rtol=1e-3)
+
+
+def losses_of(workdir):
+  """Losses [k] by phase and step; nan where a member has finished."""
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  return {
+    (row["phase"], row["step"]): np.array(row["loss"], float)
+    for row in map(json.loads, lines)
+  }
+
+
+def keeping_all(epochs=3):
+  """Members on 24 images in batches of 10: steps of 10, 10 and 4."""
+  training = Training(epochs, 10, 1e-3, drop_last=False)
+  (phase,) = ae.Method(4, 3, 8, training=training).phases()
+  return phase
+
+
+def test_a_smaller_last_batch_takes_the_images_that_are_left():
+  order = train.make_order(keeping_all(), tiny.pools(), (0,))
+  assert order.epoch_steps() == (3,)
+  sizes = [order.step_size(step) for step in range(6)]
+  assert sizes == [10, 10, 4, 10, 10, 4]
+  for first in (0, 3):
+    steps = [order.rows(first + i, first + i + 1, [0])["id"] for i in range(3)]
+    seen = np.concatenate([ids.ravel() for ids in steps])
+    assert sorted(seen) == list(range(24))
+
+
+def test_a_run_with_smaller_last_batches_goes_on_bit_for_bit(tmp_path):
+  phases = [keeping_all()]
+  whole = run(tmp_path / "whole", phases)
+  assert list(whole["train"].step) == [9]
+  with pytest.raises(Killed):
+    run(tmp_path / "cut", phases, log=Killer(tmp_path / "cut", 3))
+  assert_same(run(tmp_path / "cut", phases), whole)
+
+
+def test_smaller_last_batches_want_pools_of_one_size(tmp_path):
+  method = tiny.method()
+  training = dataclasses.replace(method.training, drop_last=False)
+  phases = dataclasses.replace(method, training=training).phases()
+  with pytest.raises(UserError, match="24, 40.*drop_last"):
+    run(tmp_path, phases)
 
 
 def test_segments_follow_the_members_that_still_train():
@@ -156,6 +218,6 @@ def test_feeds_are_chosen_by_size_or_name():
 
 
 def test_a_pool_smaller_than_a_batch_is_named():
-  order = index.Order((np.arange(3),), ("ensemble/normal/0",), 0, 8)
+  order = index.Order((np.arange(3),), ("ensemble/normal/0",), (0,), 8)
   with pytest.raises(UserError, match="ensemble/normal/0 has 3"):
     order.epoch_steps()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 import json
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,9 @@ from medad_jax.engine import optim
 _FOLDER = pathlib.Path(__file__).parent
 # Large arrays were stored at these pixels only.
 SAMPLED = (Ellipsis, slice(3, None, 8), slice(5, None, 8))
-CONTEXT = types.Context(jax.random.key(0), jnp.zeros((), jnp.int32))
+CONTEXT = types.Context(
+  jax.random.key(0), jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32)
+)
 
 
 def load(case: str) -> dict[str, Any]:
@@ -92,35 +94,59 @@ def refine_loss(net: Any, stack: jax.Array, mask: jax.Array) -> Callable:
   return loss
 
 
+class Descent(NamedTuple):
+  """Some optimizer steps on one batch.
+
+  Attributes:
+    losses: before each step.
+    metrics: of each step, by name.
+    grads: the first gradient.
+    params: after the last step.
+    extra: after the last step.
+  """
+
+  losses: list[float]
+  metrics: list[dict[str, Any]]
+  grads: Any
+  params: Any
+  extra: Any
+
+
 def descend(
   loss: Callable, params: Any, extra: Any, training: types.Training, steps: int
-) -> tuple[list[float], Any, tuple[Any, Any]]:
-  """Optimizer steps on one batch.
-
-  Returns:
-    The loss before each step, the first gradient, and (params, extra) after
-    the last step.
-  """
-  params, extra = jax.tree.map(jnp.asarray, ({"net": params}, {"net": extra}))
+) -> Descent:
+  """Optimizer steps on one batch, from `params` and `extra` by part."""
+  params, extra = jax.tree.map(jnp.asarray, (params, extra))
   optimizer = optim.make(training)
   opt = optimizer.init(params)
 
   @jax.jit
   def step(params, extra, opt):
     value_and_grad = jax.value_and_grad(loss, has_aux=True)
-    (value, (extra, _)), grads = value_and_grad(params, extra)
+    (value, (extra, metrics)), grads = value_and_grad(params, extra)
     updates, opt = optimizer.update(grads, opt, params)
-    return optax.apply_updates(params, updates), extra, opt, value, grads
+    params = optax.apply_updates(params, updates)
+    return params, extra, opt, grads, value, metrics
 
-  values, first = [], None
+  values, rows, first = [], [], None
   for _ in range(steps):
-    params, extra, opt, value, grads = step(params, extra, opt)
-    first = grads["net"] if first is None else first
+    params, extra, opt, grads, value, metrics = step(params, extra, opt)
+    first = grads if first is None else first
     values.append(float(value))
-  return values, first, (params["net"], extra["net"])
+    rows.append(metrics)
+  return Descent(values, rows, first, params, extra)
 
 
-# How the reference trains its reconstruction nets and its refinement net.
+def descend_net(
+  loss: Callable, params: Any, extra: Any, training: types.Training, steps: int
+) -> tuple[list[float], Any, tuple[Any, Any]]:
+  """`descend` of a method with one net: losses, gradient, (params, extra)."""
+  done = descend(loss, {"net": params}, {"net": extra}, training, steps)
+  return done.losses, done.grads["net"], (done.params["net"], done.extra["net"])
+
+
+# How DDAD-ASR trains its reconstruction nets and its refinement net, and how
+# MedIAnomaly trains.
 ENSEMBLES = types.Training(
   epochs=1, batch_size=4, learning_rate=5e-4, b1=0.5, b2=0.999
 )
@@ -132,3 +158,4 @@ REFINEMENT = types.Training(
   b2=0.999,
   weight_decay=1e-4,
 )
+MEDIANOMALY = types.Training(epochs=1, batch_size=4, learning_rate=1e-3)

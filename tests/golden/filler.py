@@ -1,9 +1,9 @@
 """Deterministic weights and images in PyTorch's layout.
 
-Two fillers, by two origins of expected numbers. `named` gives every entry of a
-PyTorch `state_dict` from the case's name and the entry's key; `hashed` gives it
-from the entry's position. Both are plain NumPy with frozen streams, so that the
-expected numbers need no weights beside them.
+Three fillers, by three origins of expected numbers. `named` gives every entry
+of a PyTorch `state_dict` from the case's name and the entry's key; `hashed` and
+`counted` give it from the entry's position. All are plain NumPy with frozen
+streams, so that the expected numbers need no weights beside them.
 """
 
 from collections.abc import Mapping
@@ -53,9 +53,29 @@ def hashed(shapes: Shapes, first: int = 0) -> State:
   }
 
 
+def counted(shapes: Shapes, first: int = 0) -> State:
+  """A `state_dict` whose entry j comes from a hash of `first` + j, float32.
+
+  Weights are uniform in +-sqrt(3 / fan in), all biases in +-0.1.
+  """
+  keys = [key for key in shapes if not key.endswith("num_batches_tracked")]
+  return {
+    key: _counted_entry(key, tuple(shapes[key]), first + j)
+    for j, key in enumerate(keys)
+  }
+
+
 def uniform(t: int, size: int) -> np.ndarray:
   """Numbers in [0, 1) from an integer hash of t and the position."""
-  x = np.arange(size, dtype=np.uint64) + 0x9E3779B9 * t
+  return _hash(np.arange(size, dtype=np.uint64) + 0x9E3779B9 * t)
+
+
+def counted_uniform(j: int, size: int) -> np.ndarray:
+  """Numbers in [0, 1) from another hash of j and the position."""
+  return _hash(np.arange(size, dtype=np.uint64) + 0x9E3779B1 * j)
+
+
+def _hash(x: np.ndarray) -> np.ndarray:
   mask = np.uint64(0xFFFFFFFF)
   x &= mask
   x ^= x >> np.uint64(16)
@@ -96,6 +116,18 @@ def _hashed_entry(shapes, key, t):
     "running_mean": 0.2 * u - 0.1,
     "bias": 0.4 * u - 0.2,
   }[name]
+
+
+def _counted_entry(key, shape, j):
+  u = counted_uniform(j, int(np.prod(shape))).reshape(shape)
+  name = key.rsplit(".", 1)[1]
+  if len(shape) >= 2:
+    value = (2 * u - 1) * np.sqrt(3 / _fan_in(shape))
+  elif name == "weight":
+    value = 1 + 0.2 * (2 * u - 1)
+  else:
+    value = 0.5 + u if name == "running_var" else 0.1 * (2 * u - 1)
+  return value.astype(np.float32)
 
 
 def _fan_in(shape):

@@ -1,6 +1,6 @@
 """PyTorch's `state_dict` layout of the reference nets -> our variables."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -40,8 +40,28 @@ def refine_net(state: State) -> tuple[Tree, Tree]:
   return _convert(state, pairs)
 
 
+def reconstruction(state: State) -> tuple[Tree, Tree]:
+  """Parameters and running statistics of MedIAnomaly's nets.
+
+  Layers of a part lie in the order in which they run, as ours are numbered.
+  """
+  places, count = {}, {}
+  for key, value in state.items():
+    layer, name = key.rsplit(".", 1)
+    if name == "weight":
+      scope, kind = _scope(layer), _kind(layer, value)
+      number = count.setdefault((scope, kind), 0)
+      count[scope, kind] += 1
+      place = "/".join(filter(None, (scope, f"{kind}_{number}")))
+      places[layer] = "memory" if scope == "memory" else place
+  return _convert(state, places)
+
+
 def by_key(
-  params: Tree, stats: Tree, shapes: Mapping[str, tuple[int, ...]]
+  params: Tree,
+  stats: Tree,
+  shapes: Mapping[str, tuple[int, ...]],
+  convert: Callable[[State], tuple[Tree, Tree]],
 ) -> dict[str, np.ndarray]:
   """Leaves of our trees by PyTorch's key, in our layout.
 
@@ -49,10 +69,44 @@ def by_key(
   """
   keys = [key for key in shapes if not key.endswith("num_batches_tracked")]
   marks = {key: np.full(shapes[key], i) for i, key in enumerate(keys)}
-  convert = autoencoder if "encoder.0.weight" in shapes else refine_net
   places = jax.tree.map(lambda mark: keys[mark.flat[0]], convert(marks))
   pairs = jax.tree.map(lambda key, leaf: (key, leaf), places, (params, stats))
   return dict(jax.tree.leaves(pairs, is_leaf=_is_pair))
+
+
+def _scope(layer: str) -> str:
+  """Which of our modules a layer of MedIAnomaly belongs to."""
+  parts = layer.split(".")
+  if parts[0] == "netg":
+    return {"encoder1": "net/encoder", "encoder2": "net/second_encoder"}.get(
+      parts[1], "net/decoder"
+    )
+  if parts[0] == "netd":
+    return "disc" if parts[1] == "classifier" else "disc/encoder"
+  if parts[0] in ("down_path", "up_path"):
+    number = int(parts[1]) + (5 if parts[0] == "up_path" else 0)
+    return "" if "up" in parts else f"ConvBlock_{number}"
+  if parts[0] == "last":
+    return ""
+  inner = parts[1] if parts[0] == "bottle_neck" else parts[0]
+  return {"e": "encoder", "d": "decoder", "m": "memory"}[
+    inner.removeprefix("linear_")[0]
+  ]
+
+
+def _kind(layer: str, weight: np.ndarray) -> str:
+  """The name of our layer."""
+  unet = "_path" in layer
+  if weight.ndim == 1:
+    return "GroupNorm" if unet else "BatchNorm"
+  side = weight.shape[-1] if weight.ndim == 4 else 1
+  if side == 3:
+    return "StandardizedConv3x3" if unet else "Conv3x3"
+  if side == 2:
+    return "UpSample"
+  if side == 4:
+    return "ConvTranspose4x4s2" if "de_block" in layer else "Conv4x4s2"
+  return "Dense"
 
 
 def _convert(state, pairs):
@@ -72,15 +126,17 @@ def _convert(state, pairs):
 def _parameter(path, name, value):
   if name == "bias":
     return "bias", value
-  if "BatchNorm" in path:
+  if "Norm" in path:
     return "scale", value
   if path == "memory":
     return "items", value
   if "Transpose" in path:
     return "kernel", value.transpose(2, 3, 0, 1)
-  if "Conv" in path:
+  if "UpSample" in path:
+    return "kernel", value.transpose(0, 2, 3, 1)
+  if path.rsplit("/", 1)[-1].startswith(("Conv", "Standardized")):
     return "kernel", value.transpose(2, 3, 1, 0)
-  return "kernel", value.T
+  return "kernel", value.reshape(value.shape[:2]).T
 
 
 def _insert(tree, path, name, value):

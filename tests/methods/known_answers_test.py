@@ -89,7 +89,7 @@ def test_aeu():
   preds = {name: jnp.asarray(out[name])[None] for name in ("x_hat", "log_var")}
   scores = AEU.score(preds, cases.batch_of(images()), {})
   _close(
-    scores.image["rec_0"], [0.505065268, 0.383661695, 0.371134031, 0.343539524]
+    scores.image["rec"], [0.505065268, 0.383661695, 0.371134031, 0.343539524]
   )
 
 
@@ -146,7 +146,7 @@ def test_refinement_steps():
   mask = np.zeros((2, 64, 64), bool)
   mask[0, 10:20, 12:30] = True
   loss = cases.refine_loss(RefineNet(), _stack(), jnp.asarray(mask))
-  values, _, (params, stats) = cases.descend(
+  values, _, (params, stats) = cases.descend_net(
     loss, params, stats, cases.REFINEMENT, 3
   )
   _close(values, [0.19946576, 0.131205027, 0.0868015704])
@@ -198,7 +198,7 @@ def test_ensembles(backbone, rec, inter, intra):
 
 def _descend(method):
   params, stats = layout.autoencoder(filler.hashed(shapes(method)))
-  values, _, after = cases.descend(
+  values, _, after = cases.descend_net(
     cases.method_loss(method, images()), params, stats, cases.ENSEMBLES, 3
   )
   return values, after

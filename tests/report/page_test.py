@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from medad_jax.report import page
-from medad_jax.scoring import metrics
+from medad_jax.report import page, table
+from medad_jax.scoring import metrics, spread
 
 VOID = {"meta", "img"}
 
@@ -39,6 +39,8 @@ def make_results(scores, labels):
     "method": "ddad",
     "config": {"seed": 3, "train": {"epochs": 250}},
     "seed": 3,
+    "seeds": 1,
+    "weights": {},
     "members": 6,
     "data": {"fingerprint": "abc123", "counts": {"train": 1000, "test": 80}},
     "versions": {"jax": "0.10.2"},
@@ -138,19 +140,19 @@ def test_undefined_is_said_and_not_drawn(tmp_path):
   assert "One class is missing" in text
   assert "None" not in text
   assert "nan" not in text
-  table = page.results_table(results)
-  assert re.search(r"^rec +- +- +-$", table, re.MULTILINE)
+  text = table.results_table(results)
+  assert re.search(r"^rec +- +- +-$", text, re.MULTILINE)
 
 
 def test_perfect_score_has_no_interval_of_precision(tmp_path):
   labels = np.repeat([0, 1], 5)
   text = written(tmp_path, make_results({"rec": labels * 1.0}, labels))
   assert "An average precision of 1 has no interval" in text
-  assert "There is one score only" in text
+  assert "one score only" in text
 
 
 def test_results_table_is_aligned(results):
-  lines = page.results_table(results).splitlines()
+  lines = table.results_table(results).splitlines()
   assert lines[0].startswith("ddad on brain <mri>, 40 normal and 40 abnormal")
   header, rule, *rows = lines[2:]
   assert {len(row) for row in rows} == {len(header)} == {len(rule)}
@@ -159,3 +161,54 @@ def test_results_table_is_aligned(results):
     assert row[header.index("AUROC") :].startswith(f"{score['auroc']:.3f} [")
     assert row[header.index("AP ") :].startswith(f"{score['ap']:.3f} [")
     assert row.endswith(f" {score['chi2']:.2f}")
+
+
+def over_seeds(results, pixel=None):
+  """Three trainings with nearly the results of one."""
+  scores = {
+    name: spread.over_seeds(
+      [
+        score | (pixel or {}) | {"auroc": score["auroc"] - d}
+        for d in (0, 0.1, 0.2)
+      ]
+    )
+    for name, score in results["scores"].items()
+  }
+  return results | {"scores": scores, "seeds": 3, "comparisons": []}
+
+
+def test_several_seeds_show_their_spread(tmp_path, results):
+  several = over_seeds(results)
+  mean = results["scores"]["r_dual"]["auroc"] - 0.1
+  shown = f"{mean:.3f} ± 0.100"
+  assert shown in table.results_table(several)
+  text = written(tmp_path, several)
+  assert shown in text
+  assert "of 3 trainings" in text
+  assert "DeLong" not in text
+
+
+def test_pixels_have_a_table_of_their_own(tmp_path, results):
+  pixel = {
+    "pixel_auroc": 0.912,
+    "pixel_ap": 0.345,
+    "aupro": None,
+    "oracle_dice": 0.421,
+    "oracle_dice_threshold": 0.1,
+    "n_pixels": 100,
+    "n_positive": 7,
+  }
+  scores = {k: v | pixel for k, v in results["scores"].items()}
+  both = results | {"scores": scores}
+  *_, last = table.results_table(both).splitlines()
+  assert last.split() == ["r_dual", "0.912", "0.345", "-", "0.421"]
+  text = written(tmp_path, both)
+  assert "0.421" in text and "ceiling" in text
+  assert "0.421 ± 0.000" in table.results_table(over_seeds(results, pixel))
+
+
+def test_other_weights_are_said_everywhere(tmp_path, results):
+  other = results | {"weights": {"vgg19": "random", "resnet18": "official"}}
+  for text in (written(tmp_path, other), table.results_table(other)):
+    assert "official" in text and "vgg19 random" in text
+    assert "resnet18 official," not in text

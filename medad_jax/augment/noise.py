@@ -1,0 +1,33 @@
+"""Coarse noise, as the denoising autoencoder learns to remove it."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+import numpy as np
+
+
+def coarse_noise(
+  drawn: Float[Array, "b g g c"],
+  sides: tuple[int, int],
+  shift: Int[Array, "2"],
+) -> Float[Array, "b h w c"]:
+  """Noise of a coarse grid at the size of an image, rolled around.
+
+  Kascenas et al., MIDL 2022. Values between the grid's are linear, and its
+  corners lie on the image's corners.
+
+  Args:
+    drawn: noise at the places of the grid.
+    sides: height and width of the image.
+    shift: rows and columns to roll by, the same for the whole batch.
+  """
+  rows, columns = (
+    jnp.asarray(_between(drawn.shape[1], side), drawn.dtype) for side in sides
+  )
+  fine = jnp.einsum("bijc,yi,xj->byxc", drawn, rows, columns)
+  return jnp.roll(fine, shift, axis=(1, 2))
+
+
+def _between(grid: int, side: int) -> np.ndarray:
+  """Weights [side, grid] of linear interpolation, corners on corners."""
+  at = np.linspace(0, grid - 1, side)
+  return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(grid)))

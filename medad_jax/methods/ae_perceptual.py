@@ -1,0 +1,102 @@
+"""AE-PL: the autoencoder judged by a classifier's features.
+
+Paper: Shvetsova et al., IEEE Access 2021, arXiv 2006.13265, as in MedIAnomaly
+(Cai et al., Medical Image Analysis 2025, arXiv 2404.04518). Scored: the
+relative distance of image and reconstruction in VGG19's relu4_2, at the image's
+size.
+
+VGG19 and its features' statistics are imported (`python -m medad_jax.weights`)
+and travel with the checkpoints. As the official code: features are divided by
+the statistic that its file calls a variance.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from medad_jax import rng, types
+from medad_jax.methods import _reconstruction
+from medad_jax.nets import perceptual, vgg
+from medad_jax.scoring import maps
+
+_LAYER = "relu4_2"
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(_reconstruction.Reconstruction):
+  """Hyper-parameters of AE-PL.
+
+  Attributes:
+    weights: "imported", or "random" to try the program without VGG19's.
+  """
+
+  weights: str = "imported"
+
+  def __post_init__(self):
+    if self.weights not in ("imported", "random"):
+      raise types.UserError(
+        f"model.weights='{self.weights}' was given; set it to 'imported', or to"
+        " 'random' to try the program without them"
+      )
+
+  def phases(self):
+    """ "features", which are not trained, then "train"."""
+    features = types.Phase(
+      "features",
+      types.Training(0, 1, 0.0),
+      ("normal",),
+      self.init_features,
+      self.loss,
+      shared=True,
+      weights={"vgg19": self.weights, "vgg19_r42": self.weights},
+    )
+    return (features, *super().phases())
+
+  def init_features(self, key, image_shape):
+    """VGG19 up to the layer, and statistics that change nothing."""
+    del image_shape
+    image = jnp.zeros((1, 32, 32, 3))
+    net = vgg.VGG19((_LAYER,)).init(rng.stream(key, "vgg19"), image)["params"]
+    channels = vgg.CHANNELS[_LAYER]
+    statistics = {"mean": jnp.zeros(channels), "scale": jnp.ones(channels)}
+    return {"vgg19": net, "vgg19_r42": statistics}, {}
+
+  def loss(self, params, extra, batch, context):
+    """Mean distance of the features."""
+    image = batch["image"]
+    out, extra = self.apply(params, extra, image, context)
+    distance = self.distance(context.frozen["features"], image, out["x_hat"])
+    return jnp.mean(distance), (extra, {})
+
+  def score(self, preds, batch, fitted):
+    """ "rec_k" of each of several members, "rec" of their mean."""
+    image = batch["image"]
+
+    def rec(x_hat):
+      distance = self.distance(fitted["features"], image, x_hat)
+      return perceptual.upsample(distance, image.shape[1:3])
+
+    x_hat = jnp.mean(preds["x_hat"], 0)
+    pixels = rec(x_hat)
+    scores = {"rec": maps.image_score(pixels)}
+    if self.members > 1:
+      for k, single in enumerate(preds["x_hat"]):
+        scores[f"rec_{k}"] = maps.image_score(rec(single))
+    return types.Scores(scores, {"rec": pixels}, x_hat)
+
+  def distance(
+    self,
+    features: types.TrainState,
+    image: Float[Array, "b h w c"],
+    x_hat: Float[Array, "b h w c"],
+  ) -> Float[Array, "b y x"]:
+    """Distance of the features; `features` has one member in front."""
+    params = jax.tree.map(lambda x: x[0], features.params)
+
+    def see(image):
+      net, x = vgg.VGG19((_LAYER,)), perceptual.preprocess(image)
+      return net.apply({"params": params["vgg19"]}, x)[_LAYER]
+
+    return perceptual.relative_l1(see(image), see(x_hat), **params["vgg19_r42"])

@@ -1,0 +1,82 @@
+"""DAE: a U-Net that removes coarse noise.
+
+Paper: Kascenas et al., MIDL 2022, arXiv 2208.01055, as in MedIAnomaly (Cai et
+al., Medical Image Analysis 2025, arXiv 2404.04518). Scored: the squared
+difference of an image, without noise, and what the net makes of it.
+
+As the official code of MedIAnomaly: the shift of the noise is one for a whole
+batch, and so is the grey value that counts as background; noise n becomes
+2n - 1, so that images are one darker in training than in tests, and the
+background exactly one. `centered` leaves that out (noise with mean 0).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from medad_jax import rng
+from medad_jax.augment.noise import coarse_noise
+from medad_jax.methods import _reconstruction
+from medad_jax.nets.unet import UNet
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(_reconstruction.Reconstruction):
+  """Hyper-parameters of DAE; `latent` and `hidden` have no meaning here.
+
+  Attributes:
+    width: channels of the U-Net's first level.
+    levels: resolutions of the U-Net.
+    deviation: of the noise, in grey values of [-1, 1].
+    grid: the noise is drawn on grid x grid places.
+    foreground: whether the background (the batch's least value) has no noise.
+    centered: whether the noise has mean 0.
+  """
+
+  width: int = 64
+  levels: int = 5
+  deviation: float = 0.2
+  grid: int = 16
+  foreground: bool = False
+  centered: bool = False
+
+  def net(self, axis):
+    """The U-Net; it has no batch normalization and needs no axis."""
+    del axis
+    return UNet(self.width, self.levels)
+
+  def init(self, key, image_shape):
+    """Parameters of one member, under "net"."""
+    net = self.net(None)
+    variables = net.init(rng.stream(key, "net"), jnp.zeros((1, *image_shape)))
+    return {"net": variables["params"]}, {}
+
+  def corrupt(self, batch, context):
+    """Noise on every image."""
+    image = batch["image"]
+    keys = rng.per_example(rng.stream(context.key, "noise"), batch["slot"])
+    shape = (self.grid, self.grid, image.shape[-1])
+    drawn = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+    shift = jax.random.randint(
+      rng.stream(context.key, "shift"), (2,), 0, jnp.array(image.shape[1:3])
+    )
+    noise = coarse_noise(self.deviation * drawn, image.shape[1:3], shift)
+    return self.add(image, noise, context)
+
+  def add(self, image, noise, context):
+    """Image and noise [b h w c], with the rules of the module's docstring."""
+    if self.foreground:
+      noise = noise * (image > context.axis.min(jnp.min(image)))
+    return image + (noise if self.centered else 2 * noise - 1)
+
+  def apply(self, params, extra, image, context):
+    """The net in training."""
+    del context
+    x_hat = self.net(None).apply({"params": params["net"]}, image)
+    return {"x_hat": x_hat}, extra
+
+  def outputs(self, state, image):
+    """The net in tests, which is the same."""
+    x_hat = self.net(None).apply({"params": state.params["net"]}, image)
+    return {"x_hat": x_hat}

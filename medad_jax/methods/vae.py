@@ -1,0 +1,151 @@
+"""VAE: an autoencoder whose code is drawn from a distribution.
+
+Paper: Kingma & Welling, ICLR 2014, arXiv 1312.6114; its scores from gradients
+Zimmerer et al., MICCAI 2019, arXiv 1907.02796, as in MedIAnomaly (Cai et al.,
+Medical Image Analysis 2025, arXiv 2404.04518). Scored, all of one training, with
+R the mean squared error and K the divergence of an image's code:
+  rec        (x - x_hat)^2
+  grad_rec   |dR / dx|
+  grad_kl    |dK / dx|
+  grad_elbo  |d(R + weight K) / dx|
+  combi      (x - x_hat)^2 |dK / dx|
+
+As the official code: K is a mean over the code's dimensions, and codes are
+drawn in tests, too. There every draw is new; here one draw of noise, from the
+training's seed, serves all images, so that a score depends on the image alone.
+`draws` averages the reconstructions of several, or takes the mean code.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from medad_jax import losses, rng, types
+from medad_jax.methods import _reconstruction
+from medad_jax.nets import autoencoder
+from medad_jax.scoring import maps
+
+GRADIENTS = ("grad_rec", "grad_kl", "grad_elbo", "combi")
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(_reconstruction.Reconstruction):
+  """Hyper-parameters of VAE.
+
+  Attributes:
+    divergence_weight: weight of the divergence in the loss and in grad_elbo.
+    draws: codes drawn in tests; 0 for the mean code.
+    headline: the score that comes last, one of the module's docstring.
+  """
+
+  divergence_weight: float = 0.005
+  draws: int = 1
+  headline: str = "rec"
+
+  @property
+  def score_names(self):
+    """Those of the module's docstring, and "rec_k" of several members."""
+    return _reconstruction.last(
+      self.headline, (*super().score_names, *GRADIENTS)
+    )
+
+  def net(self, axis):
+    """The variational autoencoder."""
+    return autoencoder.VariationalAutoencoder(
+      self.width,
+      self.latent,
+      self.hidden,
+      self.down_depth,
+      self.up_depth,
+      axis,
+    )
+
+  def init(self, key, image_shape):
+    """Parameters and running statistics of one member, under "net"."""
+    return _reconstruction.init_net(
+      self.net(types.Axis()),
+      key,
+      jnp.zeros((1, *image_shape)),
+      jnp.zeros((1, self.latent)),
+    )
+
+  def loss(self, params, extra, batch, context):
+    """Squared error and a little of the code's divergence."""
+    keys = rng.per_example(rng.stream(context.key, "code"), batch["slot"])
+    noise = jax.vmap(lambda key: jax.random.normal(key, (self.latent,)))(keys)
+    return self.loss_of(params, extra, batch["image"], noise, context)
+
+  def loss_of(self, params, extra, image, noise, context):
+    """The loss with given noise [b z]."""
+    out, new = self.net(context.axis).apply(
+      _reconstruction.as_variables(params, extra),
+      image,
+      noise,
+      train=True,
+      mutable=["batch_stats"],
+    )
+    error = jnp.mean(losses.squared_error(out["x_hat"], image))
+    divergence = jnp.mean(_divergence(out))
+    loss = error + self.divergence_weight * divergence
+    metrics = {"error": error, "divergence": divergence}
+    return loss, ({"net": new["batch_stats"]}, metrics)
+
+  def predict(self, states, batch):
+    """ "x_hat", and the maps [b h w] of all scores but "rec"."""
+    state = states["train"]
+    shape = (max(self.draws, 1), 1, self.latent)
+    noise = jax.random.normal(rng.stream(state.key, "test"), shape)
+    if not self.draws:
+      noise = jnp.zeros(shape)
+    noise = jnp.repeat(noise, batch["image"].shape[0], 1)
+    return self.views(state, batch["image"], noise)
+
+  def views(
+    self,
+    state: types.TrainState,
+    image: Float[Array, "b h w c"],
+    noise: Float[Array, "d b z"],
+  ) -> types.Preds:
+    """What `predict` returns, with given noise of each draw."""
+    variables = _reconstruction.as_variables(state.params, state.extra)
+
+    def outputs(image):
+      def one(noise):
+        net = self.net(types.Axis())
+        return net.apply(variables, image, noise, train=False)
+
+      return jax.tree.map(lambda x: jnp.mean(x, 0), jax.vmap(one)(noise))
+
+    def error(image):
+      return losses.squared_error(outputs(image)["x_hat"], image)
+
+    x_hat = outputs(image)["x_hat"]
+    by_error = _reconstruction.input_gradient(error, image)
+    by_code = _reconstruction.input_gradient(
+      lambda image: _divergence(outputs(image)), image
+    )
+    pixels = {
+      "grad_rec": by_error,
+      "grad_kl": by_code,
+      "grad_elbo": by_error + self.divergence_weight * by_code,
+      "combi": (image - x_hat) ** 2 * by_code,
+    }
+    absolute = {k: jnp.mean(jnp.abs(v), -1) for k, v in pixels.items()}
+    return {"x_hat": x_hat, **absolute}
+
+  def score(self, preds, batch, fitted):
+    """All scores of the module's docstring."""
+    scores = super().score(preds, batch, fitted)
+    pixels = {name: jnp.mean(preds[name], 0) for name in GRADIENTS}
+    image = {name: maps.image_score(map_) for name, map_ in pixels.items()}
+    return types.Scores(
+      {**scores.image, **image},
+      {**scores.maps, **pixels},
+      scores.reconstruction,
+    )
+
+
+def _divergence(out) -> Float[Array, "b"]:
+  return losses.normal_divergence(out["mean"], out["code_log_var"])
