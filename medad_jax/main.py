@@ -45,7 +45,8 @@ def _check_exists(config: str) -> None:
 def _default_workdir(config: str) -> str:
   """configs/rsna_ddad.py:aeu -> runs/rsna_ddad_aeu."""
   file, _, argument = config.partition(":")
-  return str(Path("runs") / "_".join(filter(None, [Path(file).stem, argument])))
+  parts = [Path(file).stem, *argument.split("/")]
+  return str(Path("runs") / "_".join(filter(None, parts)))
 
 
 if __name__ == "__main__":

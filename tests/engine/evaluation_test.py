@@ -92,6 +92,50 @@ def test_the_files_of_an_evaluation(method, states, tmp_path):
   assert {f"histogram_{name}.png" for name in method.score_names} <= figures
 
 
+def test_maps_are_measured_where_there_are_masks(method, states, tmp_path):
+  data = dataset([0, 1] * 6)
+  test = data.splits["test"]
+  results = evaluation.evaluate(method, states, data, CONFIG, tmp_path)
+  ready = scorer.Scorer(method, states, 64)
+  map_ = ready.first_seed(test.images).maps["inter"]
+  expected = sk.roc_auc_score(test.masks.ravel(), map_.ravel())
+  found = results["scores"]["inter"]["pixel_auroc"]
+  assert found == pytest.approx(expected, abs=1e-6)
+  assert "n_pixels" not in results["scores"]["rec_0"]  # it has no map
+  assert not list(tmp_path.glob("maps-*"))
+  plain = dataset([0, 1] * 6, masks=False)
+  results = evaluation.evaluate(method, states, plain, CONFIG, tmp_path)
+  assert "n_pixels" not in results["scores"]["inter"]
+
+
+def test_seeds_are_scored_one_by_one(method, tmp_path):
+  data, config = dataset([0, 1] * 6), CONFIG | {"seed": 3, "seeds": 2}
+  both = {
+    phase.name: members.init_states(phase, (3, 4), tiny.SHAPE)
+    for phase in method.phases()
+  }
+  results = evaluation.evaluate(method, both, data, config, tmp_path)
+  with (tmp_path / "scores.csv").open() as file:
+    rows = list(csv.DictReader(file))
+  for place, seed in enumerate((3, 4)):
+    alone = {
+      phase.name: members.init_states(phase, (seed,), tiny.SHAPE)
+      for phase in method.phases()
+    }
+    ready = scorer.Scorer(method, alone, 8)
+    for name, values in ready.images(data.splits["test"].images).items():
+      found = [float(row[f"{name}@{seed}"]) for row in rows]
+      np.testing.assert_allclose(found, values[:, 0], rtol=1e-4, atol=1e-6)
+      auroc = results["scores"][name]["over_seeds"]["auroc"]
+      labels = data.splits["test"].labels
+      expected = sk.roc_auc_score(labels, found)
+      assert auroc["per_seed"][place] == pytest.approx(expected)
+  assert auroc["mean"] == pytest.approx(np.mean(auroc["per_seed"]))
+  assert auroc["std"] == pytest.approx(np.std(auroc["per_seed"], ddof=1))
+  assert results["scores"][name]["auroc"] == auroc["mean"]
+  assert results["comparisons"] == []
+
+
 def test_one_class_alone_is_undefined_and_no_crash(method, states, tmp_path):
   data = dataset([0] * 4, masks=False)
   results = evaluation.evaluate(method, states, data, CONFIG, tmp_path)

@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from medad_jax.nets import vgg
+from tests.golden import filler
 
 # (stream, size) -> numbers in [0, 1)
 Uniform = Callable[[int, int], np.ndarray]
@@ -48,16 +49,7 @@ def statistics() -> tuple[np.ndarray, np.ndarray]:
     return stored["mean"], stored["scale"]
 
 
-def medianomaly(t: int, size: int) -> np.ndarray:
-  """The numbers of the first reference, an integer hash."""
-  mask = np.uint64(0xFFFFFFFF)
-  x = np.arange(size, dtype=np.uint64) + np.uint64(0x9E3779B1 * t) & mask
-  x ^= x >> np.uint64(16)
-  x = x * np.uint64(0x7FEB352D) & mask
-  x ^= x >> np.uint64(15)
-  x = x * np.uint64(0x846CA68B) & mask
-  x ^= x >> np.uint64(16)
-  return x / 2.0**32
+medianomaly = filler.counted_uniform  # the numbers of the first reference
 
 
 def dpa(t: int, size: int) -> np.ndarray:

@@ -4,6 +4,7 @@ Weights, images and noise come from an integer hash of a tensor's number and
 the place in it.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -15,6 +16,7 @@ from medad_jax.augment.noise import coarse_noise
 from medad_jax.methods import (
   ae,
   ae_l1,
+  ae_perceptual,
   ae_spatial,
   ae_ssim,
   aeu,
@@ -25,7 +27,7 @@ from medad_jax.methods import (
   memae,
   vae,
 )
-from tests.golden import cases, filler, layout
+from tests.golden import cases, filler, layout, synthetic_vgg
 
 NET = {"hidden": 1024}
 AE, VAE = ae.Method(**NET), vae.Method(**NET)
@@ -340,6 +342,41 @@ def test_ganomaly():
     close(global_norm(done.grads[part]), norm)
   close(done.metrics[3]["generator"], 70.37780, rtol=1e-3)
   close(done.metrics[3]["discriminator"], 0.01835198, rtol=1e-3)
+
+
+def test_ae_perceptual():
+  method = ae_perceptual.Method(**NET)
+  net = synthetic_vgg.variables(synthetic_vgg.medianomaly, 1.5)["params"]
+  mean, scale = synthetic_vgg.statistics()
+  statistics = {"mean": mean, "scale": scale}
+  params = cases.doubled({"vgg19": net, "vgg19_r42": statistics})
+  features = cases.state_of(None, None).replace(
+    params=jax.tree.map(lambda x: x[None], params)
+  )
+  batch, state = cases.batch_of(images()), cases.state_of(*filled("recon_ae"))
+
+  @jax.jit
+  def found(state, features):
+    preds = method.predict({"train": state}, batch)
+    preds = jax.tree.map(lambda x: x[None], preds)
+    return method.score(preds, batch, {"features": features})
+
+  result = found(state, features)
+  scores = [0.8404666, 0.8435709, 0.8431442, 0.8440439]
+  close(result.image["rec"], scores, rtol=1e-5)
+  close(result.maps["rec"][0, 10, 20], 0.8722305, rtol=1e-5)
+  close(jnp.max(result.maps["rec"][0]), 1.109561, rtol=1e-5)
+  context = dataclasses.replace(cases.CONTEXT, frozen={"features": features})
+  done = cases.descend(
+    lambda params, extra: method.loss(params, extra, batch, context),
+    state.params,
+    state.extra,
+    cases.MEDIANOMALY,
+    2,
+  )
+  close(done.losses, [1.854958, 1.564846], rtol=1e-5)
+  close(gradient_norm(done), 7.343543, rtol=1e-5)
+  close(first_gradient(done), 0.05711928, rtol=1e-5)
 
 
 def descend(loss, params, stats):
