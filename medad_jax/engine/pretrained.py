@@ -42,7 +42,7 @@ class Pretrained:
   Attributes:
     variables: nested dicts of float32 arrays: a net's Flax variables ("params"
       and, of "resnet18", "batch_stats"), or "mean" and "scale" [channels].
-    provenance: "official", "random", or "sha256:..." of another file.
+    provenance: "official", or "sha256:..." of another file.
   """
 
   variables: dict[str, Any]
@@ -88,14 +88,6 @@ def provenance(name: str, origin: str) -> str:
     UserError: as `load`, where they are "imported".
   """
   return load(name).provenance if origin == "imported" else origin
-
-
-def random(name: str, seed: int) -> Pretrained:
-  """A net's initial values instead of trained ones, to try things without.
-
-  Statistics become those that change nothing: mean 0, scale 1.
-  """
-  return Pretrained(_KINDS[name].random(seed), "random")
 
 
 def import_file(name: str, source: Path) -> None:
@@ -159,14 +151,12 @@ class _Kind:
     digest: its SHA-256, or how that begins.
     wanted: the tensors to take from it.
     ignored: patterns of names that may be there besides.
-    random: variables in their place, from a seed.
   """
 
   url: str
   digest: str
   wanted: Callable[[], _Wanted]
   ignored: tuple[str, ...]
-  random: Callable[[int], dict[str, Any]]
 
   @property
   def file(self) -> str:
@@ -188,14 +178,7 @@ def _net(
     )
     return dict(_by_torch_name(shapes, torch_name))
 
-  # As for a run's own parameters: it runs once, optimizing takes longer.
-  options = {"xla_backend_optimization_level": 0}
-  compiled = jax.jit(init, compiler_options=options)
-
-  def random(seed: int) -> dict[str, Any]:
-    return jax.tree.map(np.asarray, compiled(jax.random.key(seed)))
-
-  return _Kind(url, digest, wanted, ignored, random)
+  return _Kind(url, digest, wanted, ignored)
 
 
 _LEAVES = {
@@ -234,11 +217,6 @@ def _init_resnet18(key: jax.Array) -> Any:
   return net.init(key, jnp.zeros((1, 32, 32, 3)), train=False)
 
 
-def _no_change(seed: int) -> dict[str, Any]:
-  del seed
-  return {"mean": np.zeros(512, np.float32), "scale": np.ones(512, np.float32)}
-
-
 _KINDS: Mapping[str, _Kind] = {
   "vgg19": _net(
     "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
@@ -265,7 +243,6 @@ _KINDS: Mapping[str, _Kind] = {
       "r42.1": ("scale", (1, 512, 1, 1)),
     },
     ("[crp]*.[01]",),  # the other layers
-    _no_change,
   ),
 }
 

@@ -21,7 +21,7 @@ from medad_jax.methods import _reconstruction
 from medad_jax.nets import perceptual, vgg
 from medad_jax.scoring import maps
 
-_LAYER = "relu4_2"
+_KNOWN = "relu4_2"  # the layer whose statistics there are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +30,24 @@ class Method(_reconstruction.Reconstruction):
 
   Attributes:
     weights: "imported", or "random" to try the program without VGG19's.
+    layer: of VGG19, whose outputs are compared; statistics are imported of
+      relu4_2 alone.
   """
 
   weights: str = "imported"
+  layer: str = _KNOWN
 
   def __post_init__(self):
     if self.weights not in ("imported", "random"):
       raise types.UserError(
         f"model.weights='{self.weights}' was given; set it to 'imported', or to"
         " 'random' to try the program without them"
+      )
+    possible = vgg.LAYERS if self.weights == "random" else (_KNOWN,)
+    if self.layer not in possible:
+      raise types.UserError(
+        f"model.layer='{self.layer}' was given with {self.weights} weights;"
+        f" choose one of {', '.join(possible)}"
       )
 
   def phases(self):
@@ -58,8 +67,10 @@ class Method(_reconstruction.Reconstruction):
     """VGG19 up to the layer, and statistics that change nothing."""
     del image_shape
     image = jnp.zeros((1, 32, 32, 3))
-    net = vgg.VGG19((_LAYER,)).init(rng.stream(key, "vgg19"), image)["params"]
-    channels = vgg.CHANNELS[_LAYER]
+    net = vgg.VGG19((self.layer,)).init(rng.stream(key, "vgg19"), image)[
+      "params"
+    ]
+    channels = vgg.CHANNELS[self.layer]
     statistics = {"mean": jnp.zeros(channels), "scale": jnp.ones(channels)}
     return {"vgg19": net, "vgg19_r42": statistics}, {}
 
@@ -96,7 +107,7 @@ class Method(_reconstruction.Reconstruction):
     params = jax.tree.map(lambda x: x[0], features.params)
 
     def see(image):
-      net, x = vgg.VGG19((_LAYER,)), perceptual.preprocess(image)
-      return net.apply({"params": params["vgg19"]}, x)[_LAYER]
+      net, x = vgg.VGG19((self.layer,)), perceptual.preprocess(image)
+      return net.apply({"params": params["vgg19"]}, x)[self.layer]
 
     return perceptual.relative_l1(see(image), see(x_hat), **params["vgg19_r42"])

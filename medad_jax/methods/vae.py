@@ -2,8 +2,8 @@
 
 Paper: Kingma & Welling, ICLR 2014, arXiv 1312.6114; its scores from gradients
 Zimmerer et al., MICCAI 2019, arXiv 1907.02796, as in MedIAnomaly (Cai et al.,
-Medical Image Analysis 2025, arXiv 2404.04518). Scored, all of one training, with
-R the mean squared error and K the divergence of an image's code:
+Medical Image Analysis 2025, arXiv 2404.04518). Scored, all of one training,
+with R the mean squared error and K the divergence of an image's code:
   rec        (x - x_hat)^2
   grad_rec   |dR / dx|
   grad_kl    |dK / dx|

@@ -175,16 +175,3 @@ def test_downloads_that_fail(source, cache, monkeypatch):
   with pytest.raises(UserError, match="could not be downloaded.*--source=FILE"):
     pretrained.download("vgg19_r42")
   assert not any(cache.iterdir())
-
-
-def test_random_weights():
-  got, again, other = (pretrained.random("resnet18", i) for i in (3, 3, 4))
-  assert got.provenance == "random"
-  jax.tree.map(np.testing.assert_array_equal, got.variables, again.variables)
-  first, second = (
-    p.variables["params"]["conv1"]["kernel"] for p in (got, other)
-  )
-  assert np.abs(first - second).max() > 0
-  stats = pretrained.random("vgg19_r42", 3).variables
-  assert not stats["mean"].any()
-  assert (stats["scale"] == 1).all()

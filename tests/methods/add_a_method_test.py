@@ -25,7 +25,7 @@ def template(tmp_path, monkeypatch):
   monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
   yield
   sys.modules.pop(f"medad_jax.methods.{NAME}", None)
-  for cached in (contract.build, contract.trained):
+  for cached in (contract.build, contract.trained, contract.program):
     cached.cache_clear()
 
 

@@ -66,9 +66,8 @@ def test_a_split_batch_trains_as_the_whole():
       slot=jnp.arange(b),
       id=jnp.arange(b),
     )
-    context = types.Context(
-      jax.random.key(0), jnp.zeros((), jnp.int32), axis=axis
-    )
+    zero = jnp.zeros((), jnp.int32)
+    context = types.Context(jax.random.key(0), zero, zero + 1, axis)
     grad = jax.grad(method.loss, has_aux=True)
     grads, (new, _) = grad(params, extra, batch, context)
     return axis.mean(grads), new
