@@ -124,6 +124,7 @@ def test_refinement_trains_on_pasted_images_with_frozen_teachers(batch):
     context = types.Context(
       KEY,
       jnp.zeros((), jnp.int32),
+      jnp.ones((), jnp.int32),
       frozen={"ensemble": _members(*teachers)},
     )
     return dual.loss(params, extra, batch, context)[0]
