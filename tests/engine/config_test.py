@@ -47,10 +47,10 @@ def test_the_published_twelve(name, extra, backbone):
   assert type(method.backbone).__module__ == f"medad_jax.methods.{backbone}"
   assert ensemble.pools == ("mixed",) * 3 + ("normal",) * 3
   assert dataclasses.astuple(ensemble.training) == (
-      250, 64, 5e-4, 0.5, 0.999, 0.0, None,
+      250, 64, 5e-4, 0.5, 0.999, 0.0, None, True,
   )  # fmt: skip
   assert dataclasses.astuple(refine.training) == (
-      100, 8, 1e-4, 0.5, 0.999, 1e-4, None,
+      100, 8, 1e-4, 0.5, 0.999, 1e-4, None, True,
   )  # fmt: skip
   assert refine.name == "refine_dual"
 

@@ -283,33 +283,38 @@ def test_dae_noise():
 
 
 def test_dae():
-  method, x = dae.Method(), images(count=2)
-  params, _ = filled("recon_dae_unet")
-  state = cases.state_of(params, {})
-  batch = cases.batch_of(x)
+  given = images(count=2), coarse()
+  x, noise = (np.asarray(array, np.float32) for array in given)
+  # In float32: the U-Net takes two minutes in float64.
+  with jax.enable_x64(False):
+    method, x, noise = dae.Method(), jnp.asarray(x), jnp.asarray(noise)
+    shapes = cases.load("recon_dae_unet")["shapes"]
+    params, _ = layout.reconstruction(filler.counted(shapes))
+    batch = cases.batch_of(x)
 
-  @jax.jit
-  def found(state):
-    preds = method.predict({"train": state}, batch)
-    return method.score(jax.tree.map(lambda x: x[None], preds), batch, {})
+    @jax.jit
+    def found(state):
+      preds = method.predict({"train": state}, batch)
+      return method.score(jax.tree.map(lambda x: x[None], preds), batch, {})
 
-  result = found(state)
-  close(result.image["rec"], [1.289911, 1.326924])
-  close(result.maps["rec"][0, 10, 20], 0.04889148)
-  close(jnp.max(result.maps["rec"][0]), 16.55746)
-  x_hat = result.reconstruction[..., 0]
-  close(jnp.mean(x_hat), -0.1588748)
-  close(x_hat[1, 31, 17], -0.5038541)
-  noisy = method.add(x, coarse(), cases.CONTEXT)
+    result = found(cases.state_of(params, {}))
+    close(result.image["rec"], [1.289911, 1.326924], rtol=1e-5)
+    close(result.maps["rec"][0, 10, 20], 0.04889148, rtol=1e-3)
+    close(jnp.max(result.maps["rec"][0]), 16.55746, rtol=1e-4)
+    x_hat = result.reconstruction[..., 0]
+    close(jnp.mean(x_hat), -0.1588748, rtol=1e-4)
+    close(x_hat[1, 31, 17], -0.5038541, rtol=1e-4)
+    noisy = method.add(x, noise, cases.CONTEXT)
 
-  def loss(params, extra):
-    out, extra = method.apply(params, extra, noisy, cases.CONTEXT)
-    value, metrics = method.objective(out, x)
-    return value, (extra, metrics)
+    def loss(params, extra):
+      out, extra = method.apply(params, extra, noisy, cases.CONTEXT)
+      value, metrics = method.objective(out, x)
+      return value, (extra, metrics)
 
-  done = cases.descend(loss, {"net": params}, {}, cases.MEDIANOMALY, 2)
-  close(done.losses, [1.304187, 0.8329454], rtol=1e-4)
-  close(gradient_norm(done), 10.83214)
+    done = cases.descend(loss, {"net": params}, {}, cases.MEDIANOMALY, 2)
+    close(done.losses[0], 1.304187, rtol=1e-5)
+    close(done.losses[1], 0.8329454, rtol=5e-3)
+    close(gradient_norm(done), 10.83214, rtol=3e-4)
 
 
 def test_ganomaly():
