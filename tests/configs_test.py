@@ -7,6 +7,7 @@ import pytest
 
 from configs import _ddad, reconstruction
 from medad_jax.engine import config as configuration
+from medad_jax.types import UserError
 
 FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
 ARGUMENTS = {"reconstruction": [f"brain/{m}" for m in reconstruction.METHODS]}
@@ -70,3 +71,11 @@ def test_scores_of_one_training_differ_in_the_headline(name, module, headline):
     if configuration.flatten(other.to_dict())[key] != value
   }
   assert differ == {"model.headline"}
+
+
+@pytest.mark.parametrize("argument", ["brain/ae", "brain/vae"])
+def test_an_impossible_headline_ends_at_once(argument):
+  config = reconstruction.get_config(argument).to_dict()
+  config["model"]["headline"] = "kl"
+  with pytest.raises(UserError, match="'kl' is no score.*grad_rec"):
+    configuration.build_method(config)

@@ -57,8 +57,9 @@ def train_and_evaluate(
     anomaly_ratio=data["anomaly_ratio"],
     allow_truncation=data["allow_truncation"],
   )
+  origins = _origins(phases)
   configuration.claim(workdir, config)
-  _remember_weights(workdir, phases)
+  _remember(workdir, origins)
   log = writers.Writers(workdir)
   images = np.concatenate([dataset.splits[name].images for name in used])
   run = train.Run(
@@ -101,15 +102,19 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
   return _evaluate(method, states, dataset, config, workdir)
 
 
-def _remember_weights(workdir: Path, phases: Iterable[Phase]) -> None:
-  """Keeps where pretrained weights are from; checkpoints hold the numbers."""
+def _origins(phases: Iterable[Phase]) -> dict[str, str]:
+  """Where pretrained weights are from; an error before anything is written."""
+  return {
+    part: pretrained.provenance(part, origin)
+    for phase in phases
+    for part, origin in phase.weights.items()
+  }
+
+
+def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
+  """Keeps them beside the checkpoints, which hold the numbers."""
   path = workdir / evaluation.WEIGHTS
   if not path.exists():
-    origins = {
-      part: pretrained.provenance(part, origin)
-      for phase in phases
-      for part, origin in phase.weights.items()
-    }
     path.write_text(json.dumps(origins) + "\n")
 
 

@@ -29,12 +29,16 @@ class Method(_reconstruction.Reconstruction):
 
   headline: str = "rec"
 
+  def __post_init__(self):
+    _reconstruction.last(self.headline, self._names())
+
   @property
   def score_names(self):
     """Those of the module's docstring, and "rec_k" of several members."""
-    return _reconstruction.last(
-      self.headline, (*super().score_names, "grad_rec")
-    )
+    return _reconstruction.last(self.headline, self._names())
+
+  def _names(self):
+    return (*super().score_names, "grad_rec")
 
   def predict(self, states, batch):
     """ "x_hat" and the map "grad_rec" [b h w]."""

@@ -44,12 +44,16 @@ class Method(_reconstruction.Reconstruction):
   draws: int = 1
   headline: str = "rec"
 
+  def __post_init__(self):
+    _reconstruction.last(self.headline, self._names())
+
   @property
   def score_names(self):
     """Those of the module's docstring, and "rec_k" of several members."""
-    return _reconstruction.last(
-      self.headline, (*super().score_names, *GRADIENTS)
-    )
+    return _reconstruction.last(self.headline, self._names())
+
+  def _names(self):
+    return (*super().score_names, *GRADIENTS)
 
   def net(self, axis):
     """The variational autoencoder."""
