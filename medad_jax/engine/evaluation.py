@@ -56,7 +56,9 @@ def evaluate(
     len(seeds),
   )
   with _Maps(test, len(seeds), workdir) as maps:
-    found = ready.images(test.images, maps.take)
+    # Without masks the maps stay on the device.
+    sink = None if test.masks is None else maps.take
+    found = ready.images(test.images, sink)
     scores = {name: found[name] for name in method.score_names}
     _check_finite(scores)
     summaries = {
@@ -73,10 +75,7 @@ def evaluate(
 
 
 class _Maps:
-  """The pixel maps of a test set, on disk while they are measured.
-
-  Nothing is kept where the set has no masks.
-  """
+  """The pixel maps of a test set with masks, on disk while measured."""
 
   def __init__(self, test: spec.Split, seeds: int, workdir: Path):
     self._test, self._seeds = test, seeds
@@ -92,8 +91,6 @@ class _Maps:
 
   def take(self, start: int, maps: Mapping[str, np.ndarray]) -> None:
     """Keeps the maps [b s h w] of images from `start` on."""
-    if self._test.masks is None:
-      return
     for name, values in maps.items():
       if name not in self._maps:
         shape = (self._seeds, len(self._test), *values.shape[2:])

@@ -1,8 +1,8 @@
 """What methods share that reconstruct an image with one net."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from flax import linen as nn
 import jax
@@ -166,19 +166,45 @@ class Reconstruction:
     return out, {"net": new["batch_stats"]}
 
 
-def last(headline: str, names: Iterable[str]) -> tuple[str, ...]:
-  """The names with the headline at the end.
+@dataclasses.dataclass(frozen=True)
+class SeveralScores(Reconstruction):
+  """A reconstruction whose one training gives further scores.
 
-  Raises:
-    UserError: it is none of them.
+  `predict` returns their maps [b h w] by name, beside "x_hat".
+
+  Attributes:
+    headline: the score that comes last, "rec" or one of `OTHERS`.
   """
-  names = tuple(names)
-  if headline not in names:
-    raise types.UserError(
-      f"model.headline='{headline}' is no score of this method; choose one of"
-      f" {', '.join(names)}"
+
+  OTHERS: ClassVar[tuple[str, ...]]
+  headline: str = "rec"
+
+  def __post_init__(self):
+    if self.headline not in self._names():
+      raise types.UserError(
+        f"model.headline='{self.headline}' is no score of this method; choose"
+        f" one of {', '.join(self._names())}"
+      )
+
+  @property
+  def score_names(self) -> tuple[str, ...]:
+    """Those of the base and the others, the headline last."""
+    rest = (name for name in self._names() if name != self.headline)
+    return (*rest, self.headline)
+
+  def _names(self) -> tuple[str, ...]:
+    return (*super().score_names, *self.OTHERS)
+
+  def score(self, preds, batch, fitted) -> types.Scores:
+    """Those of the base, and the others' maps as means over members."""
+    scores = super().score(preds, batch, fitted)
+    pixels = {name: jnp.mean(preds[name], 0) for name in self.OTHERS}
+    image = {name: maps.image_score(map_) for name, map_ in pixels.items()}
+    return types.Scores(
+      {**scores.image, **image},
+      {**scores.maps, **pixels},
+      scores.reconstruction,
     )
-  return (*(name for name in names if name != headline), headline)
 
 
 def init_net(

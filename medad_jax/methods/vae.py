@@ -25,35 +25,21 @@ from jaxtyping import Array, Float
 from medad_jax import losses, rng, types
 from medad_jax.methods import _reconstruction
 from medad_jax.nets import autoencoder
-from medad_jax.scoring import maps
-
-GRADIENTS = ("grad_rec", "grad_kl", "grad_elbo", "combi")
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(_reconstruction.Reconstruction):
+class Method(_reconstruction.SeveralScores):
   """Hyper-parameters of VAE.
 
   Attributes:
     divergence_weight: weight of the divergence in the loss and in grad_elbo.
     draws: codes drawn in tests; 0 for the mean code.
-    headline: the score that comes last, one of the module's docstring.
   """
+
+  OTHERS = ("grad_rec", "grad_kl", "grad_elbo", "combi")
 
   divergence_weight: float = 0.005
   draws: int = 1
-  headline: str = "rec"
-
-  def __post_init__(self):
-    _reconstruction.last(self.headline, self._names())
-
-  @property
-  def score_names(self):
-    """Those of the module's docstring, and "rec_k" of several members."""
-    return _reconstruction.last(self.headline, self._names())
-
-  def _names(self):
-    return (*super().score_names, *GRADIENTS)
 
   def net(self, axis):
     """The variational autoencoder."""
@@ -138,17 +124,6 @@ class Method(_reconstruction.Reconstruction):
     }
     absolute = {k: jnp.mean(jnp.abs(v), -1) for k, v in pixels.items()}
     return {"x_hat": x_hat, **absolute}
-
-  def score(self, preds, batch, fitted):
-    """All scores of the module's docstring."""
-    scores = super().score(preds, batch, fitted)
-    pixels = {name: jnp.mean(preds[name], 0) for name in GRADIENTS}
-    image = {name: maps.image_score(map_) for name, map_ in pixels.items()}
-    return types.Scores(
-      {**scores.image, **image},
-      {**scores.maps, **pixels},
-      scores.reconstruction,
-    )
 
 
 def _divergence(out) -> Float[Array, "b"]:
