@@ -1,7 +1,7 @@
 """The feed that keeps the whole training set on the device, as uint8.
 
 A 64x64 benchmark is at most 60 MB, and a gather from it costs a fraction of
-any host pipeline; see docs/architecture.md for the measurement.
+any host pipeline.
 """
 
 from collections.abc import Iterator, Sequence
