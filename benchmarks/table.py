@@ -162,7 +162,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser.add_argument(
     "--workdir", type=Path, default=Path("runs/table"), help="[runs/table]"
   )
-  return parser.parse_args(argv)
+  return parser.parse_intermixed_args(argv)
 
 
 if __name__ == "__main__":
