@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 import numpy as np
 
 from medad_jax.types import UserError
@@ -98,6 +98,30 @@ def real_or_fake(
   missed = jnp.minimum(-jax.nn.log_sigmoid(real), _MOST)
   fooled = jnp.minimum(-jax.nn.log_sigmoid(-fake), _MOST)
   return (missed + fooled)[:, 0] / 2
+
+
+def binary_cross_entropy(
+  logits: Float[Array, "b *n"], target: Float[Array, "b *n"]
+) -> Float[Array, "b"]:
+  """Mean of -(y ln p + (1 - y) ln(1 - p)) with p the logits' sigmoid.
+
+  Targets may be soft, in [0, 1]; logarithms end at -100, as in PyTorch. There
+  they are taken of p rounded to float32, so that 1 - p is 0, and its logarithm
+  -100, for logits over 17; here it goes on as minus the logit, and with it the
+  gradient. Below 17 both agree to rounding.
+  """
+  _same_shape(logits, target)
+  on = jnp.minimum(-jax.nn.log_sigmoid(logits), _MOST)
+  off = jnp.minimum(-jax.nn.log_sigmoid(-logits), _MOST)
+  return _mean(target * on + (1 - target) * off)
+
+
+def cross_entropy(
+  logits: Float[Array, "b c"], label: Int[Array, "b"]
+) -> Float[Array, "b"]:
+  """-ln of the softmax of the logits at the label, in [0, c)."""
+  chosen = jax.nn.one_hot(label, logits.shape[1], dtype=logits.dtype)
+  return -jnp.sum(chosen * jax.nn.log_softmax(logits), axis=1)
 
 
 def focal(

@@ -28,6 +28,38 @@ def test_entropy_of_uniform_and_certain_attention():
   np.testing.assert_allclose(got, [np.log(25), 0], rtol=1e-5, atol=1e-6)
 
 
+def test_binary_cross_entropy_is_that_of_the_sigmoid():
+  logits = 8 * RNG.standard_normal((2, 4, 5))
+  target = RNG.rand(2, 4, 5)
+  target[0] = target[0] > 0.5
+  p = 1 / (1 + np.exp(-logits))
+  wanted = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean((1, 2))
+  got = losses.binary_cross_entropy(
+    *(jnp.asarray(x, jnp.float32) for x in (logits, target))
+  )
+  np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+def test_binary_cross_entropy_ends_at_100():
+  logits = jnp.asarray([[-1e4, 1e4], [1e4, 50.0]])
+  target = jnp.asarray([[1.0, 1.0], [0.5, 0.0]])
+  call = jax.value_and_grad(lambda x: losses.binary_cross_entropy(x, target)[1])
+  np.testing.assert_allclose(
+    losses.binary_cross_entropy(logits, target), [50, 50]
+  )
+  np.testing.assert_allclose(call(logits)[1], [[0, 0], [0, 0.5]], atol=1e-6)
+
+
+def test_cross_entropy():
+  logits = RNG.standard_normal((4, 3)).astype(np.float32)
+  label = np.array([0, 2, 1, 2])
+  p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  got = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(label))
+  np.testing.assert_allclose(got, -np.log(p[np.arange(4), label]), rtol=1e-5)
+  sure = losses.cross_entropy(jnp.asarray([[1e4, -1e4]]), jnp.asarray([1]))
+  np.testing.assert_allclose(sure, [2e4])
+
+
 def test_focal_is_the_official_clamped_form():
   logits = 5 * RNG.standard_normal((2, 4, 5, 2)).astype(np.float32)
   target = RNG.rand(2, 4, 5) > 0.5
@@ -54,6 +86,8 @@ def test_shapes_that_would_broadcast_are_refused(shape):
   wrong = jnp.zeros(shape)
   with pytest.raises(Exception, match="differ|Type-check"):
     losses.squared_error(wrong, jnp.asarray(X))
+  with pytest.raises(Exception, match="differ|Type-check"):
+    losses.binary_cross_entropy(wrong, jnp.asarray(X))
   with pytest.raises(Exception, match="differ|Type-check"):
     losses.heteroscedastic_error(jnp.asarray(X), wrong, jnp.asarray(X))
 
