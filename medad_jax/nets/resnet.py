@@ -31,18 +31,37 @@ class ResNet18(nn.Module):
     self, image: Float[Array, "b h w c"], train: bool
   ) -> Float[Array, "b f"]:
     """Features (their mean over the last layer's pixels) or logits."""
-    x = _conv(64, 7, 2, "conv1")(image)
-    x = nn.relu(blocks.BatchNorm(self.axis, name="bn1")(x, train))
-    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-    for level, channels in enumerate((64, 128, 256, 512), 1):
-      for place in (0, 1):
-        stride = 2 if level > 1 and place == 0 else 1
-        name = f"layer{level}_{place}"
-        x = BasicBlock(channels, stride, self.axis, name=name)(x, train)
-    x = jnp.mean(x, (1, 2))
+    x = jnp.mean(stages(image, train, self.axis), (1, 2))
     if self.classes is None:
       return x
     return blocks.Dense(self.classes, name="fc")(x)
+
+
+def stages(
+  image: Float[Array, "b h w c"],
+  train: bool,
+  axis: types.Axis,
+  width: int = 64,
+) -> Float[Array, "b y x f"]:
+  """All layers before the mean: 8 * width channels, 1/32 of the sides.
+
+  For a module's `__call__`: the layers are that module's own.
+
+  Args:
+    image: whatever its channels.
+    train: whether batch normalization sees a training batch.
+    axis: where the batch is split over devices.
+    width: channels of the first stage; each further one has twice as many.
+  """
+  x = conv(width, 7, 2, "conv1")(image)
+  x = nn.relu(blocks.BatchNorm(axis, name="bn1")(x, train))
+  x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+  for level in range(4):
+    for place in (0, 1):
+      stride = 2 if level > 0 and place == 0 else 1
+      name = f"layer{level + 1}_{place}"
+      x = BasicBlock(width << level, stride, axis, name=name)(x, train)
+  return x
 
 
 class BasicBlock(nn.Module):
@@ -63,17 +82,18 @@ class BasicBlock(nn.Module):
     self, x: Float[Array, "b h w i"], train: bool
   ) -> Float[Array, "b y x o"]:
     """Images of 1/stride of the sides."""
-    y = _conv(self.channels, 3, self.stride, "conv1")(x)
+    y = conv(self.channels, 3, self.stride, "conv1")(x)
     y = nn.relu(blocks.BatchNorm(self.axis, name="bn1")(y, train))
-    y = _conv(self.channels, 3, 1, "conv2")(y)
+    y = conv(self.channels, 3, 1, "conv2")(y)
     y = blocks.BatchNorm(self.axis, name="bn2")(y, train)
     if self.stride > 1 or x.shape[-1] != self.channels:
-      x = _conv(self.channels, 1, self.stride, "downsample_0")(x)
+      x = conv(self.channels, 1, self.stride, "downsample_0")(x)
       x = blocks.BatchNorm(self.axis, name="downsample_1")(x, train)
     return nn.relu(x + y)
 
 
-def _conv(channels, side, stride, name):
+def conv(channels: int, side: int, stride: int, name: str) -> nn.Conv:
+  """A square convolution without bias, zero padding on all sides."""
   return nn.Conv(
     channels,
     (side, side),

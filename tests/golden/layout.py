@@ -1,6 +1,7 @@
 """PyTorch's `state_dict` layout of the reference nets -> our variables."""
 
 from collections.abc import Callable, Mapping
+import re
 from typing import Any
 
 import jax
@@ -57,6 +58,33 @@ def reconstruction(state: State) -> tuple[Tree, Tree]:
   return _convert(state, places)
 
 
+def encoder_decoder(state: State) -> tuple[Tree, Tree]:
+  """Parameters and statistics of `nets.encoder_decoder.EncoderDecoder`."""
+  places = {"nin.0": "reduce_0", "nin.2": "reduce_1"}
+  places["convtranspose1"] = "transpose"
+  for level in (1, 2, 3):
+    for theirs, ours in {
+      "conv1": "transpose1",
+      "bn1": "bn1",
+      "conv2": "conv2",
+      "bn2": "bn2",
+      "upsample.0": "transpose_shortcut",
+      "upsample.1": "bn_shortcut",
+    }.items():
+      places[f"uplayer{level}.0.{theirs}"] = f"up{level}/{ours}"
+  return _convert(state, _encoder(state) | places)
+
+
+def projection(state: State) -> tuple[Tree, Tree]:
+  """Parameters and running statistics of `nets.projection.Projection`."""
+  places = {"out": "out"}
+  for layer in _layers(state):
+    if layer.startswith("head."):
+      kind = "BatchNorm" if f"{layer}.running_mean" in state else "Dense"
+      places[layer] = f"{kind}_{int(layer.split('.')[1]) // 3}"
+  return _convert(state, _encoder(state) | places)
+
+
 def by_key(
   params: Tree,
   stats: Tree,
@@ -72,6 +100,20 @@ def by_key(
   places = jax.tree.map(lambda mark: keys[mark.flat[0]], convert(marks))
   pairs = jax.tree.map(lambda key, leaf: (key, leaf), places, (params, stats))
   return dict(jax.tree.leaves(pairs, is_leaf=_is_pair))
+
+
+def _encoder(state):
+  """The layers of a ResNet: "." between levels becomes "/", else "_"."""
+  return {
+    layer: re.sub(r"(layer\d|downsample)\.(\d)", r"\1_\2", layer).replace(
+      ".", "/"
+    )
+    for layer in _layers(state)
+  }
+
+
+def _layers(state):
+  return {key.rsplit(".", 1)[0] for key in state}
 
 
 def _scope(layer: str) -> str:
@@ -126,17 +168,18 @@ def _convert(state, pairs):
 def _parameter(path, name, value):
   if name == "bias":
     return "bias", value
-  if "Norm" in path:
+  if value.ndim == 1:
     return "scale", value
-  if path == "memory":
+  layer = path.rsplit("/", 1)[-1]
+  if layer == "memory":
     return "items", value
-  if "Transpose" in path:
+  if "transpose" in layer.lower():
     return "kernel", value.transpose(2, 3, 0, 1)
-  if "UpSample" in path:
+  if "UpSample" in layer:
     return "kernel", value.transpose(0, 2, 3, 1)
-  if path.rsplit("/", 1)[-1].startswith(("Conv", "Standardized")):
-    return "kernel", value.transpose(2, 3, 1, 0)
-  return "kernel", value.reshape(value.shape[:2]).T
+  if value.ndim == 2 or layer.startswith("Dense"):
+    return "kernel", value.reshape(value.shape[:2]).T
+  return "kernel", value.transpose(2, 3, 1, 0)
 
 
 def _insert(tree, path, name, value):
