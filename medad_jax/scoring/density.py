@@ -1,0 +1,99 @@
+"""Densities of normal features, in closed form; a score is a distance to them.
+
+Fitted on the host once; scored on the device from the arrays that the fit left,
+which a checkpoint can hold.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+import numpy as np
+
+from medad_jax import types
+
+_TINY = 1e-12
+Params = dict[str, np.ndarray] | dict[str, jax.Array]
+
+
+def normalize(features: Float[Array, "b d"]) -> Float[Array, "b d"]:
+  """Features divided by their length, by 1e-12 where they are shorter."""
+  length = jnp.linalg.norm(features, axis=-1, keepdims=True)
+  return features / jnp.maximum(length, _TINY)
+
+
+def gaussian(features: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
+  """A Gaussian with a shrunk covariance, for `mahalanobis`.
+
+  Ledoit & Wolf, "A well-conditioned estimator for large-dimensional covariance
+  matrices", 2004, in float64.
+
+  Args:
+    features: one row an image.
+
+  Returns:
+    "mean" [d] and "precision" [d d], float32.
+
+  Raises:
+    UserError: fewer than two images.
+  """
+  # Only the fit needs it: scoring does without.
+  from sklearn import covariance
+
+  _check_count(features)
+  fitted = covariance.LedoitWolf().fit(features.astype(np.float64))
+  return {
+    "mean": fitted.location_.astype(np.float32),
+    "precision": fitted.precision_.astype(np.float32),
+  }
+
+
+def mahalanobis(
+  params: Params, features: Float[Array, "b d"]
+) -> Float[Array, "b"]:
+  """Distance to the mean of `gaussian`, in units of its deviations."""
+  centered = features - params["mean"]
+  turned = jnp.matmul(centered, params["precision"], precision="highest")
+  return jnp.sqrt(jnp.maximum(jnp.sum(turned * centered, -1), 0))
+
+
+def kernel(features: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
+  """A Gaussian of deviation 1 at each image, for `kernel_score`.
+
+  Args:
+    features: one row an image.
+
+  Returns:
+    "points" [n d], float32.
+
+  Raises:
+    UserError: fewer than two images.
+  """
+  _check_count(features)
+  return {"points": features.astype(np.float32)}
+
+
+def kernel_score(
+  params: Params, features: Float[Array, "b d"]
+) -> Float[Array, "b"]:
+  """-ln of the density of `kernel`, in nats."""
+  points = jnp.asarray(params["points"])
+  count, dimensions = points.shape
+  # Distances from products, as all differences would be [b n d]; what is near
+  # the origin loses the least to rounding.
+  middle = jnp.mean(points, 0)
+  points, features = points - middle, features - middle
+  products = jnp.matmul(features, points.T, precision="highest")
+  squares = jnp.sum(points**2, -1) - 2 * products
+  squares += jnp.sum(features**2, -1, keepdims=True)
+  nearest = jax.nn.logsumexp(-jnp.maximum(squares, 0) / 2, axis=1)
+  return math.log(count) + dimensions / 2 * math.log(2 * math.pi) - nearest
+
+
+def _check_count(features):
+  if len(features) < 2:
+    raise types.UserError(
+      f"a density of {len(features)} training images was asked for: give two or"
+      " more"
+    )
