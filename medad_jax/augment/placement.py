@@ -60,7 +60,7 @@ def source(
   half: Int[Array, "2"],
   margin: int,
   share: float,
-  tries: int,
+  tries: int | Int[Array, ""],
 ) -> tuple[Int[Array, "2"], Int[Array, "2"], Bool[Array, ""]]:
   """A box around a center, cut at the image's border, with enough object.
 
@@ -118,7 +118,7 @@ def destination(
   size: Int[Array, "2"],
   image: Complex[Array, "t f"],
   shares: tuple[float, float],
-  tries: int,
+  tries: int | Int[Array, ""],
 ) -> tuple[Int[Array, "2"], Bool[Array, ""]]:
   """A place where a patch's objects fall on the image's.
 
@@ -154,7 +154,7 @@ def draw(
   key: PRNGKeyArray,
   good: Bool[Array, "m n"],
   places: int | Int[Array, ""],
-  tries: int,
+  tries: int | Int[Array, ""],
 ) -> tuple[Int[Array, "2"], Bool[Array, ""]]:
   """What guessing uniformly among all places comes to.
 

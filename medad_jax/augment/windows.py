@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 
-def grown(image: Shaped[Array, "h w"], side: int) -> Shaped[Array, "h+{side} w+{side}"]:
+def grown(
+  image: Shaped[Array, "h w"], side: int
+) -> Shaped[Array, "h+{side} w+{side}"]:
   """The image with zeros below and to the right, for windows of that side."""
   return jnp.pad(image, (0, side))
 

@@ -9,6 +9,10 @@ from scipy import stats
 
 from medad_jax.augment import frame
 
+# Much to compute: worth compiling well.
+_FAST = {"xla_backend_optimization_level": 1}
+_crop = jax.jit(frame.turned_crop, static_argnums=3)
+
 
 def test_sides():
   assert [frame.side_of(side) for side in (256, 128, 64)] == [224, 112, 56]
@@ -25,7 +29,7 @@ def test_center_has_even_margins_where_a_pixel_is_over():
 def test_turned_crop_is_pillows(degrees):
   image = np.random.RandomState(0).randint(0, 256, (70, 91)).astype(np.uint8)
   want = np.asarray(Image.fromarray(image).rotate(degrees))[5:59, 20:74]
-  got = frame.turned_crop(
+  got = _crop(
     jnp.asarray(image)[..., None], jnp.float32(degrees), jnp.array([5, 20]), 54
   )
   assert (np.asarray(got)[..., 0] == want).mean() > 0.995
@@ -37,9 +41,8 @@ def test_turning_brings_nothing_from_outside(ring, seen):
   y, x = np.mgrid[:256, :256]
   inside = np.minimum(np.minimum(y, x), np.minimum(255 - y, 255 - x))
   image = jnp.asarray(inside < ring)[..., None]
-  crop = jax.jit(frame.turned_crop, static_argnums=3)
   views = [
-    crop(image, jnp.float32(degrees), jnp.array([top, left]), 224)
+    _crop(image, jnp.float32(degrees), jnp.array([top, left]), 224)
     for degrees in (-3, 3)
     for top in (13, 19)
     for left in (13, 19)
@@ -58,7 +61,7 @@ def test_turns_and_offsets_are_uniform():
     return view.mean((0, 1)), jnp.arcsin(rise)
 
   keys = jax.random.split(jax.random.key(0), 400)
-  middle, angle = jax.jit(jax.vmap(measure))(keys)
+  middle, angle = jax.jit(jax.vmap(measure), compiler_options=_FAST)(keys)
   # The turn moves the middle of an uncentered crop by less than 0.25 pixels.
   offsets = np.asarray(jnp.round(middle - 127.5 + 3)).astype(int)
   for axis in (0, 1):
