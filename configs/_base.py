@@ -15,11 +15,17 @@ def run(method: str, dataset: str) -> ConfigDict:
   config.data.dir = config_dict.placeholder(str)  # else $MEDAD_DATA_DIR
   config.data.image_size = 64
   config.data.channels = 1
+  config.data.resize = "stretch"  # or crop: the shorter side, then the middle
   config.data.extra = 0  # unlabelled images that the UDM sees besides normals
   config.data.anomaly_ratio = 0.6  # share of them that is abnormal
   config.data.allow_truncation = False
   config.data.feed = config_dict.placeholder(str)  # resident, grain or by size
   config.data.resident_mb = 2000.0
+
+  # Normal images held out, to be told from synthetic anomalies every so many
+  # epochs; only for methods that make such anomalies.
+  config.validation = ConfigDict({"share": 0.0, "every": 10})
+  config.select = "last"  # or synthetic: the best of these validations
 
   config.parallel = "jit"  # or pmap
   config.mesh = ConfigDict()
@@ -39,9 +45,14 @@ def adam(
   section.epochs = epochs
   section.batch_size = batch_size
   section.learning_rate = learning_rate
+  section.optimizer = "adam"
   section.b1 = b1
   section.b2 = 0.999
   section.weight_decay = 0.0
   section.grad_clip = config_dict.placeholder(float)
+  section.final_rate = config_dict.placeholder(float)  # None: constant
+  section.rate_lag = 0
   section.drop_last = True
+  section.pass_rows = config_dict.placeholder(int)  # None: the whole pool
+  section.epoch_steps = config_dict.placeholder(int)  # None: a pass
   return section

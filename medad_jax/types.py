@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import (
+  Any,
+  ClassVar,
+  NotRequired,
+  Protocol,
+  TypedDict,
+  runtime_checkable,
+)
 
 from flax import struct
 import jax
@@ -35,6 +42,7 @@ class Batch(TypedDict):
   slot: Int[Array, "b"]  # position in the global batch -> per-example keys
   id: Int[Array, "b"]  # row of the data set
   source: NotRequired[Float[Array, "b h w c"]]  # a second image of the pool
+  anatomy: NotRequired[Bool[Array, "b h w"]]  # where an organ is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,25 +115,37 @@ class Training:
   """How long and with which optimiser a phase trains.
 
   Attributes:
-    epochs: passes over a member's own pool.
+    epochs: passes over a member's own pool, or `epoch_steps` each.
     batch_size: examples a step, over all devices.
-    learning_rate: constant Adam rate.
-    b1: decay of Adam's first moment.
+    learning_rate: the first epoch's.
+    optimizer: "adam" or "sgd".
+    b1: decay of Adam's first moment; SGD's momentum.
     b2: decay of Adam's second moment.
     weight_decay: L2 added to the gradient before the moments (not AdamW).
     grad_clip: largest global gradient norm, None for no clipping.
+    final_rate: where the rate would be after the last epoch, on half a cosine
+      that falls from epoch to epoch; None for a constant rate.
+    rate_lag: epochs that the falling rate stays behind.
     drop_last: whether the last images of a pass that do not fill a batch are
       left out; otherwise they are a smaller step of their own.
+    pass_rows: images of a pass: the pool's first, again and again where it has
+      fewer; None for the pool as it is.
+    epoch_steps: steps that are called an epoch; None for those of a pass.
   """
 
   epochs: int
   batch_size: int
   learning_rate: float
+  optimizer: str = "adam"
   b1: float = 0.9
   b2: float = 0.999
   weight_decay: float = 0.0
   grad_clip: float | None = None
+  final_rate: float | None = None
+  rate_lag: int = 0
   drop_last: bool = True
+  pass_rows: int | None = None
+  epoch_steps: int | None = None
 
 
 # (key, image shape) -> params, extra; written for ONE member.
@@ -137,6 +157,11 @@ Loss = Callable[
 ]
 # (params, extra, context) -> params, extra; ONE member, after its step.
 Amend = Callable[[Any, Any, Context], tuple[Any, Any]]
+# uint8 images [n h w c] -> arrays [n ...] by their names in `Batch`.
+Prepare = Callable[[Any], Mapping[str, Any]]
+# (state, normal images, key) -> image scores "normal" and "synthetic", each
+# [b], of the images and of anomalies made from them; ONE member.
+Validate = Callable[[TrainState, Batch, PRNGKeyArray], Mapping[str, Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +179,10 @@ class Phase:
     shared: True when the states belong to `score` (one net for the whole
       ensemble) and not to `predict` (one net a member).
     sources: True when a batch needs `source`, a second image of the pool.
+    prepare: what else a batch holds of each image, made once, on the host;
+      None for nothing.
+    validate: scores of held-out normal images and of synthetic anomalies; None
+      where the method makes none.
     weights: parts of the parameters that are "imported" (pretrained weights of
       that name take their place) or stay "random" in their stead.
   """
@@ -166,7 +195,35 @@ class Phase:
   amend: Amend | None = None
   shared: bool = False
   sources: bool = False
+  prepare: Prepare | None = None
+  validate: Validate | None = None
   weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  @property
+  def members(self) -> int:
+    """How many there are."""
+    return len(self.pools)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+  """A stage in closed form: an estimate from features of all rows of a pool.
+
+  Its state has the estimate as `params`; the rest of it is empty.
+
+  Attributes:
+    name: key of the stage's states, folder of its checkpoint.
+    pools: for each member, the name of the rows it sees.
+    features: (states of earlier phases by name, batch) -> [b d]; ONE member.
+    estimate: features [n d] -> arrays by name, on the host; ONE member.
+  """
+
+  name: str
+  pools: tuple[str, ...]
+  features: Callable[[Mapping[str, TrainState], Batch], Float[Array, "b d"]]
+  estimate: Callable[[Any], Mapping[str, Any]]
+
+  shared: ClassVar[bool] = False
 
   @property
   def members(self) -> int:
@@ -199,8 +256,8 @@ class Method(Protocol):
     """Names of the image scores as they are shown; the last is the headline."""
     ...
 
-  def phases(self) -> tuple[Phase, ...]:
-    """What to train, in order."""
+  def phases(self) -> tuple[Phase | Fit, ...]:
+    """What to train or to estimate, in order."""
     ...
 
   def predict(self, states: Mapping[str, TrainState], batch: Batch) -> Preds:

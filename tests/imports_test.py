@@ -26,6 +26,7 @@ LAYERS = (
     "medad_jax/main",
     "medad_jax/evaluate",
     "medad_jax/weights",
+    "medad_jax/synthesize",
     "benchmarks",
     "launch",
   },
@@ -35,10 +36,12 @@ ENGINE = (
   {"config", "checkpoint", "writers", "parallel", "optim", "cli"},
   {"tensor_file"},
   {"pretrained"},
-  {"members"},
+  {"run"},
+  {"members", "sweep"},
+  {"fit", "validation"},
   {"train", "scorer"},
   {"evaluation"},
-  {"experiment"},
+  {"experiment", "sheet"},
 )
 # A method is read alone. These take another method; what several share
 # stands in a module whose name begins with an underscore.
@@ -51,12 +54,19 @@ CORE = {"numpy", "jax", "flax", "optax", "jaxtyping"}
 # Everything else has its files, and the rest of the package does without it.
 OWNERS = {
   "PIL": {"medad_jax/data/decode"},
-  "absl": {"medad_jax/main", "medad_jax/evaluate", "medad_jax/engine/cli"},
+  "absl": {
+    "medad_jax/main",
+    "medad_jax/evaluate",
+    "medad_jax/synthesize",
+    "medad_jax/engine/cli",
+  },
   "grain": {"medad_jax/data/stream"},
   "matplotlib": {"medad_jax/report/figures"},
   "ml_collections": {"medad_jax/main"},
   "orbax": {"medad_jax/engine/checkpoint"},
   "scipy": {"medad_jax/scoring/pixels"},
+  "sklearn": {"medad_jax/scoring/density"},
+  "skimage": {"medad_jax/augment/anatomy"},
   "tensorboardX": {"medad_jax/engine/writers"},
   "tensorflow_datasets": {"medad_jax/data/decode"},
   "tqdm": {"medad_jax/data/decode", "medad_jax/engine/writers"},

@@ -3,6 +3,8 @@
 import numpy as np
 
 from medad_jax.data import index, resident
+from medad_jax.engine import parallel, writers
+from medad_jax.engine.run import Run
 from medad_jax.methods import ae, ddad
 from medad_jax.types import Training
 
@@ -20,12 +22,15 @@ def method(size: int = 2, epochs: int = 2, refine_epochs: int = 1):
   )
 
 
-def images(count: int = sum(COUNTS.values()), seed: int = 0) -> np.ndarray:
-  """uint8 [count, 16, 16, 1]: smooth and all different."""
+def images(
+  count: int = sum(COUNTS.values()), seed: int = 0, shape=SHAPE
+) -> np.ndarray:
+  """uint8 [count, *shape]: smooth and all different."""
   rng = np.random.RandomState(seed)
-  coarse = rng.randint(0, 256, (count, 4, 4, 1)).astype(np.float32)
-  smooth = coarse.repeat(4, 1).repeat(4, 2)
-  return np.clip(smooth + rng.normal(0, 9, (count, *SHAPE)), 0, 255).astype(
+  side, _, channels = shape
+  coarse = rng.randint(0, 256, (count, 4, 4, channels)).astype(np.float32)
+  smooth = coarse.repeat(side // 4, 1).repeat(side // 4, 2)
+  return np.clip(smooth + rng.normal(0, 9, (count, *shape)), 0, 255).astype(
     np.uint8
   )
 
@@ -34,5 +39,19 @@ def pools() -> dict[str, np.ndarray]:
   return index.make_pools(COUNTS, extra=16, anomaly_ratio=0.5)
 
 
-def feed() -> resident.Resident:
-  return resident.Resident(images())
+def feed(shape=SHAPE) -> resident.Resident:
+  return resident.Resident(images(shape=shape))
+
+
+def run(workdir, feed, **options) -> Run:
+  """What the phases of a small run share."""
+  settings = {
+    "log": writers.Writers(workdir),
+    "pools": pools(),
+    "shape": feed.images.shape[1:],
+    "seeds": (0,),
+    "layout": parallel.make_layout(4, 8, member_devices=1, batch_devices=1),
+    "steps_per_call": 2,
+    "checkpoint_seconds": 0.0,
+  }
+  return Run(workdir=workdir, feed=feed, **(settings | options))

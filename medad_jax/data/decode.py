@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import concurrent.futures
+import dataclasses
 import functools
 import io
 import os
@@ -18,33 +19,53 @@ from medad_jax.types import UserError
 
 _CHUNK = 32  # records a thread reads at a time
 _MODES = {1: "L", 3: "RGB"}
+Resampling = Image.Resampling
 _GREY = ("1", "L", "LA")  # Pillow's modes without color
 
 
-def image(data: bytes, size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
-  """Decodes, converts to grey or RGB, then resizes; 0 to 255.
+@dataclasses.dataclass(frozen=True)
+class Frame:
+  """How pictures become arrays of one size.
 
-  The order and the filter are DDAD-ASR's: Pillow's fixed-point luminance, then
-  its antialiased triangle filter on uint8, whose support grows with the
-  reduction and whose two passes each round to 8 bits.
+  Attributes:
+    size: height and width, pixels.
+    channels: 1 (grey) or 3 (RGB).
+    resize: "stretch" to the square, as DDAD-ASR and MedIAnomaly do, by
+      Pillow's bilinear filter (antialiased: its support grows with the
+      reduction, and its two passes each round to 8 bits); or "crop": the
+      shorter side to the size, aspect kept, by Pillow's Lanczos filter, then
+      the middle square, as NSA does.
   """
-  with Image.open(io.BytesIO(data)) as picture:
-    converted = picture.convert(_MODES[channels])
-  resized = converted.resize((size, size), Image.Resampling.BILINEAR)
-  return np.asarray(resized).reshape(size, size, channels)
+
+  size: int
+  channels: int
+  resize: str = "stretch"
+
+  def image(self, data: bytes) -> UInt8[np.ndarray, "h w c"]:
+    """Decodes, converts to grey (Pillow's luminance) or RGB, then resizes."""
+    with Image.open(io.BytesIO(data)) as picture:
+      converted = picture.convert(_MODES[self.channels])
+    kind = {"stretch": Resampling.BILINEAR, "crop": Resampling.LANCZOS}
+    square = self._square(converted, kind[self.resize])
+    return np.asarray(square).reshape(self.size, self.size, self.channels)
+
+  def mask(self, data: bytes) -> Bool[np.ndarray, "h w"]:
+    """Decodes and resizes by the nearest pixel; what is not black is marked."""
+    with Image.open(io.BytesIO(data)) as picture:
+      converted = picture.convert("L")
+    return np.asarray(self._square(converted, Resampling.NEAREST)) > 0
+
+  def _square(self, picture: Image.Image, kind: Resampling) -> Image.Image:
+    if self.resize == "stretch":
+      return picture.resize((self.size, self.size), kind)
+    short = min(picture.size)
+    sides = [self.size * side // short for side in picture.size]
+    left, top = (round((side - self.size) / 2) for side in sides)
+    resized = picture.resize((sides[0], sides[1]), kind)
+    return resized.crop((left, top, left + self.size, top + self.size))
 
 
-def mask(data: bytes, size: int) -> Bool[np.ndarray, "h w"]:
-  """Decodes and resizes by the nearest pixel; what is not black is marked."""
-  with Image.open(io.BytesIO(data)) as picture:
-    converted = picture.convert("L")
-  resized = converted.resize((size, size), Image.Resampling.NEAREST)
-  return np.asarray(resized) > 0
-
-
-def read_split(
-  folder: Path, split: str, size: int, channels: int
-) -> dict[str, Any]:
+def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
   """Decodes a split of a built set in parallel, into the source's order.
 
   Says so, once, when color images become grey.
@@ -52,8 +73,7 @@ def read_split(
   Args:
     folder: the version folder of a TFDS set of encoded images.
     split: its name.
-    size: height and width of the result, pixels.
-    channels: 1 or 3.
+    frame: what the pictures become.
 
   Returns:
     images [n h w c] uint8, labels [n] int32, masks [n h w] bool or None, and
@@ -64,7 +84,7 @@ def read_split(
   """
   try:
     source, masked = _open(folder, split)
-    rows = _Rows(len(source), size, channels, masked)
+    rows = _Rows(len(source), frame, masked)
     _fill(rows, source, f"decoding {folder.parent.name}/{split}")
   except (OSError, ValueError, RuntimeError, SyntaxError, IndexError) as error:
     raise UserError(
@@ -117,10 +137,11 @@ def _fill(rows: "_Rows", source, title: str) -> None:
 class _Rows:
   """Arrays that fill up in any order: TFDS shuffles, an id tells the place."""
 
-  def __init__(self, count: int, size: int, channels: int, masked: bool):
+  def __init__(self, count: int, frame: Frame, masked: bool):
     self.lost_color = False
-    self._size = size
-    self._images = np.zeros((count, size, size, channels), np.uint8)
+    self._frame = frame
+    size = frame.size
+    self._images = np.zeros((count, size, size, frame.channels), np.uint8)
     self._masks = np.zeros((count, size, size), bool) if masked else None
     self._labels = np.full(count, -1, np.int32)
     self._names = [""] * count
@@ -142,14 +163,17 @@ class _Rows:
 
   def _place(self, record: dict[str, Any]) -> None:
     row = int(record["id"])
-    channels = self._images.shape[-1]
-    self._images[row] = image(record["image"], self._size, channels)
-    if channels == 1 and not self.lost_color and _is_color(record["image"]):
+    self._images[row] = self._frame.image(record["image"])
+    if (
+      self._frame.channels == 1
+      and not self.lost_color
+      and _is_color(record["image"])
+    ):
       self.lost_color = True
     self._labels[row] = record["label"]
     self._names[row] = record["name"].decode()
     if self._masks is not None:
-      self._masks[row] = mask(record["mask"], self._size)
+      self._masks[row] = self._frame.mask(record["mask"])
 
 
 def _is_color(data: bytes) -> bool:

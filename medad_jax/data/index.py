@@ -15,6 +15,7 @@ from medad_jax.types import UserError
 
 NORMAL = "normal"
 MIXED = "mixed"
+HELD_OUT = "held_out"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,8 +27,9 @@ class Order:
     names: for each member, the name of its random stream.
     seeds: for each member, the seed of its run.
     batch_size: rows a step.
-    drop_last: whether the rows of an epoch that do not fill a batch are left
+    drop_last: whether the rows of a pass that do not fill a batch are left
       out; otherwise they are a last, smaller step.
+    given_steps: steps that are called an epoch; None for those of a pass.
   """
 
   pools: tuple[np.ndarray, ...]
@@ -35,14 +37,26 @@ class Order:
   seeds: tuple[int, ...]
   batch_size: int
   drop_last: bool = True
+  given_steps: int | None = None
 
   def epoch_steps(self) -> tuple[int, ...]:
     """Steps an epoch, for each member.
 
     Raises:
-      UserError: a pool is smaller than one batch, or pools whose last batches
-        are kept differ in size.
+      UserError: a pool is smaller than one batch; pools whose last batches
+        are kept differ in size, or their epochs are no passes.
     """
+    passes = self._count_pass_steps()
+    if self.given_steps is None:
+      return passes
+    if not self.drop_last:
+      raise UserError(
+        f"epoch_steps={self.given_steps} counts steps of one size: set"
+        " drop_last to True, or epoch_steps to None for whole passes."
+      )
+    return (self.given_steps,) * len(passes)
+
+  def _count_pass_steps(self) -> tuple[int, ...]:
     sizes = [len(pool) for pool in self.pools]
     if not self.drop_last:
       if len(set(sizes)) > 1:
@@ -67,7 +81,7 @@ class Order:
 
   def step_size(self, step: int) -> int:
     """Rows that a member's step takes."""
-    last = self.remainder and (step + 1) % self._epoch_steps[0] == 0
+    last = self.remainder and (step + 1) % self._pass_steps[0] == 0
     return self.remainder if last else self.batch_size
 
   def rows(
@@ -90,29 +104,29 @@ class Order:
 
   def _step(self, member: int, step: int) -> np.ndarray:
     """[2, b]: rows and sources."""
-    epoch, within = divmod(step, self._epoch_steps[member])
+    number, within = divmod(step, self._pass_steps[member])
     at = slice(within * self.batch_size, (within + 1) * self.batch_size)
-    return self._epoch(member, epoch)[:, at]
+    return self._pass(member, number)[:, at]
 
   @functools.cached_property
-  def _epoch_steps(self) -> tuple[int, ...]:
-    return self.epoch_steps()
+  def _pass_steps(self) -> tuple[int, ...]:
+    return self._count_pass_steps()
 
   @functools.cached_property
-  def _epochs(self) -> dict[int, tuple[int, np.ndarray]]:
-    return {}  # the last epoch of each member: steps are asked for in order
+  def _passes(self) -> dict[int, tuple[int, np.ndarray]]:
+    return {}  # the last pass of each member: steps are asked for in order
 
-  def _epoch(self, member: int, epoch: int) -> np.ndarray:
-    if self._epochs.get(member, (None,))[0] != epoch:
-      drawn = epoch_rows(
-        self.pools[member], self.seeds[member], self.names[member], epoch
+  def _pass(self, member: int, number: int) -> np.ndarray:
+    if self._passes.get(member, (None,))[0] != number:
+      drawn = pass_rows(
+        self.pools[member], self.seeds[member], self.names[member], number
       )
-      self._epochs[member] = (epoch, drawn)
-    return self._epochs[member][1]
+      self._passes[member] = (number, drawn)
+    return self._passes[member][1]
 
 
-def epoch_rows(
-  pool: np.ndarray, seed: int, name: str, epoch: int
+def pass_rows(
+  pool: np.ndarray, seed: int, name: str, number: int
 ) -> np.ndarray:
   """A shuffled pass over a pool, and a second row for each.
 
@@ -120,14 +134,14 @@ def epoch_rows(
     pool: rows of the data set, [n].
     seed: the run's seed.
     name: the member's stream.
-    epoch: number of the pass.
+    number: of the pass.
 
   Returns:
     int32 [2, n]: the permuted pool; for each of its rows another row, uniform
     over the n - 1 others (its own where n is 1).
   """
   # RandomState and not Generator: its streams never change between versions.
-  draw = np.random.RandomState([seed, zlib.crc32(name.encode()), epoch])
+  draw = np.random.RandomState([seed, zlib.crc32(name.encode()), number])
   n = len(pool)
   order = draw.permutation(n)
   shift = draw.randint(1, n, n) if n > 1 else np.zeros(n, int)
@@ -200,3 +214,27 @@ def make_pools(
     NORMAL: spans["train"],
     MIXED: np.concatenate([spans["train"], *unlabelled]),
   }
+
+
+def hold_out(
+  pools: Mapping[str, np.ndarray], share: float
+) -> dict[str, np.ndarray]:
+  """Takes normal rows at even distances out of all pools, into 'held_out'.
+
+  Args:
+    pools: rows by name, 'normal' among them.
+    share: of the normal rows, in [0, 1).
+
+  Raises:
+    UserError: the share is impossible.
+  """
+  if not 0 <= share < 1:
+    raise UserError(
+      f"validation.share={share} is not the share of the normal images to hold"
+      " out; set it to a number from 0 to below 1."
+    )
+  normal = pools[NORMAL]
+  count = round(share * len(normal))
+  held_out = normal[np.arange(count) * len(normal) // max(count, 1)]
+  left = {k: v[~np.isin(v, held_out)] for k, v in pools.items()}
+  return {**left, HELD_OUT: held_out}

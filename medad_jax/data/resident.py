@@ -4,7 +4,8 @@ A 64x64 benchmark is at most 60 MB, and a gather from it costs a fraction of
 any host pipeline.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
@@ -19,8 +20,17 @@ Feed = dict[str, np.ndarray]
 class Resident:
   """Chunks of row numbers; the images are gathered inside the step."""
 
-  def __init__(self, images: UInt8[np.ndarray, "n h w c"]):
-    self.constant = np.asarray(images)
+  def __init__(
+    self,
+    images: UInt8[np.ndarray, "n h w c"],
+    prepared: Mapping[str, np.ndarray] | None = None,
+  ):
+    self.images = images
+    self.constant = {"image": np.asarray(images), **(prepared or {})}
+
+  def beside(self, prepared: Mapping[str, np.ndarray]) -> "Resident":
+    """The feed with more of each image: arrays [n ...] by name."""
+    return Resident(self.images, prepared)
 
   def chunks(
     self,
@@ -38,13 +48,13 @@ class Resident:
 
   @staticmethod
   def batch(
-    constant: UInt8[Array, "n h w c"], chunk: dict[str, Int[Array, "*k b"]]
+    constant: dict[str, Array], chunk: dict[str, Int[Array, "*k b"]]
   ) -> Batch:
     """A batch from row numbers, inside the step; leading axes are kept."""
-    batch = assemble(chunk, constant[chunk["id"]])
+    rows = {name: whole[chunk["id"]] for name, whole in constant.items()}
     if "source" in chunk:
-      batch["source"] = normalize(constant[chunk["source"]])
-    return batch
+      rows["source"] = constant["image"][chunk["source"]]
+    return assemble(chunk | rows)
 
 
 def normalize(
@@ -54,16 +64,15 @@ def normalize(
   return (images.astype(jnp.float32) / 255.0 - 0.5) / 0.5
 
 
-def assemble(
-  chunk: dict[str, Array], images: UInt8[Array, "*k b h w c"]
-) -> Batch:
-  """The parts of a training batch that do not depend on the feed."""
+def assemble(chunk: dict[str, Array]) -> Batch:
+  """A training batch: row numbers, uint8 images and what belongs to them."""
   rows = chunk["id"]
-  return Batch(
-    image=normalize(images),
+  known = {
+    "image": normalize(chunk["image"]),
     # Training never sees a label: pools say what a member may look at.
-    label=jnp.full(rows.shape, -1, jnp.int32),
-    valid=jnp.ones(rows.shape, bool),
-    slot=chunk["slot"],
-    id=rows,
-  )
+    "label": jnp.full(rows.shape, -1, jnp.int32),
+    "valid": jnp.ones(rows.shape, bool),
+  }
+  if "source" in chunk:
+    known["source"] = normalize(chunk["source"])
+  return cast(Batch, chunk | known)

@@ -23,6 +23,7 @@ SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal", "test")
 GENERATED = ("phantom",)  # needs no source: built when first asked for
 
 _CHANNELS = (1, 3)
+_RESIZES = ("stretch", "crop")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -71,20 +72,22 @@ def open_dataset(
   *,
   image_size: int,
   channels: int = 1,
+  resize: str = "stretch",
   need: Iterable[str] = SPLITS,
 ) -> Dataset:
   """Opens splits of a built set, resized to square uint8 images.
 
-  An image becomes grey or RGB first and is resized afterwards, by Pillow's
-  bilinear (antialiased) filter on uint8; the aspect is not kept. Masks take
-  the nearest pixel. The result is cached under `data_dir`/cache, which is all
-  another machine needs: it may be copied there without the set itself.
+  An image becomes grey or RGB first and is resized afterwards (`decode.Frame`
+  says how); masks take the nearest pixel. The result is cached under
+  `data_dir`/cache, which is all another machine needs: it may be copied there
+  without the set itself.
 
   Args:
     name: what the set was built as.
     data_dir: where sets are; None for `default_data_dir()`.
     image_size: height and width, pixels.
     channels: 1 (grey) or 3 (RGB).
+    resize: "stretch" to the square, or "crop" to its middle.
     need: the splits to open; the others are neither read nor required.
 
   Returns:
@@ -94,13 +97,10 @@ def open_dataset(
     UserError: there is no such set or split, or its files are damaged.
   """
   check_name(name)
-  if channels not in _CHANNELS:
-    raise UserError(
-      f"{channels} channels were asked for; images are read as 1 (grey) or 3"
-      " (RGB): set config.data.channels to one of these."
-    )
+  _check_shape(channels, resize)
   root = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
-  place = cache.Cache(root / "cache" / name / f"{image_size}x{channels}")
+  shape = (image_size, channels, resize)
+  place = cache.Cache(root / "cache" / name / _folder_of(*shape))
   folder = find_built(root, name)
   if folder is None and name in GENERATED and place.facts() is None:
     folder = _generate(root, name)
@@ -112,13 +112,13 @@ def open_dataset(
   splits = {}
   for split in need:
     stored = place.load(split, facts) or _decode(
-      folder, root, name, split, facts, place, (image_size, channels)
+      folder, root, name, split, facts, place, shape
     )
     splits[split] = Split(**stored)
   return Dataset(
     name=name,
     splits=splits,
-    fingerprint=_fingerprint(facts, image_size, channels),
+    fingerprint=_fingerprint(facts, *shape),
     counts=dict(facts["counts"]),
   )
 
@@ -149,12 +149,31 @@ def read_facts(folder: Path) -> dict[str, Any]:
   return json.loads((folder / "metadata.json").read_text())
 
 
+def _check_shape(channels: int, resize: str) -> None:
+  if channels not in _CHANNELS:
+    raise UserError(
+      f"{channels} channels were asked for; images are read as 1 (grey) or 3"
+      " (RGB): set config.data.channels to one of these."
+    )
+  if resize not in _RESIZES:
+    raise UserError(
+      f"data.resize='{resize}' is none of {', '.join(_RESIZES)}; choose one."
+    )
+
+
 def _version(folder: Path) -> tuple[int, ...]:
   return tuple(int(part) for part in re.findall(r"\d+", folder.name))
 
 
-def _fingerprint(facts: Mapping[str, Any], size: int, channels: int) -> str:
-  decisive = [facts["fingerprints"], size, channels, cache.RULE]
+def _folder_of(size: int, channels: int, resize: str) -> str:
+  stretched = f"{size}x{channels}"
+  return stretched if resize == "stretch" else f"{stretched}_{resize}"
+
+
+def _fingerprint(
+  facts: Mapping[str, Any], size: int, channels: int, resize: str
+) -> str:
+  decisive = [facts["fingerprints"], size, channels, resize, cache.RULE]
   return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
 
@@ -168,7 +187,7 @@ def _decode(folder, root, name, split, facts, place, shape) -> dict[str, Any]:
   # Pillow and tensorflow_datasets: not needed once the cache is there.
   from medad_jax.data import decode
 
-  stored = decode.read_split(folder, split, *shape)
+  stored = decode.read_split(folder, split, decode.Frame(*shape))
   place.store(split, facts, stored)
   return stored
 

@@ -4,7 +4,8 @@ The rows are those of `index.Order`, so both feeds give the same batches; grain
 adds the threads that read ahead while the device computes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from jaxtyping import Array, UInt8
 import numpy as np
@@ -16,10 +17,19 @@ from medad_jax.types import Batch
 class Stream:
   """Chunks of images, read ahead from an array that may lie on disk."""
 
-  constant = np.zeros((0,), np.uint8)  # nothing stays on the device
+  constant: ClassVar[dict[str, np.ndarray]] = {}  # nothing stays there
 
-  def __init__(self, images: UInt8[np.ndarray, "n h w c"]):
-    self._images = images
+  def __init__(
+    self,
+    images: UInt8[np.ndarray, "n h w c"],
+    prepared: Mapping[str, np.ndarray] | None = None,
+  ):
+    self.images = images
+    self._arrays = {"image": images, **(prepared or {})}
+
+  def beside(self, prepared: Mapping[str, np.ndarray]) -> "Stream":
+    """The feed with more of each image: arrays [n ...] by name."""
+    return Stream(self.images, prepared)
 
   def chunks(
     self,
@@ -32,11 +42,10 @@ class Stream:
     import grain  # only here: a machine without grain trains resident
 
     def read(rows: dict[str, np.ndarray]) -> resident.Feed:
-      chunk = dict(rows, image=self._images[rows["id"]])
+      found = {name: whole[rows["id"]] for name, whole in self._arrays.items()}
+      chunk = {"id": rows["id"], "slot": rows["slot"], **found}
       if sources:
-        chunk["source"] = self._images[rows["source"]]
-      else:
-        del chunk["source"]
+        chunk["source"] = self.images[rows["source"]]
       return chunk
 
     # One reader: `Order` caches a member's epoch, and asks for it in turn.
@@ -47,10 +56,7 @@ class Stream:
     yield from rows.map(read).to_iter_dataset(options)
 
   @staticmethod
-  def batch(constant: Array, chunk: dict[str, Array]) -> Batch:
+  def batch(constant: dict[str, Array], chunk: dict[str, Array]) -> Batch:
     """A batch from images that came with the chunk."""
     del constant
-    batch = resident.assemble(chunk, chunk["image"])
-    if "source" in chunk:
-      batch["source"] = resident.normalize(chunk["source"])
-    return batch
+    return resident.assemble(chunk)

@@ -2,11 +2,13 @@
 
   checkpoints/<phase>/steps/<n>   whole states, to go on training exactly
   checkpoints/<phase>/final       a finished phase, without its optimizer
+  checkpoints/<phase>_best        states that a validation chose, on the way
 
 Orbax writes to a temporary folder and renames it, so a killed process leaves
 the previous checkpoint in place.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import errno
 import os
@@ -41,8 +43,8 @@ class Checkpoints:
     """Steps of the newest whole checkpoint of an unfinished phase."""
     return self._manager().latest_step()
 
-  def save(self, step: int, state: TrainState) -> None:
-    """Writes a checkpoint; older ones but one are removed afterwards.
+  def save(self, step: int, state: Any) -> None:
+    """Writes a tree of arrays; older ones but one are removed afterwards.
 
     Raises:
       UserError: it could not be written; what was there before stays.
@@ -54,7 +56,7 @@ class Checkpoints:
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(step, error) from error
 
-  def restore(self, step: int, target: TrainState) -> TrainState:
+  def restore(self, step: int, target: Any) -> Any:
     """Reads a checkpoint into the shapes and shardings of `target`."""
     args = ocp.args.StandardRestore(target)
     return self._manager().restore(step, args=args)
@@ -74,8 +76,11 @@ class Checkpoints:
     self.close()
     shutil.rmtree(self._folder / "steps", ignore_errors=True)
 
-  def final(self, target: TrainState) -> TrainState:
+  def final(self, target: TrainState | None = None) -> TrainState:
     """The finished phase's states, with an empty optimizer.
+
+    Args:
+      target: their shapes; None for those in the file, on the first device.
 
     Raises:
       UserError: the phase has not finished.
@@ -85,10 +90,16 @@ class Checkpoints:
         f"{self._folder} holds no finished phase; run the training command"
         " again to finish it."
       )
+    folder = self._folder / "final"
     with ocp.StandardCheckpointer() as reader:
-      return reader.restore(
-        self._folder / "final", dataclasses.replace(target, opt={})
-      )
+      if target is None:
+        target = _stored(reader.metadata(folder).item_metadata.tree)
+      return reader.restore(folder, dataclasses.replace(target, opt={}))
+
+  def remove(self) -> None:
+    """Removes everything."""
+    self.close()
+    shutil.rmtree(self._folder, ignore_errors=True)
 
   def close(self) -> None:
     """Ends orbax's threads; the object may be used again."""
@@ -106,7 +117,7 @@ class Checkpoints:
       )
     return self._steps
 
-  def _check_room(self, step: int, state: TrainState) -> None:
+  def _check_room(self, step: int, state: Any) -> None:
     """Asks before writing: on a full disk orbax's threads print tracebacks."""
     self._folder.mkdir(parents=True, exist_ok=True)
     needed = sum(x.nbytes for x in jax.tree.leaves(state))
@@ -143,3 +154,12 @@ def _reason(error: Exception) -> str:
   if full in str(error) and not isinstance(error, OSError):
     return full
   return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _stored(arrays: Mapping[str, Any]) -> TrainState:
+  """What a file says that it holds of an estimate, on the first device."""
+  place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  members = arrays["step"].shape[0]
+  keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), members))
+  state = TrainState(arrays["step"], arrays["params"], {}, {}, keys)
+  return abstract(state, place)

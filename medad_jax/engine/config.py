@@ -64,7 +64,7 @@ def check(config: Config) -> None:
       f"data.image_size={size} cannot be halved four times; set it to a"
       " multiple of 16."
     )
-  for name in ("steps_per_call", "evaluation.batch_size"):
+  for name in ("steps_per_call", "evaluation.batch_size", "validation.every"):
     value = flatten(config)[name]
     if value < 1:
       raise UserError(f"{name}={value} is too small; set it to 1 or more.")
@@ -138,14 +138,16 @@ def _build(name: str, config: Config) -> Method:
   values = {}
   for field in dataclasses.fields(cls):
     kind = hints[field.name]
+    default = None if field.default is dataclasses.MISSING else field.default
     if hasattr(kind, "phases"):  # a method that this one wraps
       values[field.name] = _build(config[field.name], config)
       model = {}  # these are the wrapped method's
     elif kind is Training:
-      values[field.name] = _section("train", kind, config.get("train", {}))
+      section = config.get("train", {})
+      values[field.name] = _section("train", kind, section, default)
     elif dataclasses.is_dataclass(kind):
       section = config.get(field.name, {})
-      values[field.name] = _section(field.name, kind, section)
+      values[field.name] = _section(field.name, kind, section, default)
     elif field.name in model:
       values[field.name] = _plain(model.pop(field.name))
   if model:
@@ -154,8 +156,11 @@ def _build(name: str, config: Config) -> Method:
   return cls(**values)
 
 
-def _section(name: str, kind: Any, section: Config) -> Any:
-  """A dataclass from a section; a nested `training` reads the same section."""
+def _section(name: str, kind: Any, section: Config, default: Any) -> Any:
+  """A dataclass from a section; a nested `training` reads the same section.
+
+  What the section leaves out is the default's, if there is one.
+  """
   hints = typing.get_type_hints(kind)
   nested = [f for f in dataclasses.fields(kind) if hints[f.name] is Training]
   fields = [f.name for f in dataclasses.fields(kind) if f not in nested]
@@ -166,10 +171,10 @@ def _section(name: str, kind: Any, section: Config) -> Any:
   values = {k: _plain(v) for k, v in section.items() if k in fields}
   for field in nested:
     changed = {k: v for k, v in section.items() if k not in fields}
-    default: Any = field.default
-    values[field.name] = dataclasses.replace(default, **changed)
+    trained: Any = getattr(default, field.name) if default else field.default
+    values[field.name] = dataclasses.replace(trained, **changed)
   try:
-    return kind(**values)
+    return dataclasses.replace(default, **values) if default else kind(**values)
   except TypeError as error:
     raise UserError(
       f"config.{name} is incomplete ({error}); its fields are"

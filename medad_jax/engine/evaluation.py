@@ -224,7 +224,9 @@ def _gallery(
   return [
     figures.Row(
       image=test.images[row],
-      reconstruction=found.reconstruction[i],
+      reconstruction=None
+      if found.reconstruction is None
+      else found.reconstruction[i],
       maps={k: found.maps[k][i] for k in names if k in found.maps},
       mask=None if test.masks is None else test.masks[row],
       caption=f"{test.names[row]}\n{kinds[int(test.labels[row])]},"

@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from medad_jax.data import index, spec
+from medad_jax.data import feeds, index, spec
 from medad_jax.engine import config as configuration
 from medad_jax.engine import (
   evaluation,
   members,
   parallel,
   pretrained,
+  run,
   scorer,
   train,
   writers,
 )
 from medad_jax.report import table
-from medad_jax.types import Phase
+from medad_jax.types import Fit, Method, Phase, UserError
 
 
 def train_and_evaluate(
@@ -41,10 +42,12 @@ def train_and_evaluate(
   method = configuration.build_method(config)
   data = config["data"]
   phases = method.phases()
+  _check_validation(config, method)
   seeds = members.seeds_of(config["seed"], config["seeds"])
+  first = next(phase for phase in phases if isinstance(phase, Phase))
   layout = parallel.make_layout(
-    phases[0].members * len(seeds),
-    phases[0].training.batch_size,
+    first.members * len(seeds),
+    first.training.batch_size,
     mode=config["parallel"],
     member_devices=config["mesh"]["member"],
     batch_devices=config["mesh"]["batch"],
@@ -57,23 +60,27 @@ def train_and_evaluate(
     anomaly_ratio=data["anomaly_ratio"],
     allow_truncation=data["allow_truncation"],
   )
+  pools = index.hold_out(pools, config["validation"]["share"])
   origins = _origins(phases)
   configuration.claim(workdir, config)
   _remember(workdir, origins)
   log = writers.Writers(workdir)
   images = np.concatenate([dataset.splits[name].images for name in used])
-  run = train.Run(
+  settings = run.Run(
     workdir=workdir,
     log=log,
-    feed=train.feed_for(images, data["feed"], data["resident_mb"]),
+    feed=feeds.choose(images, data["feed"], data["resident_mb"]),
     pools=pools,
     shape=images.shape[1:],
     seeds=seeds,
     layout=layout,
     steps_per_call=config["steps_per_call"],
     checkpoint_seconds=config["checkpoint_seconds"],
+    scoring_batch=config["evaluation"]["batch_size"],
+    validate_every=config["validation"]["every"],
+    select=config["select"],
   )
-  states = train.train(phases, run)
+  states = train.train(phases, settings)
   log.close()
   return _evaluate(method, states, dataset, config, workdir)
 
@@ -102,11 +109,32 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
   return _evaluate(method, states, dataset, config, workdir)
 
 
-def _origins(phases: Iterable[Phase]) -> dict[str, str]:
+def _check_validation(config: Mapping[str, Any], method: Method) -> None:
+  """Raises UserError unless what is held out and selected has a sense."""
+  select, share = config["select"], config["validation"]["share"]
+  if select not in ("last", "synthetic"):
+    raise UserError(
+      f"select='{select}' is no rule; set it to 'last' or to 'synthetic'."
+    )
+  validates = any(getattr(p, "validate", None) for p in method.phases())
+  if not validates and (share or select == "synthetic"):
+    raise UserError(
+      f"{config['method']} makes no synthetic anomalies to validate with; set"
+      " select to 'last' and validation.share to 0."
+    )
+  if select == "synthetic" and not share:
+    raise UserError(
+      "select='synthetic' needs normal images that are held out; set"
+      " validation.share, to 0.1 say."
+    )
+
+
+def _origins(phases: Iterable[Phase | Fit]) -> dict[str, str]:
   """Where pretrained weights are from; an error before anything is written."""
   return {
     part: pretrained.provenance(part, origin)
     for phase in phases
+    if isinstance(phase, Phase)
     for part, origin in phase.weights.items()
   }
 
@@ -124,6 +152,7 @@ def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
     data["dir"],
     image_size=data["image_size"],
     channels=data["channels"],
+    resize=data["resize"],
     need=splits,
   )
 

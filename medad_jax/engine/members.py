@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from medad_jax import rng
 from medad_jax.engine import checkpoint, optim, parallel, pretrained
-from medad_jax.types import Phase, TrainState, UserError
+from medad_jax.types import Fit, Phase, TrainState, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ def seeds_of(first: int, count: int) -> tuple[int, ...]:
   return tuple(range(first, first + count))
 
 
-def of_phase(phase: Phase, seeds: tuple[int, ...]) -> tuple[Member, ...]:
+def of_phase(phase: Phase | Fit, seeds: tuple[int, ...]) -> tuple[Member, ...]:
   """All members, seed after seed."""
   names = []
   count: dict[str, int] = {}
@@ -74,12 +74,14 @@ def init_states(
     lambda: _init_states(phase, seeds, shape), compiler_options=options
   )
   states = init()
-  params = dict(states.params)
+  params, extra = dict(states.params), dict(states.extra)
   for part, origin in phase.weights.items():
     if origin == "imported":
       found = pretrained.load(part).variables
       params[part] = _in_place(params[part], found.get("params", found))
-  return dataclasses.replace(states, params=params)
+      if "batch_stats" in found:
+        extra[part] = _in_place(extra[part], found["batch_stats"])
+  return dataclasses.replace(states, params=params, extra=extra)
 
 
 def abstract_states(

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.data import resident
-from medad_jax.engine import checkpoint, members, parallel
-from medad_jax.types import Batch, Method, Scores, TrainState
+from medad_jax.engine import checkpoint, members, sweep
+from medad_jax.types import Method, Phase, Scores, TrainState
 
 States = Mapping[str, TrainState]
 # (first image of the batch, maps by name [b s h w]) -> None
@@ -35,17 +34,8 @@ class Scorer:
     mode: str = "jit",
     seeds: int = 1,
   ):
-    devices = len(jax.devices())
-    self._batch_size = -(-batch_size // devices) * devices
-    self._layout = parallel.make_layout(
-      1, self._batch_size, mode=mode, member_devices=1
-    )
-    self._states = self._layout.put(dict(states), parallel.WHOLE)
-    self._score = self._layout.lift(
-      _score_function(method, seeds),
-      (parallel.WHOLE, parallel.EXAMPLE, parallel.EXAMPLE),
-      parallel.EXAMPLE,
-    )
+    self._sweep = sweep.Sweep(_score_function(method, seeds), batch_size, mode)
+    self._states = self._sweep.place(dict(states))
 
   def images(
     self, images: np.ndarray, sink: Sink | None = None
@@ -57,30 +47,16 @@ class Scorer:
       sink: is given the pixel maps of every batch, if there is one.
     """
     parts = []
-    for at in range(0, len(images), self._batch_size):
-      scores = self._call(images, at)
-      parts.append(jax.device_get(scores.image))
+    for at, count, scores in self._sweep.parts(self._states, images):
+      parts.append(_first(scores.image, count))
       if sink is not None:
-        left = len(images) - at
-        maps = jax.device_get(scores.maps)
-        sink(at, {name: map_[:left] for name, map_ in maps.items()})
-    whole = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-    return {k: v[: len(images)] for k, v in whole.items()}
+        sink(at, _first(scores.maps, count))
+    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
   def first_seed(self, images: np.ndarray) -> Scores:
     """Everything the first seed says of at most one batch of images."""
-    scores = jax.device_get(self._call(images, 0))
-    return jax.tree.map(lambda x: x[: len(images), 0], scores)
-
-  def _call(self, images: np.ndarray, at: int) -> Scores:
-    """Scores of one batch [b s ...]; the last one is padded with black."""
-    part = np.asarray(images[at : at + self._batch_size])
-    ids = np.full(self._batch_size, -1, np.int32)
-    ids[: len(part)] = np.arange(at, at + len(part))
-    padded = np.zeros((self._batch_size, *part.shape[1:]), np.uint8)
-    padded[: len(part)] = part
-    args = self._layout.put((padded, ids), parallel.EXAMPLE)
-    return self._layout.get(self._score(self._states, *args), parallel.EXAMPLE)
+    _, count, scores = next(self._sweep.parts(self._states, images))
+    return jax.tree.map(lambda x: x[:, 0], _first(scores, count))
 
 
 def restore(
@@ -96,14 +72,16 @@ def restore(
   """
   states = {}
   for phase in method.phases():
-    target = members.abstract_states(phase, seeds, shape)
+    target = None
+    if isinstance(phase, Phase):
+      target = members.abstract_states(phase, seeds, shape)
     saved = checkpoint.Checkpoints(workdir / "checkpoints", phase.name)
     states[phase.name] = saved.final(target)
   return states
 
 
 def _score_function(method: Method, seeds: int) -> Callable[..., Scores]:
-  """(states, uint8 images, ids) -> scores [b s ...]."""
+  """(states, batch) -> scores [b s ...]."""
   shared = {phase.name for phase in method.phases() if phase.shared}
 
   def one_seed(states, batch):
@@ -112,18 +90,13 @@ def _score_function(method: Method, seeds: int) -> Callable[..., Scores]:
     preds = jax.vmap(method.predict, (0, None))(own, batch)
     return method.score(preds, batch, fitted)
 
-  def score(states, images, ids):
+  def score(states, batch):
     runs = members.by_seed(states, seeds)
-    return jax.vmap(one_seed, (0, None), 1)(runs, _batch(images, ids))
+    return jax.vmap(one_seed, (0, None), 1)(runs, batch)
 
   return score
 
 
-def _batch(images: jax.Array, ids: jax.Array) -> Batch:
-  return Batch(
-    image=resident.normalize(images),
-    label=jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
-    valid=ids >= 0,
-    slot=ids,
-    id=ids,
-  )
+def _first(tree: Any, count: int) -> Any:
+  """The first examples of arrays, on the host."""
+  return jax.tree.map(lambda x: x[:count], jax.device_get(tree))

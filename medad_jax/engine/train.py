@@ -9,47 +9,25 @@ nothing is computed and thrown away.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import functools
 import math
-from pathlib import Path
 import time
-from typing import Any
 
 import jax
 import numpy as np
 
-from medad_jax.data import index, resident, stream
-from medad_jax.engine import checkpoint, members, optim, parallel, writers
-from medad_jax.types import Phase, TrainState, UserError
-
-Feed = resident.Resident | stream.Stream
-States = dict[str, TrainState]
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """What all phases of a run share.
-
-  Attributes:
-    workdir: where checkpoints go.
-    log: where metrics and messages go.
-    feed: where batches come from.
-    pools: rows of the feed by pool name.
-    shape: an image's [h, w, c].
-    seeds: seeds of everything random; each trains all members.
-    layout: devices of the first phase; later ones are fitted to them.
-    steps_per_call: steps a compiled call takes.
-    checkpoint_seconds: seconds between checkpoints; 0 for one every call.
-  """
-
-  workdir: Path
-  log: writers.Writers
-  feed: Feed
-  pools: Mapping[str, np.ndarray]
-  shape: tuple[int, int, int]
-  seeds: tuple[int, ...]
-  layout: parallel.Layout
-  steps_per_call: int
-  checkpoint_seconds: float
+from medad_jax.data import feeds, index
+from medad_jax.engine import (
+  checkpoint,
+  fit,
+  members,
+  optim,
+  parallel,
+  validation,
+  writers,
+)
+from medad_jax.engine.run import Run, States
+from medad_jax.types import Fit, Phase, TrainState, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +39,7 @@ class Segment:
   members: tuple[int, ...]
 
 
-def train(phases: Sequence[Phase], run: Run) -> States:
+def train(phases: Sequence[Phase | Fit], run: Run) -> States:
   """Runs all phases, or goes on where an earlier run stopped.
 
   Args:
@@ -76,7 +54,10 @@ def train(phases: Sequence[Phase], run: Run) -> States:
   """
   states: States = {}
   for phase in phases:
-    states[phase.name] = PhaseRun(phase, run).train(states)
+    if isinstance(phase, Fit):
+      states[phase.name] = fit.fit(phase, run, states)
+    else:
+      states[phase.name] = PhaseRun(phase, run).train(states)
   return states
 
 
@@ -103,12 +84,21 @@ def make_order(
 ) -> index.Order:
   """The batches of all members of a phase."""
   who = members.of_phase(phase, seeds)
+  training = phase.training
+  passes = {
+    name: rows
+    if training.pass_rows is None
+    # Repeated where the pool is smaller.
+    else np.resize(rows, training.pass_rows)
+    for name, rows in pools.items()
+  }
   return index.Order(
-    tuple(pools[member.pool] for member in who),
+    tuple(passes[member.pool] for member in who),
     tuple(member.name for member in who),
     tuple(member.seed for member in who),
-    phase.training.batch_size,
-    phase.training.drop_last,
+    training.batch_size,
+    training.drop_last,
+    training.epoch_steps,
   )
 
 
@@ -128,7 +118,7 @@ def make_places(
 
 
 def make_call(
-  phase: Phase, feed: Feed, layout: parallel.Layout, seeds: int = 1
+  phase: Phase, feed: feeds.Feed, layout: parallel.Layout, seeds: int = 1
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Compiles several steps of the phase's members.
 
@@ -198,8 +188,23 @@ class PhaseRun:
       for segment in segments(self.steps):
         if segment.stop > done:
           states = self._segment(segment, states, done, frozen, bar, clock)
+    states = self.validation.chosen(states)
     self.checkpoints.finish(states)
+    self.validation.clear()
     return dataclasses.replace(states, opt={})
+
+  @functools.cached_property
+  def feed(self) -> feeds.Feed:
+    """The run's feed, with what this phase prepares."""
+    path = self.run.workdir / "prepared" / f"{self.phase.name}.npz"
+    return feeds.prepared(self.run.feed, self.phase.prepare, path)
+
+  @functools.cached_property
+  def validation(self) -> validation.Validation:
+    """What measures the phase on its way."""
+    return validation.Validation(
+      self.phase, self.run, max(self.epoch_steps), self._abstract()
+    )
 
   def _abstract(self) -> TrainState:
     return members.abstract_states(self.phase, self.run.seeds, self.run.shape)
@@ -222,7 +227,7 @@ class PhaseRun:
     clock: "_Clock",
   ) -> TrainState:
     """Takes the segment's steps; `states` and the result hold all members."""
-    feed = self.run.feed
+    feed = self.feed
     layout = parallel.shrink(
       self.run.layout,
       len(segment.members),
@@ -259,9 +264,14 @@ class PhaseRun:
       if pending is not None:
         self._record(*pending, bar, clock)
       pending = (layout, segment, start, stop, metrics)
-      if clock.due():
-        self._record(*pending, bar, clock)  # never save what is not finite
+      measures = self.validation.due(start, stop, max(self.steps))
+      saves = clock.due()
+      if measures or saves:
+        self._record(*pending, bar, clock)  # never keep what is not finite
         pending = None
+      if measures:
+        self.validation.measure(stop, merged())
+      if saves:
         self.checkpoints.save(stop, merged())
         clock.saved()
     if pending is not None:
@@ -339,29 +349,3 @@ class _Clock:
 
   def due(self) -> bool:
     return time.monotonic() - self._last >= self._interval
-
-
-def feed_for(images: np.ndarray, feed: str | None, limit_mb: float) -> Feed:
-  """The feed that was asked for, or the one that fits.
-
-  Args:
-    images: uint8 [n h w c].
-    feed: 'resident', 'grain' or None to choose by size.
-    limit_mb: largest array to keep on the device, in MB.
-
-  Raises:
-    UserError: the name is unknown.
-  """
-  kinds: dict[str | None, Any] = {
-    "resident": resident.Resident,
-    "grain": stream.Stream,
-    None: resident.Resident
-    if images.nbytes <= limit_mb * 1e6
-    else stream.Stream,
-  }
-  if feed not in kinds:
-    raise UserError(
-      f"data.feed='{feed}' is not a feed; set it to 'resident' or 'grain', or"
-      " leave it out to choose by size."
-    )
-  return kinds[feed](images)

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from medad_jax import losses, rng, types
+from medad_jax import losses, types
+from medad_jax.methods import _net
 from medad_jax.nets import autoencoder
 from medad_jax.scoring import maps
-
-Variables = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Reconstruction:
     self, key: PRNGKeyArray, image_shape: tuple[int, int, int]
   ) -> tuple[Any, Any]:
     """Parameters and running statistics of one member, under "net"."""
-    return init_net(self.net(types.Axis()), key, jnp.zeros((1, *image_shape)))
+    return _net.init(self.net(types.Axis()), key, jnp.zeros((1, *image_shape)))
 
   def loss(
     self, params: Any, extra: Any, batch: types.Batch, context: types.Context
@@ -120,7 +119,7 @@ class Reconstruction:
     self, state: types.TrainState, image: Float[Array, "b h w c"]
   ) -> dict[str, Array]:
     """What the net makes of images when it is tested."""
-    variables = as_variables(state.params, state.extra)
+    variables = _net.variables(state.params, state.extra)
     return self.net(types.Axis()).apply(variables, image, train=False)
 
   def score(
@@ -157,7 +156,7 @@ class Reconstruction:
   ) -> tuple[dict[str, Array], Any]:
     """The net in training: its outputs and the new running statistics."""
     out, new = self.net(context.axis).apply(
-      as_variables(params, extra),
+      _net.variables(params, extra),
       image,
       train=True,
       mutable=["batch_stats"],
@@ -205,19 +204,6 @@ class SeveralScores(Reconstruction):
       {**scores.maps, **pixels},
       scores.reconstruction,
     )
-
-
-def init_net(
-  net: nn.Module, key: PRNGKeyArray, *inputs: Array
-) -> tuple[Any, Any]:
-  """Parameters and running statistics of a net, under "net"."""
-  variables = net.init(rng.stream(key, "net"), *inputs, train=False)
-  return {"net": variables["params"]}, {"net": variables["batch_stats"]}
-
-
-def as_variables(params: Any, extra: Any) -> Variables:
-  """A net's parameters and running statistics, as Flax wants them."""
-  return {"params": params["net"], "batch_stats": extra["net"]}
 
 
 def member_scores(

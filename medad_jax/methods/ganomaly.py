@@ -19,7 +19,7 @@ from jax import lax
 import jax.numpy as jnp
 
 from medad_jax import losses, rng, types
-from medad_jax.methods import _reconstruction
+from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets import gan
 
 _LEAST = 32  # pixels a side that leave 2x2 numbers a channel
@@ -70,8 +70,8 @@ class Method(_reconstruction.Reconstruction):
   def init(self, key, image_shape):
     """ "net" is the generator, "disc" the discriminator."""
     image = jnp.zeros((1, *image_shape))
-    params, extra = _reconstruction.init_net(self.net(types.Axis()), key, image)
-    second, statistics = _reconstruction.init_net(
+    params, extra = _net.init(self.net(types.Axis()), key, image)
+    second, statistics = _net.init(
       self.discriminator(types.Axis()), rng.stream(key, "disc"), image
     )
     epoch = {"loss": jnp.zeros(()), "images": jnp.zeros(())}
@@ -129,7 +129,7 @@ class Method(_reconstruction.Reconstruction):
     """The generator in tests."""
     net, variables = (
       self.net(types.Axis()),
-      _reconstruction.as_variables(state.params, state.extra),
+      _net.variables(state.params, state.extra),
     )
     if not self.own_statistics:
       return net.apply(variables, image, train=False)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import losses, rng, types
-from medad_jax.methods import _reconstruction
+from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets import autoencoder
 
 
@@ -54,7 +54,7 @@ class Method(_reconstruction.SeveralScores):
 
   def init(self, key, image_shape):
     """Parameters and running statistics of one member, under "net"."""
-    return _reconstruction.init_net(
+    return _net.init(
       self.net(types.Axis()),
       key,
       jnp.zeros((1, *image_shape)),
@@ -70,7 +70,7 @@ class Method(_reconstruction.SeveralScores):
   def loss_of(self, params, extra, image, noise, context):
     """The loss with given noise [b z]."""
     out, new = self.net(context.axis).apply(
-      _reconstruction.as_variables(params, extra),
+      _net.variables(params, extra),
       image,
       noise,
       train=True,
@@ -99,7 +99,7 @@ class Method(_reconstruction.SeveralScores):
     noise: Float[Array, "d b z"],
   ) -> types.Preds:
     """What `predict` returns, with given noise of each draw."""
-    variables = _reconstruction.as_variables(state.params, state.extra)
+    variables = _net.variables(state.params, state.extra)
 
     def outputs(image):
       def one(noise):

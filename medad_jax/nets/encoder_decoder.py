@@ -17,7 +17,7 @@ import numpy as np
 from medad_jax import types
 from medad_jax.nets import blocks, resnet
 
-_STRIDES = 32
+STRIDES = 32
 
 
 class EncoderDecoder(nn.Module):
@@ -52,11 +52,11 @@ class EncoderDecoder(nn.Module):
     return x[..., 0]
 
   def _check(self, sides):
-    if any(side % _STRIDES for side in sides):
+    if any(side % STRIDES for side in sides):
       raise types.UserError(
         f"images of {sides[0]}x{sides[1]} were given, but the encoder-decoder"
         f" halves them five times: set the image size to a multiple of"
-        f" {_STRIDES}"
+        f" {STRIDES}"
       )
     if self.width % 4 or self.width < 4:
       raise types.UserError(

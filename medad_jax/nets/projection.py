@@ -10,8 +10,6 @@ from jaxtyping import Array, Float
 from medad_jax import types
 from medad_jax.nets import blocks, resnet
 
-_WIDE, _LAST = 512, 128
-
 
 class Projection(nn.Module):
   """Features and the logits of the kind of image.
@@ -19,21 +17,25 @@ class Projection(nn.Module):
   Attributes:
     axis: where the batch is split over devices.
     classes: kinds of images.
-    layers: of 512 units in the head, before its last one of 128.
+    layers: of 8 * width units in the head, before its last one of 2 * width.
+    width: channels of ResNet18's first stage.
   """
 
   axis: types.Axis = types.Axis()
   classes: int = 2
   layers: int = 1
+  width: int = 64
 
   @nn.compact
   def __call__(
     self, image: Float[Array, "b h w c"], train: bool
   ) -> dict[str, Float[Array, "b _"]]:
-    """Features "embedding" [b 512] and "logits" [b classes]."""
-    embedding = resnet.ResNet18(self.axis, name="resnet18")(image, train)
+    """Features "embedding" [b 8*width] and "logits" [b classes]."""
+    embedding = resnet.ResNet18(self.axis, width=self.width, name="resnet18")(
+      image, train
+    )
     x = embedding
-    for units in (_WIDE,) * self.layers + (_LAST,):
+    for units in (8 * self.width,) * self.layers + (2 * self.width,):
       x = blocks.BatchNorm(self.axis)(blocks.Dense(units)(x), train)
       x = nn.relu(x)
     logits = blocks.Dense(self.classes, name="out")(x)

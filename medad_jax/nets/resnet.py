@@ -21,17 +21,19 @@ class ResNet18(nn.Module):
   Attributes:
     axis: where the batch is split over devices.
     classes: length of the logits; None for the features themselves.
+    width: channels of the first stage; the features are 8 times as many.
   """
 
   axis: types.Axis = types.Axis()
   classes: int | None = None
+  width: int = 64
 
   @nn.compact
   def __call__(
     self, image: Float[Array, "b h w c"], train: bool
   ) -> Float[Array, "b f"]:
     """Features (their mean over the last layer's pixels) or logits."""
-    x = jnp.mean(stages(image, train, self.axis), (1, 2))
+    x = jnp.mean(stages(image, train, self.axis, self.width), (1, 2))
     if self.classes is None:
       return x
     return blocks.Dense(self.classes, name="fc")(x)

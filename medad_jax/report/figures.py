@@ -172,6 +172,31 @@ def gallery(path: Path, rows: Sequence[Row]) -> None:
   _save(figure, path)
 
 
+def contact_sheet(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+  """Examples in rows: images as they are, maps by one color scale a column.
+
+  Args:
+    path: of the PNG.
+    columns: images [n h w c] in [0, 1] or maps [n h w], by name.
+  """
+  rows = len(next(iter(columns.values())))
+  figure = _figure(_CELL * len(columns), 0.7 + (_CELL + 0.05) * rows)
+  grid = figure.subplots(rows, len(columns), squeeze=False)
+  for (title, values), cells in zip(columns.items(), grid.T, strict=True):
+    cells[0].set_title(title, fontsize=9)
+    for value, axes in zip(values, cells, strict=True):
+      axes.set(xticks=[], yticks=[])
+      axes.spines[:].set_visible(False)
+      if value.ndim == 3:
+        _picture(axes, value)
+      else:
+        top = max(float(values.max()), 1e-6)
+        axes.imshow(value, cmap="magma", vmin=0, vmax=top)
+    if values.ndim == 3:
+      _color_bar(figure, cells)
+  _save(figure, path)
+
+
 def training_curves(path: Path, metrics_jsonl: Path) -> None:
   """Every metric of every phase over steps, a line a member.
 

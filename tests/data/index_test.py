@@ -34,7 +34,7 @@ def test_a_source_is_uniform_over_the_other_rows():
   pool = np.arange(100, 105)
   counts = np.zeros((5, 5), int)
   for epoch in range(2000):
-    ids, sources = index.epoch_rows(pool, 0, "m", epoch)
+    ids, sources = index.pass_rows(pool, 0, "m", epoch)
     np.add.at(counts, (ids - 100, sources - 100), 1)
   assert (np.diag(counts) == 0).all()
   others = counts[~np.eye(5, dtype=bool)]

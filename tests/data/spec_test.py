@@ -37,7 +37,7 @@ def data_dir(tmp_path):
 def test_known_answers_of_the_resize(shape, factors, total, row, inner, corner):
   r, c = np.indices(shape)
   pixels = ((factors[0] * r + factors[1] * c) % 256).astype(np.uint8)
-  image = decode.image(png(pixels), 64, 1)
+  image = decode.Frame(64, 1).image(png(pixels))
   assert image.shape == (64, 64, 1)
   assert image.dtype == np.uint8
   assert image.sum() == total
@@ -50,10 +50,11 @@ def test_colour_becomes_grey_before_the_resize():
   pixels = np.random.RandomState(0).randint(0, 256, (40, 30, 3), np.uint8)
   grey = Image.fromarray(pixels).convert("L")
   assert np.array_equal(
-    decode.image(png(pixels), 16, 1), decode.image(png(np.asarray(grey)), 16, 1)
+    decode.Frame(16, 1).image(png(pixels)),
+    decode.Frame(16, 1).image(png(np.asarray(grey))),
   )
-  assert decode.image(png(pixels), 16, 3).shape == (16, 16, 3)
-  same = decode.image(png(np.asarray(grey)), 16, 3)
+  assert decode.Frame(16, 3).image(png(pixels)).shape == (16, 16, 3)
+  same = decode.Frame(16, 3).image(png(np.asarray(grey)))
   assert (same == same[..., :1]).all()
 
 
@@ -79,7 +80,7 @@ def test_a_loss_of_color_is_said_once(tmp_path, capsys):
 def test_masks_take_the_nearest_pixel():
   mask = np.zeros((32, 32), np.uint8)
   mask[8:16, 16:24] = 1  # faint, but marked
-  small = decode.mask(png(mask), 16)
+  small = decode.Frame(16, 1).mask(png(mask))
   assert small.dtype == bool
   assert small.sum() == 16
   assert small[4:8, 8:12].all()

@@ -39,10 +39,14 @@ def test_splits_are_the_sources_lists_in_their_order(built):
     np.testing.assert_array_equal(found.labels, [0] * normal + [1] * abnormal)
     encoded = builder.encode(rows[split])
     for i, (image, mask) in enumerate(encoded):
-      np.testing.assert_array_equal(found.images[i], decode.image(image, 16, 1))
+      np.testing.assert_array_equal(
+        found.images[i], decode.Frame(16, 1).image(image)
+      )
       assert (found.masks is None) == (mask is None)
       if mask is not None:
-        np.testing.assert_array_equal(found.masks[i], decode.mask(mask, 16))
+        np.testing.assert_array_equal(
+          found.masks[i], decode.Frame(16, 1).mask(mask)
+        )
 
 
 def test_masks_mark_abnormal_images_only(built):

@@ -8,28 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.data import index, stream
-from medad_jax.engine import members, parallel, train, writers
+from medad_jax.data import feeds, index, stream
+from medad_jax.engine import members, train, writers
 from medad_jax.methods import ae
 from medad_jax.types import Training, UserError
 from tests import tiny
 
 
-def run(
-  workdir, phases=None, feed=None, steps_per_call=2, log=None, seeds=(0,)
-):
+def run(workdir, phases=None, feed=None, **options):
   """A whole training with a checkpoint at every call."""
-  settings = train.Run(
-    workdir=workdir,
-    log=log or writers.Writers(workdir),
-    feed=feed or tiny.feed(),
-    pools=tiny.pools(),
-    shape=tiny.SHAPE,
-    seeds=seeds,
-    layout=parallel.make_layout(4, 8, member_devices=1, batch_devices=1),
-    steps_per_call=steps_per_call,
-    checkpoint_seconds=0.0,
-  )
+  settings = tiny.run(workdir, feed or tiny.feed(), **options)
   return train.train(phases or tiny.method().phases(), settings)
 
 
@@ -210,11 +198,11 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was(tmp_path):
 
 def test_feeds_are_chosen_by_size_or_name():
   images = tiny.images()
-  assert isinstance(train.feed_for(images, "grain", 1e3), stream.Stream)
-  assert isinstance(train.feed_for(images, None, 1e-6), stream.Stream)
-  assert not isinstance(train.feed_for(images, None, 1.0), stream.Stream)
+  assert isinstance(feeds.choose(images, "grain", 1e3), stream.Stream)
+  assert isinstance(feeds.choose(images, None, 1e-6), stream.Stream)
+  assert not isinstance(feeds.choose(images, None, 1.0), stream.Stream)
   with pytest.raises(UserError, match="'resident' or 'grain'"):
-    train.feed_for(images, "tfds", 1.0)
+    feeds.choose(images, "tfds", 1.0)
 
 
 def test_a_pool_smaller_than_a_batch_is_named():

@@ -1,14 +1,16 @@
 """What every method keeps: the test walks the folder, so a new one is in it."""
 
 import functools
+from pathlib import Path
+import tempfile
 
 import jax
 import numpy as np
 import pytest
 
-from medad_jax.engine import checkpoint, members, parallel, scorer, train
+from medad_jax.engine import checkpoint, fit, members, parallel, scorer, train
 from medad_jax.engine import config as configuration
-from medad_jax.types import Method, Phase, Scores
+from medad_jax.types import Fit, Method, Phase, Scores
 from tests import tiny
 
 METHODS = configuration.method_names()
@@ -19,6 +21,15 @@ MODEL: dict[str, dict] = {
   "ae_perceptual": NET | {"weights": "random", "layer": "relu1_1"},
   # 16x16 images leave one number a channel, which has no statistics.
   "ganomaly": NET | {"own_statistics": False},
+  **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), {"width": 4}),
+  **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
+  "resnet18_imagenet": {"weights": "random"},
+}
+# Patches and nets that halve often need more room.
+SHAPES = {
+  **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), (64, 64, 1)),
+  **dict.fromkeys(("cutpaste_2s", "anatpaste"), (32, 32, 3)),
+  "resnet18_imagenet": (32, 32, 3),
 }
 
 
@@ -48,10 +59,15 @@ def trained(name: str, mesh=(1, 1), fixed: bool = False):
   With `fixed` every phase takes 12 steps on its first batch.
   """
   calls = 4 if fixed else 1
-  feed, states, losses = tiny.feed(), {}, {}
+  states, losses = {}, {}
   for phase in build(name).phases():
+    if isinstance(phase, Fit):
+      with tempfile.TemporaryDirectory() as folder:
+        settings = tiny.run(Path(folder), tiny.feed(shape(name)))
+        states[phase.name] = fit.estimate(phase, settings, states)
+      continue
     if not phase.training.epochs:  # nothing to train, as pretrained weights
-      states[phase.name] = start(phase).replace(opt={})
+      states[phase.name] = start(name, phase).replace(opt={})
       continue
     at = layout(phase, mesh)
     order = train.make_order(phase, tiny.pools(), (0,))
@@ -64,14 +80,14 @@ def trained(name: str, mesh=(1, 1), fixed: bool = False):
     if fixed:
       rows = {k: v[:1].repeat(3, 0) for k, v in rows.items()}
     call = program(name, phase.name, mesh)
-    state, found = at.put(start(phase), parallel.MEMBER), []
+    state, found = at.put(start(name, phase), parallel.MEMBER), []
     for _ in range(calls):
       state, metrics = call(
         state,
         at.put(places, parallel.MEMBER),
         at.put(rows, parallel.FEED),
         at.put(states, parallel.WHOLE),
-        at.put(feed.constant, parallel.WHOLE),
+        at.put(feed(name, phase).constant, parallel.WHOLE),
       )
       found.append(np.asarray(metrics["loss"]))
     states[phase.name] = jax.device_get(state.replace(opt={}))
@@ -83,7 +99,7 @@ def trained(name: str, mesh=(1, 1), fixed: bool = False):
 def program(name: str, phase_name: str, mesh):
   """The compiled steps of a phase, once for all tests."""
   phase = next(p for p in build(name).phases() if p.name == phase_name)
-  return train.make_call(phase, tiny.feed(), layout(phase, mesh))
+  return train.make_call(phase, feed(name, phase), layout(phase, mesh))
 
 
 def layout(phase: Phase, mesh) -> parallel.Layout:
@@ -91,8 +107,22 @@ def layout(phase: Phase, mesh) -> parallel.Layout:
   return parallel.shrink(at, phase.members, phase.training.batch_size)
 
 
-def start(phase: Phase):
-  return members.init_states(phase, (0,), tiny.SHAPE)
+def start(name: str, phase: Phase):
+  return members.init_states(phase, (0,), shape(name))
+
+
+def shape(name: str):
+  return SHAPES.get(name, tiny.SHAPE)
+
+
+def feed(name: str, phase: Phase):
+  """The small set's images, with what the phase prepares of them."""
+  plain = tiny.feed(shape(name))
+  return plain.beside(phase.prepare(plain.images)) if phase.prepare else plain
+
+
+def some_images(name: str, count: int):
+  return tiny.images(count, 1, shape(name))
 
 
 def scores(name: str, images: np.ndarray, batch_size: int = 8) -> Scores:
@@ -120,7 +150,7 @@ def test_steps_are_finite_and_learn_a_fixed_batch(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_scores_are_what_the_method_names_and_are_finite(name):
-  found = scores(name, tiny.images(5, seed=1))
+  found = scores(name, some_images(name, 5))
   assert set(found) == set(build(name).score_names)
   for values in found.values():
     assert values.shape == (5, 1) and np.isfinite(values).all()
@@ -128,7 +158,7 @@ def test_scores_are_what_the_method_names_and_are_finite(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_scores_depend_on_the_image_alone(name):
-  images = tiny.images(11, seed=1)
+  images = some_images(name, 11)
   whole = scores(name, images)
   order = np.random.RandomState(0).permutation(11)
   for other, back in (
@@ -147,8 +177,8 @@ def test_a_checkpoint_keeps_the_scores(name, tmp_path):
   method, states = build(name), trained(name)[0]
   for phase, state in states.items():
     checkpoint.Checkpoints(tmp_path / "checkpoints", phase).finish(state)
-  restored = scorer.restore(method, (0,), tiny.SHAPE, tmp_path)
-  images = tiny.images(4, seed=1)
+  restored = scorer.restore(method, (0,), shape(name), tmp_path)
+  images = some_images(name, 4)
   before = scorer.Scorer(method, states, 8).images(images)
   after = scorer.Scorer(method, restored, 8).images(images)
   jax.tree.map(np.testing.assert_array_equal, before, after)

@@ -67,8 +67,10 @@ def test_no_refinement():
 def test_published_defaults():
   ensemble, refine = ddad.Method(backbone=ae.Method()).phases()
   assert ensemble.members == 6
-  assert ensemble.training == types.Training(250, 64, 5e-4, 0.5, 0.999)
-  assert refine.training == types.Training(100, 8, 1e-4, 0.5, 0.999, 1e-4)
+  assert ensemble.training == types.Training(250, 64, 5e-4, b1=0.5)
+  assert refine.training == types.Training(
+    100, 8, 1e-4, b1=0.5, weight_decay=1e-4
+  )
 
 
 def test_impossible_values_are_refused():

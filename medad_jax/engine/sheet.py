@@ -1,0 +1,88 @@
+"""Contact sheets of synthetic anomalies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from medad_jax import rng
+from medad_jax.data import resident, spec
+from medad_jax.engine import config as configuration
+from medad_jax.report import figures
+from medad_jax.types import Method, Phase, UserError
+
+
+def draw(
+  config: Mapping[str, Any], folder: Path, count: int, seed: int
+) -> Path:
+  """Makes anomalies in training images, as the method trains on them.
+
+  Args:
+    config: plain values, as a `configs/` file gives them.
+    folder: where the sheet goes.
+    count: images on it.
+    seed: of everything random.
+
+  Returns:
+    The sheet's file.
+
+  Raises:
+    UserError: the method makes no anomalies, or the data do not fit.
+  """
+  if count < 1:
+    raise UserError(f"count={count} draws nothing; set it to 1 or more.")
+  configuration.check(config)
+  method = configuration.build_method(config)
+  if not hasattr(method, "examples"):
+    raise UserError(
+      f"{config['method']} makes no synthetic anomalies; choose a method that"
+      " learns from them, such as nsa."
+    )
+  images = _some_images(config["data"], count)
+  batch = _batch(method, images)
+  keys = rng.per_example(jax.random.key(seed), jnp.arange(len(images)))
+  columns = _columns(method, keys, batch)
+  folder.mkdir(parents=True, exist_ok=True)
+  path = folder / f"{config['data']['name']}_{config['method']}.png"
+  figures.contact_sheet(path, columns)
+  return path
+
+
+def _columns(method, keys, batch) -> dict[str, np.ndarray]:
+  """The method's examples, in its order; a compiled dict is a sorted one."""
+  names = []
+
+  def examples(keys, batch):
+    columns = method.examples(keys, batch)
+    names.extend(columns)
+    return tuple(columns.values())
+
+  values = jax.jit(examples)(keys, batch)
+  return dict(zip(names, map(np.asarray, values), strict=True))
+
+
+def _some_images(data: Mapping[str, Any], count: int) -> np.ndarray:
+  """Training images at even distances."""
+  train = spec.open_dataset(
+    data["name"],
+    data["dir"],
+    image_size=data["image_size"],
+    channels=data["channels"],
+    resize=data["resize"],
+    need=("train",),
+  ).splits["train"]
+  count = min(count, len(train))
+  return train.images[np.arange(count) * len(train) // count]
+
+
+def _batch(method: Method, images: np.ndarray) -> dict[str, jax.Array]:
+  """Images, sources, and what the method prepares."""
+  image = resident.normalize(jnp.asarray(images))
+  batch = {"image": image, "source": jnp.roll(image, 1, 0)}
+  for phase in method.phases():
+    if isinstance(phase, Phase) and phase.prepare is not None:
+      batch |= phase.prepare(images)
+  return batch

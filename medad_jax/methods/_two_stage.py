@@ -1,0 +1,224 @@
+"""What methods share that classify synthetic anomalies, then fit a density.
+
+As the official code of MedIAnomaly (Cai et al., Medical Image Analysis 2025,
+arXiv 2404.04518), which follows AnatPaste's: ResNet18 from random numbers and a
+projection head learn to tell images from such with anomalies, both with the
+same color jitter. Then a density of the features of all training images is
+fitted, and far from it is abnormal. Only the first 3,000 training images are
+trained on, and the rate stays behind its cosine by one epoch.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PRNGKeyArray
+
+from medad_jax import losses, rng, types
+from medad_jax.augment.jitter import jitter
+from medad_jax.methods import _net
+from medad_jax.nets.projection import Projection
+from medad_jax.scoring import density
+
+# (key, image, its part of the batch) -> the image with an anomaly; RGB, whole
+# numbers in 0 .. 255; ONE example.
+View = Callable[
+  [PRNGKeyArray, Float[Array, "h w c"], Mapping[str, Array]],
+  Float[Array, "h w c"],
+]
+_DENSITIES = {
+  "gaussian": (density.gaussian, density.mahalanobis),
+  "kernel": (density.kernel, density.kernel_score),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Densities:
+  """A density of features, and the distance from it.
+
+  Attributes:
+    density: "gaussian" (mean and Ledoit-Wolf covariance; the distance is
+      Mahalanobis's) or "kernel" (Gaussian kernels of width 1; minus the log
+      density).
+    members: nets trained, with different random numbers.
+  """
+
+  density: str = "gaussian"
+  members: int = 1
+
+  def __post_init__(self):
+    if self.density not in _DENSITIES:
+      raise types.UserError(
+        f"model.density='{self.density}' is none of {', '.join(_DENSITIES)};"
+        " choose one."
+      )
+
+  def embed(
+    self, states: Mapping[str, types.TrainState], batch: types.Batch
+  ) -> Float[Array, "b d"]:
+    """The features of images, of length 1."""
+    raise NotImplementedError
+
+  def fit(self) -> types.Fit:
+    """The stage "density", on all normal images."""
+    pools = ("normal",) * self.members
+    return types.Fit("density", pools, self.embed, _DENSITIES[self.density][0])
+
+  def distance(
+    self, states: Mapping[str, types.TrainState], features: Float[Array, "b d"]
+  ) -> Float[Array, "b"]:
+    """How far features are from the density."""
+    return _DENSITIES[self.density][1](states["density"].params, features)
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoStage(Densities):
+  """Members are trained apart; their mean scores count.
+
+  What a method gives: `views`.
+
+  Attributes:
+    layers: of 8 * width units in the projection head, before its last one of
+      2 * width.
+    width: channels of ResNet18's first stage.
+    training: length and optimizer.
+  """
+
+  layers: int = 1
+  width: int = 64
+  training: types.Training = types.Training(
+    epochs=100,
+    batch_size=64,
+    learning_rate=0.03,
+    optimizer="sgd",
+    b1=0.9,
+    weight_decay=3e-5,
+    final_rate=0.0,
+    rate_lag=1,
+    pass_rows=3000,
+    epoch_steps=256,
+  )
+
+  score_names = ("classifier", "distance")
+
+  def views(self) -> tuple[View, ...]:
+    """What makes the classes 1, 2, ... of an image, which is class 0."""
+    raise NotImplementedError
+
+  def phases(self) -> tuple[types.Phase | types.Fit, ...]:
+    """ "train", the classifier, then "density"."""
+    pools = ("normal",) * self.members
+    phase = types.Phase(
+      "train",
+      self.training,
+      pools,
+      self.init,
+      self.loss,
+      validate=self.validate,
+    )
+    return (phase, self.fit())
+
+  def init(self, key, image_shape):
+    """Parameters and running statistics of one member, under "net"."""
+    net = self.net(types.Axis())
+    return _net.init(net, key, jnp.zeros((1, *image_shape)))
+
+  def net(self, axis: types.Axis) -> Projection:
+    """The classifier."""
+    return Projection(axis, 1 + len(self.views()), self.layers, self.width)
+
+  def loss(self, params, extra, batch, context):
+    """Cross-entropy of all views; see `types.Loss`."""
+    keys = rng.per_example(rng.stream(context.key, "views"), batch["slot"])
+    views = self.batch_views(keys, batch)
+    out, new = self.net(context.axis).apply(
+      _net.variables(params, extra),
+      from_levels(jnp.concatenate(views)),
+      train=True,
+      mutable=["batch_stats"],
+    )
+    label = jnp.repeat(jnp.arange(len(views)), len(keys))
+    loss = jnp.mean(losses.cross_entropy(out["logits"], label))
+    return loss, ({"net": new["batch_stats"]}, {})
+
+  def batch_views(
+    self, keys: Key[Array, "b"], batch: types.Batch
+  ) -> list[Float[Array, "b h w c"]]:
+    """Jittered images, then what the views make of them, in grey levels."""
+    image = to_levels(batch["image"])
+    jittered = jax.vmap(lambda key, x: jitter(rng.stream(key, "all"), x))(
+      keys, image
+    )
+    return [
+      jittered,
+      *(
+        jax.vmap(view)(
+          jax.vmap(rng.stream, (0, None))(keys, f"{k}"), jittered, batch
+        )
+        for k, view in enumerate(self.views())
+      ),
+    ]
+
+  def examples(
+    self, keys: Key[Array, "b"], batch: types.Batch
+  ) -> dict[str, Float[Array, "b h w c"]]:
+    """What a person should see of the anomalies; images in [0, 1]."""
+    jittered, *views = self.batch_views(keys, batch)
+    named = {f"class {k}": view for k, view in enumerate(views, 1)}
+    columns = {"image": to_levels(batch["image"]), "class 0": jittered, **named}
+    return {name: column / 255 for name, column in columns.items()}
+
+  def outputs(
+    self, state: types.TrainState, image: Float[Array, "b h w c"]
+  ) -> dict[str, Array]:
+    """What a trained net makes of images in [-1, 1]."""
+    variables = _net.variables(state.params, state.extra)
+    return self.net(types.Axis()).apply(variables, image, train=False)
+
+  def embed(self, states, batch):
+    """Features before the head."""
+    out = self.outputs(states["train"], batch["image"])
+    return density.normalize(out["embedding"])
+
+  def predict(self, states, batch):
+    """ "classifier" and "distance", each [b]."""
+    out = self.outputs(states["train"], batch["image"])
+    features = density.normalize(out["embedding"])
+    return {
+      "classifier": _not_normal(out["logits"]),
+      "distance": self.distance(states, features),
+    }
+
+  def score(self, preds, batch, fitted):
+    """ "classifier": 1 - probability of class 0; "distance"; means."""
+    del batch, fitted
+    return types.Scores({k: jnp.mean(v, 0) for k, v in preds.items()}, {})
+
+  def validate(self, state, batch, key):
+    """The classifier's scores of images, and of the mean of their views."""
+    keys = rng.per_example(key, batch["slot"])
+    image = to_levels(batch["image"])
+    made = [jax.vmap(view)(keys, image, batch) for view in self.views()]
+
+    def see(levels):
+      return _not_normal(self.outputs(state, from_levels(levels))["logits"])
+
+    return {
+      "normal": see(image),
+      "synthetic": jnp.mean(jnp.stack([see(x) for x in made]), 0),
+    }
+
+
+def to_levels(image: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
+  """Whole numbers in 0 .. 255 from [-1, 1]."""
+  return jnp.round((image / 2 + 0.5) * 255)
+
+
+def from_levels(levels: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
+  """[-1, 1] from grey levels."""
+  return levels / 127.5 - 1
+
+
+def _not_normal(logits):
+  return 1 - jax.nn.softmax(logits)[:, 0]

@@ -1,0 +1,43 @@
+"""AnatPaste: classify patches that are pasted where the organ is.
+
+Paper: Sato et al., "Anatomy-aware self-supervised learning for anomaly
+detection in chest radiographs", iScience 2023, arXiv 2205.04282, as in
+MedIAnomaly (Cai et al., Medical Image Analysis 2025, arXiv 2404.04518). Scored:
+the Mahalanobis distance of the features from those of the training images. See
+`_two_stage` for what is as in its official code. Where the organ is, is found
+once, in the images without jitter; the code does it anew for every view. A
+validation, whose images are held out, pastes anywhere.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from medad_jax.augment import anatomy
+from medad_jax.augment.anatpaste import anatpaste
+from medad_jax.methods import _two_stage
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(_two_stage.TwoStage):
+  """Hyper-parameters of AnatPaste."""
+
+  def phases(self):
+    """ "train" with the images' anatomy, then "density"."""
+    train, fitted = super().phases()
+    return dataclasses.replace(train, prepare=prepare), fitted
+
+  def views(self):
+    """One: a patch in the organ."""
+    return (paste,)
+
+
+def prepare(images):
+  """Where the organ is, of uint8 images [n h w c]."""
+  return {"anatomy": anatomy.masks(images)}
+
+
+def paste(key, image, batch):
+  """A patch in the organ, or anywhere where it is not known."""
+  everywhere = jnp.ones(image.shape[:2], bool)
+  return anatpaste(key, image, batch.get("anatomy", everywhere))

@@ -1,0 +1,63 @@
+"""CutPaste, two stages: classify pasted patches, then fit a density.
+
+Paper: Li et al., CVPR 2021, arXiv 2104.04015, as in MedIAnomaly (Cai et al.,
+Medical Image Analysis 2025, arXiv 2404.04518). Scored: the Mahalanobis distance
+of the features from those of the training images. See `_two_stage` for what is
+as in its official code; which variant is its tables' CutPaste is not known.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from medad_jax import rng, types
+from medad_jax.augment import cutpaste
+from medad_jax.methods import _two_stage
+
+
+def _patch(key, image, batch):
+  del batch
+  return cutpaste.patch(key, image)
+
+
+def _scar(key, image, batch):
+  del batch
+  return cutpaste.scar(key, image)
+
+
+def _either(key, image, batch):
+  first = jax.random.bernoulli(rng.stream(key, "either"))
+  return jnp.where(first, _patch(key, image, batch), _scar(key, image, batch))
+
+
+VARIANTS = {
+  "normal": (_patch,),
+  "scar": (_scar,),
+  "union": (_either,),
+  "3way": (_patch, _scar),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(_two_stage.TwoStage):
+  """Hyper-parameters of two-stage CutPaste.
+
+  Attributes:
+    variant: "normal" (patches), "scar", "union" (one or the other) or "3way"
+      (two classes of anomalies).
+  """
+
+  variant: str = "normal"
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.variant not in VARIANTS:
+      raise types.UserError(
+        f"model.variant='{self.variant}' is none of {', '.join(VARIANTS)};"
+        " choose one."
+      )
+
+  def views(self):
+    """By the variant."""
+    return VARIANTS[self.variant]

@@ -1,0 +1,147 @@
+"""Validation without labels, and the checkpoint that it chooses."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from medad_jax.data import index
+from medad_jax.engine import train, writers
+from medad_jax.types import Phase, Training
+from tests import tiny
+
+# AUROC after each epoch: the normal images score 0 to 1, the others a step's
+# height more.
+HEIGHTS = (0.0, 2.0, 0.5, 2.0, -2.0, 0.2)
+BEST_EPOCH = 2
+
+
+def phase():
+  """Adds one at every step; an epoch has three."""
+
+  def loss(params, extra, batch, context):
+    return -jnp.sum(params["x"]), (extra, {})
+
+  def validate(state, batch, key):
+    noise = jnp.arange(len(batch["image"])) % 2.0  # 0 and 1
+    epoch = jnp.round(state.params["x"][0] / 3).astype(int)
+    return {
+      "normal": noise,
+      "synthetic": noise + jnp.asarray((0.0, *HEIGHTS))[epoch],
+    }
+
+  return Phase(
+    "train",
+    Training(len(HEIGHTS), 7, 1.0, optimizer="sgd", b1=0.0),
+    ("normal",),
+    lambda key, shape: ({"x": jnp.zeros(1)}, {}),
+    loss,
+    validate=validate,
+  )
+
+
+def run(workdir, select="synthetic", log=None, share=0.1):
+  pools = index.hold_out(tiny.pools(), share)  # 22 of 24 are left
+  options = {"select": select, "validate_every": 1, "pools": pools}
+  if log is not None:
+    options["log"] = log
+  settings = tiny.run(workdir, tiny.feed(), steps_per_call=1, **options)
+  return train.train([phase()], settings)["train"]
+
+
+def curve(workdir):
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  return {
+    row["step"]: row["synthetic_auroc"][0]
+    for row in map(json.loads, lines)
+    if "synthetic_auroc" in row
+  }
+
+
+def test_the_best_validation_decides(tmp_path):
+  state = run(tmp_path)
+  assert list(curve(tmp_path)) == [3, 6, 9, 12, 15, 18]
+  assert list(curve(tmp_path).values()) == [0.5, 1, 0.75, 1, 0, 0.75]
+  assert state.params["x"][0, 0] == 3 * BEST_EPOCH  # the first of equal ones
+  assert state.step[0] == 3 * BEST_EPOCH
+  assert not (tmp_path / "checkpoints" / "train_best").exists()
+
+
+def test_by_default_the_last_step_counts(tmp_path):
+  state = run(tmp_path, select="last")
+  assert len(curve(tmp_path)) == 6
+  assert state.params["x"][0, 0] == 18
+
+
+def test_without_images_held_out_nothing_is_measured(tmp_path):
+  assert run(tmp_path, share=0.0).params["x"][0, 0] == 18
+  assert not curve(tmp_path)
+
+
+class Killed(Exception):
+  pass
+
+
+class Killer(writers.Writers):
+  """Ends the run when so many validations have been written."""
+
+  def __init__(self, workdir, count):
+    super().__init__(workdir)
+    self.left = count
+
+  def scalars(self, phase, step, values):
+    if "synthetic_auroc" in values:
+      if not self.left:
+        raise Killed
+      self.left -= 1
+    super().scalars(phase, step, values)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_killed_run_chooses_the_same(tmp_path, count):
+  whole = run(tmp_path / "whole")
+  with pytest.raises(Killed):
+    run(tmp_path / "cut", log=Killer(tmp_path / "cut", count))
+  again = run(tmp_path / "cut")
+  jax.tree.map(np.testing.assert_array_equal, again.params, whole.params)
+  assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
+
+
+def test_every_member_has_its_own_best(tmp_path):
+  def init(key, shape):
+    # One member of the two adds two at a step: it is ahead of its curve.
+    return {"x": jnp.zeros(1)}, {"fast": jax.random.bernoulli(key)}
+
+  def loss(params, extra, batch, context):
+    return -jnp.sum(params["x"]) * (1 + extra["fast"]), (extra, {})
+
+  pools = index.hold_out(tiny.pools(), 0.1)
+  settings = tiny.run(
+    tmp_path,
+    tiny.feed(),
+    steps_per_call=1,
+    select="synthetic",
+    validate_every=1,
+    pools=pools,
+    seeds=(0, 1, 2, 3),
+  )
+  state = train.train(
+    [dataclasses.replace(phase(), init=init, loss=loss)], settings
+  )["train"]
+  fast = np.asarray(state.extra["fast"])
+  assert fast.any() and not fast.all()
+  # Twice as fast, the best height comes after one epoch.
+  np.testing.assert_array_equal(state.step, np.where(fast, 3, 6))
+  np.testing.assert_array_equal(state.params["x"][:, 0], 6)
+
+
+def test_held_out_rows_are_normal_and_in_no_other_pool():
+  pools = index.hold_out(tiny.pools(), 0.25)
+  assert len(pools["held_out"]) == 6
+  assert set(pools["held_out"]) <= set(tiny.pools()["normal"])
+  for name in ("normal", "mixed"):
+    assert not set(pools["held_out"]) & set(pools[name])
+    assert len(pools[name]) == len(tiny.pools()[name]) - 6
