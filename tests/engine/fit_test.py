@@ -41,7 +41,7 @@ def test_an_estimate_sees_every_row_of_its_pool_once(tmp_path):
   settings = tiny.run(tmp_path, feed, scoring_batch=8)
   found = fit.fit(stage(), settings, before())
   normal = feed.images[tiny.pools()["normal"]] / 127.5 - 1
-  assert found.params["count"] == [24]  # and none of the padding
+  assert list(found.params["count"]) == [24]  # and none of the padding
   np.testing.assert_allclose(
     found.params["mean"][0], normal.reshape(24, -1).mean(0), atol=1e-6
   )
