@@ -183,6 +183,9 @@ class Phase:
       None for nothing.
     validate: scores of held-out normal images and of synthetic anomalies; None
       where the method makes none.
+    looped: whether steps may follow one another inside a compiled program. On
+      CPUs, XLA's gradients of convolutions are some ten times slower there:
+      False for nets of library convolutions.
     weights: parts of the parameters that are "imported" (pretrained weights of
       that name take their place) or stay "random" in their stead.
   """
@@ -197,6 +200,7 @@ class Phase:
   sources: bool = False
   prepare: Prepare | None = None
   validate: Validate | None = None
+  looped: bool = True
   weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @property

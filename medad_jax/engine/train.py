@@ -142,7 +142,10 @@ def make_call(
         states, batch, frozen, places["epoch_steps"]
       )
 
-    return jax.lax.scan(body, states, chunk)
+    if len(jax.tree.leaves(chunk)[0]) > 1:
+      return jax.lax.scan(body, states, chunk)
+    states, metrics = body(states, jax.tree.map(lambda x: x[0], chunk))
+    return states, jax.tree.map(lambda x: x[None], metrics)
 
   return layout.lift(
     call,
@@ -280,6 +283,8 @@ class PhaseRun:
 
   def _bounds(self, segment: Segment, done: int) -> list[tuple[int, int]]:
     """Where calls start and stop; a call holds batches of one size."""
+    alone = not self.phase.looped and jax.default_backend() == "cpu"
+    most = 1 if alone else self.run.steps_per_call
     whole = [(segment.start, segment.stop)]
     if self.order.remainder:  # then every epoch ends with a smaller step
       ends = range(self.epoch_steps[0], segment.stop + 1, self.epoch_steps[0])
@@ -291,7 +296,7 @@ class PhaseRun:
     return [
       (start, min(start + take, stop))
       for first, stop in whole
-      for take in [call_steps(stop - first, self.run.steps_per_call)]
+      for take in [call_steps(stop - first, most)]
       for start in range(max(first, done), stop, take)
     ]
 

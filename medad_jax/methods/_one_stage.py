@@ -55,6 +55,7 @@ class OneStage:
       self.loss,
       sources=not self.recipe.same,
       validate=self.validate,
+      looped=False,
     )
     return (phase,)
 

@@ -116,6 +116,7 @@ class TwoStage(Densities):
       self.init,
       self.loss,
       validate=self.validate,
+      looped=False,
     )
     return (phase, self.fit())
 
