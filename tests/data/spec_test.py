@@ -86,6 +86,26 @@ def test_masks_take_the_nearest_pixel():
   assert small[4:8, 8:12].all()
 
 
+@pytest.mark.parametrize("shape", [(40, 100), (100, 40), (64, 64)])
+def test_a_crop_keeps_the_aspect_and_the_middle(shape):
+  rows, columns = np.indices(shape)
+  pixels = (rows - columns + 100).astype(np.uint8)  # a ramp, either way
+  image = decode.Frame(32, 1, "crop").image(png(pixels))
+  assert image.shape == (32, 32, 1)
+  scale = min(shape) / 32
+  y, x = (np.indices((32, 32)) - 15.5) * scale
+  middle = (shape[0] - shape[1]) / 2 + 100
+  # Within the half pixel of the crop and the rounding of the filter.
+  assert np.abs(image[..., 0] - (y - x + middle))[2:-2, 2:-2].max() < scale
+
+
+def test_a_crop_takes_the_same_pixels_of_the_mask():
+  mask = np.zeros((32, 64), np.uint8)
+  mask[:, 16:48] = 255
+  assert decode.Frame(16, 1, "crop").mask(png(mask)).all()
+  assert not decode.Frame(16, 1).mask(png(mask)).all()
+
+
 def same(a, b):
   for name, split in a.splits.items():
     other = b.splits[name]

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 CONFIG = "--config=configs/brain_ddad.py"
+SSL = "--config=configs/ssl.py:brain/nsa"
 
 
 def run(*args, module="medad_jax.main", data_dir="/nonexistent"):
@@ -36,6 +37,11 @@ def run(*args, module="medad_jax.main", data_dir="/nonexistent"):
       [CONFIG, "--config.mesh.member=1", "--config.mesh.batch=5"],
       "train.batch_size=64",
     ),
+    (["--config=configs/ssl.py:brain/nas"], "did you mean 'nsa'"),
+    ([CONFIG, "--config.select=synthetic"], "no synthetic anomalies"),
+    ([SSL, "--config.select=synthetic"], "validation.share"),
+    ([SSL, "--config.select=best"], "'last' or to 'synthetic'"),
+    ([SSL, "--config.recipe.lable=raw"], "lable"),
     ([f"{CONFIG}:vea"], "'vea' is not a method"),
     ([CONFIG], "python -m data_builders.build brain"),
   ],
