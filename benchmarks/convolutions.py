@@ -3,7 +3,8 @@
   python -m benchmarks.convolutions --members=3 --steps=4
 
 Times a gradient of the first two layers of the published autoencoder and their
-mirror, vmapped over members inside `lax.scan`, as training runs them.
+mirror, vmapped over members inside `lax.scan`, as training runs them, and XLA's
+convolutions outside of a loop too (`--members=1` has no grouped ones).
 """
 
 import argparse
@@ -44,6 +45,8 @@ def make_call(form: blocks.Form, members: int, steps: int, batch: int):
     grads = jax.vmap(jax.grad(loss))(params)
     return jax.tree.map(lambda p, g: p - 1e-3 * g, params, grads), None
 
+  if steps == 1:
+    return jax.jit(lambda p: step(p, None)[0]), params
   return jax.jit(lambda p: jax.lax.scan(step, p, length=steps)[0]), params
 
 
@@ -65,19 +68,27 @@ def main() -> None:
   }.items():
     parser.add_argument(f"--{name}", type=int, default=value)
   args = parser.parse_args()
-  forms: tuple[blocks.Form, ...] = ("matmul", "lax")
-  calls = {f: make_call(f, args.members, args.steps, args.batch) for f in forms}
+  kinds: dict[str, tuple[blocks.Form, int]] = {
+    "matmul": ("matmul", args.steps),
+    "lax": ("lax", args.steps),
+    "lax, no loop": ("lax", 1),
+  }
+  calls = {
+    name: make_call(form, args.members, steps, args.batch)
+    for name, (form, steps) in kinds.items()
+  }
   for call, params in calls.values():
     seconds(call, params)  # compiles
-  times: dict[blocks.Form, list[float]] = {form: [] for form in forms}
+  times: dict[str, list[float]] = {name: [] for name in kinds}
   for _ in range(args.repeats):  # alternating: the machine may be shared
-    for form, (call, params) in calls.items():
-      times[form].append(seconds(call, params))
-  for form in forms:
-    best = min(times[form]) / args.steps / args.members
-    print(f"{form:7} {1e3 * best:8.1f} ms a step and member")
-  ratios = [b / a for a, b in zip(*times.values(), strict=True)]
-  print(f"lax / matmul: {min(ratios):.2f} to {max(ratios):.2f}")
+    for name, (call, params) in calls.items():
+      steps = kinds[name][1] * args.members
+      times[name].append(seconds(call, params) / steps)
+  for name, found in times.items():
+    print(f"{name:12} {1e3 * min(found):8.1f} ms a step and member")
+  for name in ("matmul", "lax, no loop"):
+    ratios = [b / a for a, b in zip(times[name], times["lax"], strict=True)]
+    print(f"lax / {name}: {min(ratios):.2f} to {max(ratios):.2f}")
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ class Phase:
     validate: scores of held-out normal images and of synthetic anomalies; None
       where the method makes none.
     looped: whether steps may follow one another inside a compiled program. On
-      CPUs, XLA's gradients of convolutions are some ten times slower there:
+      CPUs, XLA's gradients of convolutions are several times slower there:
       False for nets of library convolutions.
     weights: parts of the parameters that are "imported" (pretrained weights of
       that name take their place) or stay "random" in their stead.
