@@ -203,6 +203,14 @@ class Phase:
   looped: bool = True
   weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+  def __post_init__(self):
+    for origin in self.weights.values():
+      if origin not in ("imported", "random"):
+        raise UserError(
+          f"model.weights='{origin}' was given; set it to 'imported', or to"
+          " 'random' to try the program without them"
+        )
+
   @property
   def members(self) -> int:
     """How many there are."""

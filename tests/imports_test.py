@@ -17,7 +17,7 @@ FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
 # A module may import its own layer's folder and all layers before it.
 LAYERS = (
   {"medad_jax/types"},
-  {"medad_jax/rng", "medad_jax/losses"},
+  {"medad_jax/rng", "medad_jax/losses", "medad_jax/interpolation"},
   {"medad_jax/nets", "medad_jax/augment", "medad_jax/scoring"},
   {"medad_jax/methods"},
   {"medad_jax/data", "medad_jax/report"},

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
-import numpy as np
+
+from medad_jax.interpolation import corners_on_corners
 
 
 def coarse_noise(
@@ -21,13 +22,8 @@ def coarse_noise(
     shift: rows and columns to roll by, the same for the whole batch.
   """
   rows, columns = (
-    jnp.asarray(_between(drawn.shape[1], side), drawn.dtype) for side in sides
+    jnp.asarray(corners_on_corners(drawn.shape[1], side), drawn.dtype)
+    for side in sides
   )
   fine = jnp.einsum("bijc,yi,xj->byxc", drawn, rows, columns)
   return jnp.roll(fine, shift, axis=(1, 2))
-
-
-def _between(grid: int, side: int) -> np.ndarray:
-  """Weights [side, grid] of linear interpolation, corners on corners."""
-  at = np.linspace(0, grid - 1, side)
-  return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(grid)))

@@ -38,11 +38,6 @@ class Method(_reconstruction.Reconstruction):
   layer: str = _KNOWN
 
   def __post_init__(self):
-    if self.weights not in ("imported", "random"):
-      raise types.UserError(
-        f"model.weights='{self.weights}' was given; set it to 'imported', or to"
-        " 'random' to try the program without them"
-      )
     possible = vgg.LAYERS if self.weights == "random" else (_KNOWN,)
     if self.layer not in possible:
       raise types.UserError(

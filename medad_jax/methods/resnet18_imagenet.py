@@ -35,14 +35,6 @@ class Method(_two_stage.Densities):
 
   score_names = ("distance",)
 
-  def __post_init__(self):
-    super().__post_init__()
-    if self.weights not in ("imported", "random"):
-      raise types.UserError(
-        f"model.weights='{self.weights}' was given; set it to 'imported', or to"
-        " 'random' to try the program without them"
-      )
-
   def phases(self):
     """ "features", which are not trained, then "density"."""
     features = types.Phase(

@@ -12,9 +12,9 @@ from flax import linen as nn
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-import numpy as np
 
 from medad_jax import types
+from medad_jax.interpolation import corners_on_corners
 from medad_jax.nets import blocks, resnet
 
 STRIDES = 32
@@ -122,17 +122,9 @@ class ConvTranspose(nn.Module):
 
 
 def double(x: Float[Array, "b h w c"]) -> Float[Array, "b y x c"]:
-  """Images of twice the sides, linear between pixels, corners on corners.
-
-  PyTorch's `align_corners=True`, which `jax.image.resize` does not know.
-  """
+  """Images of twice the sides, linear between pixels, corners on corners."""
   rows, columns = (
-    jnp.asarray(_between(side, 2 * side), x.dtype) for side in x.shape[1:3]
+    jnp.asarray(corners_on_corners(side, 2 * side), x.dtype)
+    for side in x.shape[1:3]
   )
   return jnp.einsum("bijc,yi,xj->byxc", x, rows, columns)
-
-
-def _between(given: int, wanted: int) -> np.ndarray:
-  """Weights [wanted, given] of linear interpolation, corners on corners."""
-  at = np.linspace(0, given - 1, wanted)
-  return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(given)))
