@@ -136,12 +136,14 @@ def published():
     at = parallel.make_layout(
       4, 64, member_devices=mesh[0], batch_devices=mesh[1]
     )
-    call = train.make_call(phase, resident.Resident(images), at)
+    feed = resident.Resident(images)
+    call = train.make_call(phase, feed, at)
     states = members.abstract_states(phase, (0,), (64, 64, 1))
     states = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), states
     )
-    return call.lower(states, places(phase, pools), rows, {}, images).compile()
+    lowered = call.lower(states, places(phase, pools), rows, {}, feed.constant)
+    return lowered.compile()
 
   return compiled, compiled((1, 1)).cost_analysis()["flops"]
 
