@@ -11,9 +11,7 @@ has in a training step of the encoder-decoder at that batch.
 """
 
 import argparse
-from collections.abc import Callable
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +19,7 @@ import numpy as np
 import optax
 from PIL import Image
 
+from benchmarks import turns
 from medad_jax import losses, types
 from medad_jax.augment import frame, synthesis
 from medad_jax.nets import encoder_decoder
@@ -39,7 +38,9 @@ def main(argv: list[str] | None = None) -> int:
   try:
     images = generate(args.images, args.side)
     host = _host()
-    print(f"{args.images} images of {args.side}x{args.side} on {_device()}")
+    print(
+      f"{args.images} images of {args.side}x{args.side} on {turns.machine()}"
+    )
     print("method     device, images/s   host, images/s   device / host")
     for name in args.methods:
       compare(name, images, host, args.repeats)
@@ -83,16 +84,16 @@ def compare(name: str, images: np.ndarray, host, repeats: int) -> None:
   make = jax.jit(lambda key, x: synthetic(key, x, recipe))
   given, pictures = jnp.asarray(images), _pictures(images)
   rng = np.random.default_rng(0)
-  device, published = alternate(
-    lambda key: make(key, given),
-    lambda key: host_batch(host, rng, pictures, recipe),
+  times = turns.alternate(
+    {
+      "device": lambda turn: make(jax.random.key(turn), given),
+      "host": lambda turn: host_batch(host, rng, pictures, recipe),
+    },
     repeats,
   )
-  ratios = [b / a for a, b in zip(device, published, strict=True)]
-  print(
-    f"{name:9} {count / min(device):17.1f} {count / min(published):16.1f}"
-    f"   {_span(ratios, '.2f')}"
-  )
+  rates = {side: count / min(taken) for side, taken in times.items()}
+  gain = turns.ratio(times["host"], times["device"])
+  print(f"{name:9} {rates['device']:17.1f} {rates['host']:16.1f}   {gain}")
 
 
 def synthetic(
@@ -138,15 +139,20 @@ def shares(methods: list[str], images: np.ndarray, repeats: int) -> None:
         state, *synthetic(key, x, recipe)
       )
     )
-    alone, together = alternate(
-      lambda key: plain(state, *batch),
-      lambda key, call=whole: call(state, key, given),
+    times = turns.alternate(
+      {
+        "alone": lambda turn: plain(state, *batch),
+        "whole": lambda turn, call=whole: call(
+          state, jax.random.key(turn), given
+        ),
+      },
       repeats,
     )
-    parts = [100 * (1 - a / b) for a, b in zip(alone, together, strict=True)]
+    best = {side: 1e3 * min(taken) for side, taken in times.items()}
+    kept = turns.ratio(times["alone"], times["whole"]).median
     print(
-      f"{name:9} {1e3 * min(alone):9.1f} {1e3 * min(together):20.1f}"
-      f"   {_span(parts, '.1f')}"
+      f"{name:9} {best['alone']:9.1f} {best['whole']:20.1f}"
+      f" {100 * (1 - kept):20.1f}"
     )
 
 
@@ -167,25 +173,6 @@ def step(state, image: jax.Array, label: jax.Array):
   grads, stats = jax.grad(loss, has_aux=True)(params)
   updates, opt = _ADAM.update(grads, opt)
   return optax.apply_updates(params, updates), stats, opt
-
-
-def alternate(
-  first: Callable, second: Callable, repeats: int
-) -> tuple[list[float], list[float]]:
-  """Seconds of two calls on a random key, taking turns."""
-  times: tuple[list[float], list[float]] = ([], [])
-  for turn in range(repeats + 1):
-    key = jax.random.key(turn)
-    for call, taken in zip((first, second), times, strict=True):
-      taken.append(seconds(lambda c=call, k=key: c(k)))
-  return times[0][1:], times[1][1:]  # the first turn compiles
-
-
-def seconds(call: Callable) -> float:
-  """Of one call, its results included."""
-  start = time.perf_counter()
-  jax.block_until_ready(call())
-  return time.perf_counter() - start
 
 
 _NET = encoder_decoder.EncoderDecoder()
@@ -214,15 +201,6 @@ def _host():
 
 def _pictures(images):
   return [Image.fromarray(image[..., 0]) for image in images]
-
-
-def _device() -> str:
-  device = jax.devices()[0]
-  return f"{device.platform} ({device.device_kind})"
-
-
-def _span(values, form: str) -> str:
-  return f"{min(values):{form}} to {max(values):{form}}"
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

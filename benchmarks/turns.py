@@ -1,0 +1,73 @@
+"""Measuring two or more sides fairly on a machine that others use too.
+
+The sides take turns, and a ratio is formed within each turn: what slows the
+machine for a minute slows all of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import os
+import platform
+import statistics
+import time
+from typing import NamedTuple
+
+import jax
+
+
+class Ratio(NamedTuple):
+  """Of one side's seconds to another's, over all turns."""
+
+  median: float
+  low: float
+  high: float
+
+  def __str__(self):
+    return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def alternate(
+  sides: Mapping[str, Callable[[int], object]], repeats: int
+) -> dict[str, list[float]]:
+  """Seconds of every side's turns.
+
+  Args:
+    sides: what to measure by name: functions of the turn's number whose JAX
+      results are waited for. A turn before the first (number 0) compiles and
+      is not counted.
+    repeats: turns that count.
+  """
+  times: dict[str, list[float]] = {name: [] for name in sides}
+  for turn in range(repeats + 1):
+    for name, call in sides.items():
+      times[name].append(seconds(lambda c=call, t=turn: c(t)))
+  return {name: taken[1:] for name, taken in times.items()}
+
+
+def seconds(call: Callable[[], object]) -> float:
+  """Of one call, its results included."""
+  start = time.perf_counter()
+  jax.block_until_ready(call())
+  return time.perf_counter() - start
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
+  """How many times as long the first took, turn by turn."""
+  parts = [a / b for a, b in zip(over, under, strict=True)]
+  return Ratio(statistics.median(parts), min(parts), max(parts))
+
+
+def machine() -> str:
+  """The devices that JAX sees, the host's cores and the versions."""
+  device = jax.devices()[0]
+  cores = len(os.sched_getaffinity(0))
+  return (
+    f"{jax.device_count()} x {device.device_kind}, {cores} CPU core(s)"
+    f" ({_processor()}), Python {platform.python_version()},"
+    f" jax {jax.__version__}"
+  )
+
+
+def _processor() -> str:
+  with open("/proc/cpuinfo") as lines:
+    names = [line for line in lines if line.startswith("model name")]
+  return names[0].partition(":")[2].strip() if names else platform.machine()
