@@ -4,7 +4,8 @@
   python -m medad_jax.main --config=configs/rsna_ddad.py:aeu \
       --config.ensemble.size=5 --workdir=runs/rsna_aeu_5
 
-The same command again continues a run that was stopped.
+The same command again continues a run that was stopped. `--distributed` makes
+it one of several processes, as the scripts of launch/ start them.
 """
 
 from pathlib import Path
@@ -50,4 +51,4 @@ def _default_workdir(config: str) -> str:
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, several=True)

@@ -4,7 +4,7 @@ There is no iterator state: the data position is the step number, every feed
 gives the same batches, and a resumed run continues exactly.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import zlib
@@ -16,6 +16,9 @@ from medad_jax.types import UserError
 NORMAL = "normal"
 MIXED = "mixed"
 HELD_OUT = "held_out"
+
+# (members, rows of a batch) -> those that a process feeds.
+Part = Callable[[int, int], tuple[slice, slice]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,6 +126,17 @@ class Order:
       )
       self._passes[member] = (number, drawn)
     return self._passes[member][1]
+
+
+def everything(members: int, rows: int) -> tuple[slice, slice]:
+  """The part of a process that is alone."""
+  return slice(0, members), slice(0, rows)
+
+
+def cut(rows: Mapping[str, np.ndarray], part: Part) -> dict[str, np.ndarray]:
+  """A part of arrays [t, k, b]."""
+  at = (slice(None), *part(*rows["id"].shape[1:]))
+  return {name: array[at] for name, array in rows.items()}
 
 
 def pass_rows(

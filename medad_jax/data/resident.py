@@ -38,10 +38,19 @@ class Resident:
     bounds: Sequence[tuple[int, int]],
     members: Sequence[int],
     sources: bool,
+    part: index.Part = index.everything,
   ) -> Iterator[Feed]:
-    """Yields, for each (start, stop), arrays [stop - start, k, b, ...]."""
+    """Yields, for each (start, stop), arrays [stop - start, k, b, ...].
+
+    Args:
+      order: the batches.
+      bounds: steps of each chunk.
+      members: whose batches.
+      sources: whether every example has a second image.
+      part: the members and rows that are wanted.
+    """
     for start, stop in bounds:
-      rows = order.rows(start, stop, members)
+      rows = index.cut(order.rows(start, stop, members), part)
       if not sources:
         del rows["source"]
       yield rows

@@ -37,8 +37,17 @@ class Stream:
     bounds: Sequence[tuple[int, int]],
     members: Sequence[int],
     sources: bool,
+    part: index.Part = index.everything,
   ) -> Iterator[resident.Feed]:
-    """Yields, for each (start, stop), arrays [stop - start, k, b, ...]."""
+    """Yields, for each (start, stop), arrays [stop - start, k, b, ...].
+
+    Args:
+      order: the batches.
+      bounds: steps of each chunk.
+      members: whose batches.
+      sources: whether every example has a second image.
+      part: the members and rows that are wanted; no others are read.
+    """
     import grain  # only here: a machine without grain trains resident
 
     def read(rows: dict[str, np.ndarray]) -> resident.Feed:
@@ -50,7 +59,7 @@ class Stream:
 
     # One reader: `Order` caches a member's epoch, and asks for it in turn.
     rows = grain.MapDataset.range(len(bounds)).map(
-      lambda i: order.rows(*bounds[i], members)
+      lambda i: index.cut(order.rows(*bounds[i], members), part)
     )
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
     yield from rows.map(read).to_iter_dataset(options)

@@ -5,7 +5,7 @@
   checkpoints/<phase>_best        states that a validation chose, on the way
 
 Orbax writes to a temporary folder and renames it, so a killed process leaves
-the previous checkpoint in place.
+the previous checkpoint in place. Of several processes all write and read.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from medad_jax.engine import processes
 from medad_jax.types import TrainState, UserError
 
 
@@ -51,7 +52,9 @@ class Checkpoints:
     """
     self._check_room(step, state)
     try:
-      self._manager().save(step, args=ocp.args.StandardSave(state))
+      self._manager().save(
+        step, args=ocp.args.StandardSave(processes.shared(state))
+      )
       self._manager().wait_until_finished()
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(step, error) from error
@@ -59,7 +62,7 @@ class Checkpoints:
   def restore(self, step: int, target: Any) -> Any:
     """Reads a checkpoint into the shapes and shardings of `target`."""
     args = ocp.args.StandardRestore(target)
-    return self._manager().restore(step, args=args)
+    return processes.local(self._manager().restore(step, args=args))
 
   def finish(self, state: TrainState) -> None:
     """Writes the phase's end and removes the checkpoints on the way to it.
@@ -70,17 +73,19 @@ class Checkpoints:
     self._check_room(int(state.step.max()), state)
     try:
       with ocp.StandardCheckpointer() as writer:
-        writer.save(self._folder / "final", dataclasses.replace(state, opt={}))
+        state = dataclasses.replace(state, opt={})
+        writer.save(self._folder / "final", processes.shared(state))
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(int(state.step.max()), error) from error
     self.close()
-    shutil.rmtree(self._folder / "steps", ignore_errors=True)
+    if processes.first():
+      shutil.rmtree(self._folder / "steps", ignore_errors=True)
 
   def final(self, target: TrainState | None = None) -> TrainState:
     """The finished phase's states, with an empty optimizer.
 
     Args:
-      target: their shapes; None for those in the file, on the first device.
+      target: their shapes; None for those in the file.
 
     Raises:
       UserError: the phase has not finished.
@@ -94,12 +99,14 @@ class Checkpoints:
     with ocp.StandardCheckpointer() as reader:
       if target is None:
         target = _stored(reader.metadata(folder).item_metadata.tree)
-      return reader.restore(folder, dataclasses.replace(target, opt={}))
+      target = dataclasses.replace(target, opt={})
+      return processes.local(reader.restore(folder, target))
 
   def remove(self) -> None:
     """Removes everything."""
     self.close()
-    shutil.rmtree(self._folder, ignore_errors=True)
+    if processes.first():
+      shutil.rmtree(self._folder, ignore_errors=True)
 
   def close(self) -> None:
     """Ends orbax's threads; the object may be used again."""
@@ -157,9 +164,8 @@ def _reason(error: Exception) -> str:
 
 
 def _stored(arrays: Mapping[str, Any]) -> TrainState:
-  """What a file says that it holds of an estimate, on the first device."""
-  place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  """What a file says that it holds of an estimate."""
   members = arrays["step"].shape[0]
   keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), members))
   state = TrainState(arrays["step"], arrays["params"], {}, {}, keys)
-  return abstract(state, place)
+  return abstract(state, processes.everywhere())

@@ -10,13 +10,21 @@ import warnings
 from absl import app, flags, logging
 import jax
 
+from medad_jax.engine import processes
 from medad_jax.types import UserError
 
 CACHE = Path.home() / ".cache" / "medad_jax" / "compiled"
 
 
-def run(main: Callable[[], Any]) -> NoReturn:
-  """Parses the flags and runs `main`; a user's mistake ends with status 2."""
+def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
+  """Parses the flags and runs `main`; a user's mistake ends with status 2.
+
+  Args:
+    main: the binary.
+    several: whether it can be one of several processes, by --distributed.
+  """
+  if several:
+    flags.DEFINE_bool("distributed", False, "One of several processes.")
 
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:
@@ -27,6 +35,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
     warnings.filterwarnings("ignore", "coroutine 'async_serialize")
     _cache_compilations()
     try:
+      if several and flags.FLAGS.distributed:
+        processes.join()
       main()
     except UserError as error:
       _leave(str(error))
@@ -55,5 +65,8 @@ def _cache_compilations() -> None:
 
 
 def _leave(sentence: str, status: int = 2) -> NoReturn:
-  print(f"medad_jax: {sentence}", file=sys.stderr)
+  who = "medad_jax"
+  if jax.distributed.is_initialized():
+    who += f", process {jax.process_index()} of {jax.process_count()}"
+  print(f"{who}: {sentence}", file=sys.stderr)
   sys.exit(status)

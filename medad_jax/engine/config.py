@@ -18,6 +18,7 @@ import typing
 from typing import Any
 
 from medad_jax import methods
+from medad_jax.engine import processes
 from medad_jax.types import Method, Training, UserError
 
 Config = Mapping[str, Any]
@@ -90,6 +91,8 @@ def claim(workdir: Path, config: Config) -> None:
   path = workdir / "config.json"
   if path.exists():
     _check_same(load(workdir), config, workdir)
+  if not processes.first():
+    return
   workdir.mkdir(parents=True, exist_ok=True)
   temporary = path.with_suffix(".tmp")
   temporary.write_text(json.dumps(dict(config), indent=2) + "\n")

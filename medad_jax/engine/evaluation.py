@@ -14,7 +14,7 @@ import optax
 
 import medad_jax
 from medad_jax.data import spec
-from medad_jax.engine import members, scorer, writers
+from medad_jax.engine import members, processes, scorer, writers
 from medad_jax.report import figures, page
 from medad_jax.scoring import metrics, pixels, spread
 from medad_jax.types import Method, TrainState, UserError
@@ -32,6 +32,8 @@ def evaluate(
   workdir: Path,
 ) -> dict[str, Any]:
   """Scores the test split and writes scores, results, figures and a page.
+
+  Of several processes all score, and the first one measures pixels and writes.
 
   Args:
     method: what scores.
@@ -57,8 +59,8 @@ def evaluate(
   )
   with _Maps(test, len(seeds), workdir) as maps:
     # Without masks the maps stay on the device.
-    sink = None if test.masks is None else maps.take
-    found = ready.images(test.images, sink)
+    wanted = test.masks is not None and processes.first()
+    found = ready.images(test.images, maps.take if wanted else None)
     scores = {name: found[name] for name in method.score_names}
     _check_finite(scores)
     summaries = {
@@ -66,11 +68,13 @@ def evaluate(
       for name, values in scores.items()
     }
   results = _results(method, scores, summaries, dataset, config, workdir)
-  _write_scores(workdir / "scores.csv", test, scores, seeds)
-  _write_json(workdir / "results.json", results)
   first = {name: values[:, 0] for name, values in scores.items()}
-  drawn = _draw(workdir, test, first, ready)
-  page.write(workdir / "report.html", results, drawn)
+  shown = _gallery(test, first, ready)
+  if processes.first():
+    _write_scores(workdir / "scores.csv", test, scores, seeds)
+    _write_json(workdir / "results.json", results)
+    drawn = _draw(workdir, test.labels, first, shown)
+    page.write(workdir / "report.html", results, drawn)
   return results
 
 
@@ -183,15 +187,12 @@ def _write_json(path: Path, tree: Any) -> None:
   temporary.replace(path)
 
 
-def _draw(workdir: Path, test, scores, ready: scorer.Scorer) -> list[Path]:
-  """The figures, in the order of the page."""
+def _draw(workdir: Path, labels, scores, shown: list[figures.Row]):
+  """Paths of the figures, in the order of the page."""
   folder = workdir / "figures"
   folder.mkdir(exist_ok=True)
-  labels, headline = test.labels, list(scores)[-1]
-  rows = _gallery_rows(labels, scores[headline])
   drawn = [folder / "gallery.png", folder / "roc.png"]
   drawn.append(folder / "precision_recall.png")
-  shown = _gallery(rows, test, scores[headline], ready, list(scores))
   figures.gallery(drawn[0], shown)
   figures.roc(drawn[1], labels, scores)
   figures.precision_recall(drawn[2], labels, scores)
@@ -216,9 +217,11 @@ def _gallery_rows(labels: np.ndarray, scores: np.ndarray) -> list[int]:
   return rows
 
 
-def _gallery(
-  rows, test, scores, ready: scorer.Scorer, names: list[str]
-) -> list[figures.Row]:
+def _gallery(test, scores, ready: scorer.Scorer) -> list[figures.Row]:
+  """Images from the lowest to the highest of the headline's scores."""
+  names = list(scores)
+  scores = scores[names[-1]]
+  rows = _gallery_rows(test.labels, scores)
   found = ready.first_seed(test.images[np.asarray(rows)])
   kinds = {0: "normal", 1: "abnormal"}
   return [

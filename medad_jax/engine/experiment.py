@@ -14,6 +14,7 @@ from medad_jax.engine import (
   members,
   parallel,
   pretrained,
+  processes,
   run,
   scorer,
   train,
@@ -64,7 +65,7 @@ def train_and_evaluate(
   origins = _origins(phases)
   configuration.claim(workdir, config)
   _remember(workdir, origins)
-  log = writers.Writers(workdir)
+  log = writers.Writers(workdir, processes.first())
   images = np.concatenate([dataset.splits[name].images for name in used])
   settings = run.Run(
     workdir=workdir,
@@ -142,23 +143,25 @@ def _origins(phases: Iterable[Phase | Fit]) -> dict[str, str]:
 def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
   """Keeps them beside the checkpoints, which hold the numbers."""
   path = workdir / evaluation.WEIGHTS
-  if not path.exists():
+  if processes.first() and not path.exists():
     path.write_text(json.dumps(origins) + "\n")
 
 
 def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
-  return spec.open_dataset(
-    data["name"],
-    data["dir"],
-    image_size=data["image_size"],
-    channels=data["channels"],
-    resize=data["resize"],
-    need=splits,
-  )
+  with processes.first_before_others("data"):  # it may build and cache them
+    return spec.open_dataset(
+      data["name"],
+      data["dir"],
+      image_size=data["image_size"],
+      channels=data["channels"],
+      resize=data["resize"],
+      need=splits,
+    )
 
 
 def _evaluate(method, states, dataset, config, workdir) -> dict[str, Any]:
   results = evaluation.evaluate(method, states, dataset, config, workdir)
-  print(table.results_table(results))
-  print(f"\nscores, figures and report.html are in {workdir}")
+  if processes.first():
+    print(table.results_table(results))
+    print(f"\nscores, figures and report.html are in {workdir}")
   return results

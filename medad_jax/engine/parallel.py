@@ -16,6 +16,10 @@ an explicit leading device axis on every array, and device groups instead of a
 named batch axis; it exists for programs and people that still think in pmap.
 Both run with unchecked replication, so one rule holds for gradients: a step
 averages them over `Axis.mean` itself.
+
+The mesh may hold the devices of several processes (`processes.py`). Every
+process needs a device in it: where the axes leave some over, those compute what
+others compute, along a third axis 'copy'.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +31,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
+from medad_jax.engine import processes
 from medad_jax.types import Axis, UserError
 
 MEMBER = PartitionSpec("member")
@@ -88,7 +93,9 @@ class Layout:
     return jax.jit(mapped, donate_argnums=donate)
 
   def put(self, tree: Any, kind: PartitionSpec) -> Any:
-    """Spreads whole arrays over the devices."""
+    """Spreads whole arrays over the devices; of FEED, this process's part."""
+    if processes.count() > 1:
+      return jax.tree.map(lambda x: self._spread(x, kind), tree)
     if self.mode == "jit":
       return jax.device_put(tree, NamedSharding(self.mesh, kind))
     devices = Mesh(self.mesh.devices.reshape(-1), "device")
@@ -100,12 +107,53 @@ class Layout:
   def get(self, tree: Any, kind: PartitionSpec) -> Any:
     """The whole arrays again (still on the devices); not for FEED."""
     if self.mode == "jit":
-      return tree
+      return processes.local(tree, self.mesh)
     return jax.tree.map(lambda x: self._join(x, kind), tree)
+
+  def part(self, members: int, rows: int) -> tuple[slice, slice]:
+    """The members and the rows of a batch that this process feeds.
+
+    With one process these are all.
+    """
+    low, high = self._mine()
+    sizes = (members // self._grid[0], rows // self._grid[1])
+    spans = zip(low, high, sizes, strict=True)
+    of_members, of_rows = (slice(a * n, b * n) for a, b, n in spans)
+    return of_members, of_rows
+
+  @property
+  def _grid(self) -> tuple[int, int]:
+    """Devices on the member and on the batch axis."""
+    return self.mesh.shape["member"], self.mesh.shape["batch"]
+
+  def _mine(self) -> tuple[list[int], list[int]]:
+    """Where this process's devices begin and end on both axes."""
+    devices = self.mesh.devices
+    here = np.vectorize(lambda device: device.process_index)(devices)
+    places = np.argwhere(here == jax.process_index())[:, :2]
+    return places.min(0).tolist(), (places.max(0) + 1).tolist()
+
+  def _spread(self, x: Any, kind: PartitionSpec) -> jax.Array:
+    """An array of all processes, from this one's whole or part of it."""
+    sharding = NamedSharding(self.mesh, kind)
+    if kind != FEED:
+      return processes.spread(x, sharding)
+    low, high = self._mine()
+    at = zip(low, high, x.shape[1:3], strict=True)
+    sizes = [n // (b - a) for a, b, n in at]  # of a device
+    whole = [n * s for n, s in zip(sizes, self._grid, strict=True)]
+    start = [n * a for n, a in zip(sizes, low, strict=True)]
+    rest = x.shape[3:]
+    return processes.spread(
+      x,
+      sharding,
+      (x.shape[0], *whole, *rest),
+      (0, *start, *(0 for _ in rest)),
+    )
 
   def _split(self, x: Any, kind: PartitionSpec) -> jax.Array:
     """[...] -> [device, part...]: cuts the axes that `kind` names."""
-    members, batches = self.mesh.devices.shape
+    members, batches = self._grid
     x = jax.numpy.asarray(x)
     if kind == WHOLE:
       return jax.numpy.broadcast_to(x, (self.mesh.size, *x.shape))
@@ -162,6 +210,11 @@ def make_layout(
     raise UserError(
       f"config.parallel='{mode}' is none of {', '.join(MODES)}; choose one."
     )
+  if mode == "pmap" and processes.count() > 1:
+    raise UserError(
+      f"config.parallel='pmap' works in one process, of which there are"
+      f" {processes.count()}; set it to 'jit'."
+    )
   devices = list(jax.devices() if devices is None else devices)
   member = member_devices or math.gcd(members, len(devices))
   batch = batch_devices or max(1, len(devices) // member)
@@ -173,32 +226,41 @@ def shrink(layout: Layout, members: int, batch_size: int) -> Layout:
   """The same devices for other sizes: freed member rows join the batch axis.
 
   Used where a phase has fewer members (the refinement net) or some have
-  finished. Devices that fit neither axis stay idle.
+  finished. Devices that fit neither axis stay idle, or are copies.
   """
   member = math.gcd(layout.mesh.shape["member"], members)
   room = layout.mesh.size // member
-  batch = max(n for n in range(1, room + 1) if batch_size % n == 0)
+  batch = max(
+    n
+    for n in range(1, room + 1)
+    if batch_size % n == 0 and (processes.count() == 1 or room % n == 0)
+  )
   if (member, batch) == layout.mesh.devices.shape:
     return layout
   return _layout(member, batch, layout.mode, list(layout.mesh.devices.flat))
 
 
-def one_device() -> jax.sharding.Sharding:
-  """Where states lie between phases: whole, on the first device."""
-  return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-
 def _layout(member, batch, mode, devices) -> Layout:
+  axes = {"member": member, "batch": batch}
+  copies = len(devices) // (member * batch)
+  if processes.count() > 1 and copies > 1:
+    axes["copy"] = copies
   mesh = jax.make_mesh(
-    (member, batch),
-    ("member", "batch"),
-    axis_types=(AxisType.Auto,) * 2,
-    devices=devices[: member * batch],
+    tuple(axes.values()),
+    tuple(axes),
+    axis_types=(AxisType.Auto,) * len(axes),
+    devices=devices[: math.prod(axes.values())],
   )
   return Layout(mesh, mode)
 
 
 def _check(members, batch_size, member, batch, devices) -> None:
+  if processes.count() > 1 and devices % (member * batch):
+    raise UserError(
+      f"a mesh of {member} x {batch} leaves some of {devices} devices without"
+      " work, and perhaps a whole process; choose config.mesh.member and"
+      f" config.mesh.batch so that their product divides {devices}."
+    )
   if member * batch > devices:
     raise UserError(
       f"config.mesh asks for {member} x {batch} devices and there are"

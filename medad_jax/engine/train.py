@@ -23,6 +23,7 @@ from medad_jax.engine import (
   members,
   optim,
   parallel,
+  processes,
   validation,
   writers,
 )
@@ -187,7 +188,9 @@ class PhaseRun:
       f" from step {done:,}, on {run.layout.mesh.size} device(s)\n"
       + writers.parameter_table(states.params)
     )
-    with writers.Progress(phase.name, max(self.steps), done) as bar:
+    with writers.Progress(
+      phase.name, max(self.steps), done, processes.first()
+    ) as bar:
       for segment in segments(self.steps):
         if segment.stop > done:
           states = self._segment(segment, states, done, frozen, bar, clock)
@@ -200,7 +203,8 @@ class PhaseRun:
   def feed(self) -> feeds.Feed:
     """The run's feed, with what this phase prepares."""
     path = self.run.workdir / "prepared" / f"{self.phase.name}.npz"
-    return feeds.prepared(self.run.feed, self.phase.prepare, path)
+    with processes.first_before_others("prepared"):
+      return feeds.prepared(self.run.feed, self.phase.prepare, path)
 
   @functools.cached_property
   def validation(self) -> validation.Validation:
@@ -255,7 +259,7 @@ class PhaseRun:
 
     bounds = self._bounds(segment, done)
     chunks = feed.chunks(
-      self.order, bounds, segment.members, self.phase.sources
+      self.order, bounds, segment.members, self.phase.sources, layout.part
     )
     pending = None
     for (start, stop), chunk in zip(bounds, chunks, strict=True):
@@ -266,7 +270,8 @@ class PhaseRun:
       # the device works on this one.
       if pending is not None:
         self._record(*pending, bar, clock)
-      pending = (layout, segment, start, stop, metrics)
+      metrics = layout.get(metrics, parallel.STEPS)
+      pending = (segment, start, stop, metrics)
       measures = self.validation.due(start, stop, max(self.steps))
       saves = clock.due()
       if measures or saves:
@@ -300,9 +305,9 @@ class PhaseRun:
       for start in range(max(first, done), stop, take)
     ]
 
-  def _record(self, layout, segment, start, stop, metrics, bar, clock) -> None:
+  def _record(self, segment, start, stop, metrics, bar, clock) -> None:
     """Writes the means over a call's steps, one value a member."""
-    whole = jax.device_get(layout.get(metrics, parallel.STEPS))
+    whole = jax.device_get(metrics)
     self._check_finite(whole["loss"], segment, start)
     rows = {}
     for name, values in whole.items():
@@ -339,11 +344,16 @@ class PhaseRun:
 
 
 class _Clock:
-  """Seconds a phase has trained, over all runs, and when to save next."""
+  """Seconds a phase has trained, over all runs, and when to save next.
+
+  Several processes save together, when the first one says. It is asked at
+  every eighth call only, as the answer is waited for.
+  """
 
   def __init__(self, before: float, interval: float):
     self._start = time.monotonic() - before
     self._interval = interval
+    self._calls = 0
     self.saved()
 
   def seconds(self) -> float:
@@ -353,4 +363,7 @@ class _Clock:
     self._last = time.monotonic()
 
   def due(self) -> bool:
-    return time.monotonic() - self._last >= self._interval
+    self._calls += 1
+    if processes.count() > 1 and self._interval and self._calls % 8:
+      return False
+    return processes.agreed(time.monotonic() - self._last >= self._interval)

@@ -1,0 +1,83 @@
+"""A tiny DDAD, trained and scored as one of several processes.
+
+  MODULE=tests.engine.together launch/local.sh 2 --workdir=DIR
+
+The first process leaves what all of them found in DIR/found.npz.
+"""
+
+import os
+from pathlib import Path
+import signal
+
+from absl import flags
+import jax
+import numpy as np
+
+from medad_jax.data import stream
+from medad_jax.engine import (
+  checkpoint,
+  cli,
+  parallel,
+  processes,
+  scorer,
+  train,
+  writers,
+)
+from tests import tiny
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+KILLED = flags.DEFINE_integer(
+  "killed", None, "Saves after which the last process is killed."
+)
+BATCH = flags.DEFINE_integer("batch", 1, "Devices that share a batch.")
+
+
+def find(workdir: Path, batch_devices: int = 1) -> dict[str, np.ndarray]:
+  """Parameters and scores of a run on two devices, by name."""
+  layout = parallel.make_layout(
+    4,
+    8,
+    member_devices=2 // batch_devices,
+    batch_devices=batch_devices,
+    devices=jax.devices()[:2],
+  )
+  settings = tiny.run(
+    workdir,
+    stream.Stream(tiny.images()),
+    layout=layout,
+    log=writers.Writers(workdir, processes.first()),
+  )
+  method = tiny.method()
+  states = train.train(method.phases(), settings)
+  settings.log.close()
+  scores = scorer.Scorer(method, states, 8).images(tiny.images(11, seed=2))
+  params = {k: (v.params, v.extra) for k, v in states.items()}
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  named = {jax.tree_util.keystr(path): np.asarray(x) for path, x in leaves}
+  return named | scores
+
+
+def kill_after(saves: int) -> None:
+  """Makes the last process die in the middle of a phase."""
+  save, left = checkpoint.Checkpoints.save, iter(range(saves))
+
+  def save_and_die(self, step, state):
+    save(self, step, state)
+    if next(left, None) is None:
+      os.kill(os.getpid(), signal.SIGKILL)
+
+  checkpoint.Checkpoints.save = save_and_die
+
+
+def main() -> None:
+  """Reads the flags."""
+  if KILLED.value and not processes.first():
+    kill_after(KILLED.value)
+  workdir = Path(WORKDIR.value)
+  found = find(workdir, BATCH.value)
+  if processes.first():
+    np.savez(workdir / "found.npz", **found)
+
+
+if __name__ == "__main__":
+  cli.run(main, several=True)
