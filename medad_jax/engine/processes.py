@@ -35,7 +35,10 @@ def join() -> None:
   """
   try:
     jax.distributed.initialize(
-      num_processes=_number(_COUNT), process_id=_number(_NUMBER)
+      num_processes=_number(_COUNT),
+      process_id=_number(_NUMBER),
+      # Who is told does not ask: a job may start another within itself.
+      cluster_detection_method="deactivate" if _COUNT in os.environ else None,
     )
   except (ValueError, RuntimeError) as error:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
