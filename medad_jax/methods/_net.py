@@ -1,12 +1,29 @@
-"""One net as a method's parameters: its variables, under "net"."""
+"""One net as a method's parameters: its variables, under "net".
 
-from collections.abc import Mapping
+`precision` is that of the net's products and of what lies between its layers:
+"float32", or "bfloat16" for half the memory and the quicker units of
+accelerators. Parameters, statistics, losses and optimizer keep float32.
+"""
+
 from typing import Any
 
 from flax import linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from medad_jax import rng
+from medad_jax import rng, types
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def check_precision(precision: str) -> None:
+  """Raises UserError unless there is such a precision."""
+  if precision not in PRECISIONS:
+    raise types.UserError(
+      f"model.precision='{precision}' is none of {', '.join(PRECISIONS)};"
+      " choose one."
+    )
 
 
 def init(net: nn.Module, key: PRNGKeyArray, *inputs: Array) -> tuple[Any, Any]:
@@ -15,6 +32,56 @@ def init(net: nn.Module, key: PRNGKeyArray, *inputs: Array) -> tuple[Any, Any]:
   return {"net": found["params"]}, {"net": found["batch_stats"]}
 
 
-def variables(params: Any, extra: Any) -> Mapping[str, Any]:
-  """A net's parameters and running statistics, as Flax wants them."""
-  return {"params": params["net"], "batch_stats": extra["net"]}
+def train(
+  net: nn.Module,
+  params: Any,
+  extra: Any,
+  *inputs: Array,
+  precision: str = "float32",
+  **options: Any,
+) -> tuple[Any, Any]:
+  """A net in training: its outputs and new running statistics, under "net"."""
+  out, new = net.apply(
+    _variables(params, extra, precision),
+    *lowered(inputs, precision),
+    train=True,
+    mutable=["batch_stats"],
+    **options,
+  )
+  return raised(out, precision), {"net": new["batch_stats"]}
+
+
+def test(
+  net: nn.Module,
+  params: Any,
+  extra: Any,
+  *inputs: Array,
+  precision: str = "float32",
+) -> Any:
+  """A net's outputs with the statistics of its training."""
+  out = net.apply(
+    _variables(params, extra, precision),
+    *lowered(inputs, precision),
+    train=False,
+  )
+  return raised(out, precision)
+
+
+def lowered(tree: Any, precision: str) -> Any:
+  """Arrays as a net of that precision takes them."""
+  # Nothing is cast to "float32": tests of numbers run in float64.
+  if precision == "float32":
+    return tree
+  return jax.tree.map(lambda x: x.astype(precision), tree)
+
+
+def raised(tree: Any, precision: str) -> Any:
+  """What such a net returned, for everything that is not a net."""
+  if precision == "float32":
+    return tree
+  return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+
+
+def _variables(params: Any, extra: Any, precision: str) -> Any:
+  low = lowered(params["net"], precision)
+  return {"params": low, "batch_stats": extra["net"]}

@@ -29,12 +29,14 @@ class OneStage:
     recipe: how anomalies are made.
     width: channels of the net's first stage.
     members: nets trained on the normal pool, with different random numbers.
+    precision: of the net, "float32" or "bfloat16" (`_net.py`).
     training: length and optimizer.
   """
 
   recipe: synthesis.Recipe = synthesis.NSA
   width: int = 64
   members: int = 1
+  precision: str = "float32"
   training: types.Training = types.Training(
     epochs=250,
     batch_size=64,
@@ -44,6 +46,9 @@ class OneStage:
   )
 
   score_names = ("anomaly",)
+
+  def __post_init__(self):
+    _net.check_precision(self.precision)
 
   def phases(self) -> tuple[types.Phase, ...]:
     """ "train": all members on the normal pool."""
@@ -78,14 +83,15 @@ class OneStage:
       as_uint8(batch["image"]),
       as_uint8(batch.get("source", batch["image"])),
     )
-    out, new = self.net(context.axis).apply(
-      _net.variables(params, extra),
+    out, extra = _net.train(
+      self.net(context.axis),
+      params,
+      extra,
       _padded(made.image / 255),
-      train=True,
-      mutable=["batch_stats"],
+      precision=self.precision,
     )
     loss = self.objective(_cut(out, made.label), made.label)
-    return jnp.mean(loss), ({"net": new["batch_stats"]}, {})
+    return jnp.mean(loss), (extra, {})
 
   def example(
     self,
@@ -140,8 +146,13 @@ class OneStage:
     self, state: types.TrainState, view: Float[Array, "b t t c"]
   ) -> Float[Array, "b t t"]:
     """What one member sees in views in [0, 1]."""
-    variables = _net.variables(state.params, state.extra)
-    out = self.net(types.Axis()).apply(variables, _padded(view), train=False)
+    out = _net.test(
+      self.net(types.Axis()),
+      state.params,
+      state.extra,
+      _padded(view),
+      precision=self.precision,
+    )
     last = jax.nn.relu if self.recipe.label == "raw" else jax.nn.sigmoid
     return _cut(last(out), view)
 

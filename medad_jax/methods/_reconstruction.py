@@ -29,6 +29,7 @@ class Reconstruction:
     down_depth: convolutions a level of the encoder.
     up_depth: convolutions a level of the decoder.
     members: nets trained on the normal pool, with different random numbers.
+    precision: of the net, "float32" or "bfloat16" (`_net.py`).
     training: length and optimizer.
   """
 
@@ -38,9 +39,13 @@ class Reconstruction:
   down_depth: int = 1
   up_depth: int = 1
   members: int = 1
+  precision: str = "float32"
   training: types.Training = types.Training(
     epochs=250, batch_size=64, learning_rate=5e-4, b1=0.5, b2=0.999
   )
+
+  def __post_init__(self):
+    _net.check_precision(self.precision)
 
   def net(self, axis: types.Axis) -> nn.Module:
     """The net, called with (image, train); returns at least "x_hat"."""
@@ -116,11 +121,20 @@ class Reconstruction:
     return {name: out[name] for name in ("x_hat", "log_var") if name in out}
 
   def outputs(
-    self, state: types.TrainState, image: Float[Array, "b h w c"]
+    self,
+    state: types.TrainState,
+    image: Float[Array, "b h w c"],
+    *more: Array,
   ) -> dict[str, Array]:
-    """What the net makes of images when it is tested."""
-    variables = _net.variables(state.params, state.extra)
-    return self.net(types.Axis()).apply(variables, image, train=False)
+    """What the net makes of images, and of more inputs, when it is tested."""
+    return _net.test(
+      self.net(types.Axis()),
+      state.params,
+      state.extra,
+      image,
+      *more,
+      precision=self.precision,
+    )
 
   def score(
     self,
@@ -152,17 +166,19 @@ class Reconstruction:
     extra: Any,
     image: Float[Array, "b h w c"],
     context: types.Context,
+    *more: Array,
     **options: Any,
   ) -> tuple[dict[str, Array], Any]:
     """The net in training: its outputs and the new running statistics."""
-    out, new = self.net(context.axis).apply(
-      _net.variables(params, extra),
+    return _net.train(
+      self.net(context.axis),
+      params,
+      extra,
       image,
-      train=True,
-      mutable=["batch_stats"],
+      *more,
+      precision=self.precision,
       **options,
     )
-    return out, {"net": new["batch_stats"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +195,7 @@ class SeveralScores(Reconstruction):
   headline: str = "rec"
 
   def __post_init__(self):
+    super().__post_init__()
     if self.headline not in self._names():
       raise types.UserError(
         f"model.headline='{self.headline}' is no score of this method; choose"

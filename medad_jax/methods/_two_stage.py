@@ -82,11 +82,13 @@ class TwoStage(Densities):
     layers: of 8 * width units in the projection head, before its last one of
       2 * width.
     width: channels of ResNet18's first stage.
+    precision: of the net, "float32" or "bfloat16" (`_net.py`).
     training: length and optimizer.
   """
 
   layers: int = 1
   width: int = 64
+  precision: str = "float32"
   training: types.Training = types.Training(
     epochs=100,
     batch_size=64,
@@ -101,6 +103,10 @@ class TwoStage(Densities):
   )
 
   score_names = ("classifier", "distance")
+
+  def __post_init__(self):
+    super().__post_init__()
+    _net.check_precision(self.precision)
 
   def views(self) -> tuple[View, ...]:
     """What makes the classes 1, 2, ... of an image, which is class 0."""
@@ -133,15 +139,16 @@ class TwoStage(Densities):
     """Cross-entropy of all views; see `types.Loss`."""
     keys = rng.per_example(rng.stream(context.key, "views"), batch["slot"])
     views = self.batch_views(keys, batch)
-    out, new = self.net(context.axis).apply(
-      _net.variables(params, extra),
+    out, extra = _net.train(
+      self.net(context.axis),
+      params,
+      extra,
       from_levels(jnp.concatenate(views)),
-      train=True,
-      mutable=["batch_stats"],
+      precision=self.precision,
     )
     label = jnp.repeat(jnp.arange(len(views)), len(keys))
     loss = jnp.mean(losses.cross_entropy(out["logits"], label))
-    return loss, ({"net": new["batch_stats"]}, {})
+    return loss, (extra, {})
 
   def batch_views(
     self, keys: Key[Array, "b"], batch: types.Batch
@@ -174,8 +181,13 @@ class TwoStage(Densities):
     self, state: types.TrainState, image: Float[Array, "b h w c"]
   ) -> dict[str, Array]:
     """What a trained net makes of images in [-1, 1]."""
-    variables = _net.variables(state.params, state.extra)
-    return self.net(types.Axis()).apply(variables, image, train=False)
+    return _net.test(
+      self.net(types.Axis()),
+      state.params,
+      state.extra,
+      image,
+      precision=self.precision,
+    )
 
   def embed(self, states, batch):
     """Features before the head."""

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from medad_jax import rng
 from medad_jax.augment.noise import coarse_noise
-from medad_jax.methods import _reconstruction
+from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets.unet import UNet
 
 
@@ -73,10 +73,13 @@ class Method(_reconstruction.Reconstruction):
   def apply(self, params, extra, image, context):
     """The net in training."""
     del context
-    x_hat = self.net(None).apply({"params": params["net"]}, image)
-    return {"x_hat": x_hat}, extra
+    return self._outputs(params, image), extra
 
   def outputs(self, state, image):
     """The net in tests, which is the same."""
-    x_hat = self.net(None).apply({"params": state.params["net"]}, image)
-    return {"x_hat": x_hat}
+    return self._outputs(state.params, image)
+
+  def _outputs(self, params, image):
+    low = _net.lowered((params["net"], image), self.precision)
+    x_hat = self.net(None).apply({"params": low[0]}, low[1])
+    return {"x_hat": _net.raised(x_hat, self.precision)}

@@ -35,7 +35,7 @@ from jaxtyping import Array, Bool, Float
 
 from medad_jax import losses, rng, types
 from medad_jax.augment.paste import paste
-from medad_jax.methods import _reconstruction, ae
+from medad_jax.methods import _net, _reconstruction, ae
 from medad_jax.nets.refine import RefineNet
 from medad_jax.scoring import maps
 
@@ -176,22 +176,19 @@ class Method:
     def init(key, image_shape):
       channels = len(_INPUTS[name])
       stack = jnp.zeros((1, *image_shape[:2], channels))
-      variables = self._net(types.Axis()).init(
-        rng.stream(key, "net"), stack, train=False
-      )
-      return {"net": variables["params"]}, {"net": variables["batch_stats"]}
+      return _net.init(self._net(types.Axis()), key, stack)
 
     def loss(params, extra, batch, context):
       image, mask = _paste(batch, context)
       stack = _stack(name, self._teach(image, batch, context))
-      logits, extra = self._net(context.axis).apply(
-        {"params": params["net"], "batch_stats": extra["net"]},
+      logits, extra = _net.train(
+        self._net(context.axis),
+        params,
+        extra,
         stack,
-        train=True,
-        mutable=["batch_stats"],
+        precision=self.backbone.precision,
       )
-      loss = jnp.mean(losses.focal(logits, mask))
-      return loss, ({"net": extra["batch_stats"]}, {})
+      return jnp.mean(losses.focal(logits, mask)), (extra, {})
 
     return types.Phase(
       f"refine_{name}",
@@ -226,10 +223,12 @@ class Method:
   def _refined(self, name, state, pixels) -> Float[Array, "b h w"]:
     """The probability that each pixel is abnormal."""
     params, extra = jax.tree.map(lambda x: x[0], (state.params, state.extra))
-    logits = self._net(types.Axis()).apply(
-      {"params": params["net"], "batch_stats": extra["net"]},
+    logits = _net.test(
+      self._net(types.Axis()),
+      params,
+      extra,
       _stack(name, pixels),
-      train=False,
+      precision=self.backbone.precision,
     )
     return jax.nn.softmax(logits)[..., 1]
 

@@ -127,13 +127,8 @@ class Method(_reconstruction.Reconstruction):
 
   def outputs(self, state, image):
     """The generator in tests."""
-    net, variables = (
-      self.net(types.Axis()),
-      _net.variables(state.params, state.extra),
-    )
     if not self.own_statistics:
-      return net.apply(variables, image, train=False)
-
+      return super().outputs(state, image)
     if max(image.shape[1:3]) < _LEAST:
       raise types.UserError(
         f"images of {image.shape[1]}x{image.shape[2]} leave one number a"
@@ -142,9 +137,8 @@ class Method(_reconstruction.Reconstruction):
       )
 
     def one(image):
-      out, _ = net.apply(
-        variables, image[None], train=True, mutable=["batch_stats"]
-      )
+      alone = types.Context(state.key, state.step, state.step, types.Axis())
+      out, _ = self.apply(state.params, state.extra, image[None], alone)
       return jax.tree.map(lambda x: x[0], out)
 
     return jax.vmap(one)(image)

@@ -69,18 +69,12 @@ class Method(_reconstruction.SeveralScores):
 
   def loss_of(self, params, extra, image, noise, context):
     """The loss with given noise [b z]."""
-    out, new = self.net(context.axis).apply(
-      _net.variables(params, extra),
-      image,
-      noise,
-      train=True,
-      mutable=["batch_stats"],
-    )
+    out, extra = self.apply(params, extra, image, context, noise)
     error = jnp.mean(losses.squared_error(out["x_hat"], image))
     divergence = jnp.mean(_divergence(out))
     loss = error + self.divergence_weight * divergence
     metrics = {"error": error, "divergence": divergence}
-    return loss, ({"net": new["batch_stats"]}, metrics)
+    return loss, (extra, metrics)
 
   def predict(self, states, batch):
     """ "x_hat", and the maps [b h w] of all scores but "rec"."""
@@ -99,12 +93,10 @@ class Method(_reconstruction.SeveralScores):
     noise: Float[Array, "d b z"],
   ) -> types.Preds:
     """What `predict` returns, with given noise of each draw."""
-    variables = _net.variables(state.params, state.extra)
 
     def outputs(image):
       def one(noise):
-        net = self.net(types.Axis())
-        return net.apply(variables, image, noise, train=False)
+        return self.outputs(state, image, noise)
 
       return jax.tree.map(lambda x: jnp.mean(x, 0), jax.vmap(one)(noise))
 

@@ -253,10 +253,10 @@ class Memory(nn.Module):
     size = z.shape[-1]
     init = blocks.uniform_fan_in(size)
     items = self.param("items", init, (self.slots, size))
-    attention = jax.nn.softmax(z @ items.T)
+    attention = jax.nn.softmax(blocks.widened(z @ items.T))
     if self.threshold > 0:
       attention = _shrink(attention, self.threshold)
-    return attention @ items, attention
+    return attention.astype(z.dtype) @ items, attention
 
 
 def check_sides(sides: tuple[int, int]) -> None:

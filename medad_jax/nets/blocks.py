@@ -122,21 +122,22 @@ class BatchNorm(nn.Module):
     self, x: Float[Array, "*n c"], train: bool
   ) -> Float[Array, "*n c"]:
     """x normalized, by the batch in training and by its past otherwise."""
+    kind, x = x.dtype, widened(x)
     shape = (x.shape[-1],)
     scale = self.param("scale", nn.initializers.ones, shape)
     bias = self.param("bias", nn.initializers.zeros, shape)
     mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
     var = self.variable("batch_stats", "var", jnp.ones, shape)
     if not train:
-      return (x - mean.value) * (
-        lax.rsqrt(var.value + self.epsilon) * scale
-      ) + bias
+      factor = lax.rsqrt(var.value + self.epsilon) * scale
+      return ((x - mean.value) * factor + bias).astype(kind)
     centered, batch_mean, batch_var = self._statistics(x)
     if not self.is_initializing():
       unbiased = batch_var * self._bessel(x.size // x.shape[-1])
       mean.value += self.momentum * (batch_mean - mean.value)
       var.value += self.momentum * (unbiased - var.value)
-    return centered * (lax.rsqrt(batch_var + self.epsilon) * scale) + bias
+    factor = lax.rsqrt(batch_var + self.epsilon) * scale
+    return (centered * factor + bias).astype(kind)
 
   def _statistics(self, x):
     # Two passes: E[x^2] - E[x]^2 loses the variance of nearly constant
@@ -154,6 +155,11 @@ class BatchNorm(nn.Module):
         "batch_size=1 was given, set it to 2 or more"
       )
     return count / (count - 1)
+
+
+def widened(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+  """x in float32 or more: sums over many numbers want it."""
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _conv4x4s2_matmul(x, kernel):

@@ -87,10 +87,12 @@ class StandardizedConv3x3(nn.Module):
     fan_in = 9 * x.shape[-1]
     init = blocks.uniform_fan_in(fan_in)
     kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
+    kind, kernel = kernel.dtype, blocks.widened(kernel)
     centered = kernel - jnp.mean(kernel, (0, 1, 2))
     variance = jnp.sum(centered**2, (0, 1, 2)) / (fan_in - 1)
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
-    y = blocks.conv3x3_valid(x, centered / (jnp.sqrt(variance) + _TINY))
+    standard = centered / (jnp.sqrt(variance) + _TINY)
+    y = blocks.conv3x3_valid(x, standard.astype(kind))
     return y + self.param("bias", init, (self.features,))
 
 

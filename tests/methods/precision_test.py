@@ -1,0 +1,108 @@
+"""bfloat16: nets compute in it, everything that is kept stays float32."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from medad_jax.engine import config as configuration
+from medad_jax.engine import members, optim
+from medad_jax.nets import blocks
+from medad_jax.types import Axis, Batch, Context, UserError
+from tests import tiny
+
+# A net of each kind: dense code, memory, random code, no batch statistics.
+METHODS = ("ae", "memae", "vae", "dae")
+MODEL = {"dae": {"width": 4, "levels": 3}}
+NET = {"width": 4, "latent": 3, "hidden": 8}
+
+
+def build(name: str, precision: str):
+  return configuration.build_method(
+    {
+      "method": name,
+      "model": MODEL.get(name, NET) | {"precision": precision},
+      "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
+    }
+  )
+
+
+def batch() -> Batch:
+  images = jnp.asarray(tiny.images(8), jnp.float32) / 127.5 - 1
+  rows = jnp.arange(8)
+  return Batch(
+    image=images, label=-jnp.ones(8), valid=rows >= 0, slot=rows, id=rows
+  )
+
+
+def state_of(phase):
+  states = members.init_states(phase, (0,), tiny.SHAPE)
+  return jax.tree.map(lambda x: x[0], states)
+
+
+def program(name: str, precision: str):
+  """One step, traced and compiled on the first use."""
+  (phase,) = build(name, precision).phases()
+  step = jax.jit(optim.gradient_step(phase, Axis()))
+  return lambda state: step(state, batch(), {}, jnp.int32(1)), state_of(phase)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_is_near_that_of_float32(name):
+  full, state = program(name, "float32")
+  low, _ = program(name, "bfloat16")
+  expected, found = full(state)[1]["loss"], low(state)[1]["loss"]
+  assert found == pytest.approx(float(expected), rel=0.03)
+  assert found != expected
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_kept_stays_float32(name):
+  low, state = program(name, "bfloat16")
+  after, metrics = low(state)
+
+  def check(path, x):
+    if jnp.issubdtype(x.dtype, jnp.floating):
+      assert x.dtype == jnp.float32, jax.tree_util.keystr(path)
+
+  jax.tree_util.tree_map_with_path(check, (after, metrics))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_products_are_in_bfloat16(name):
+  (phase,) = build(name, "bfloat16").phases()
+  state = state_of(phase)
+  context = Context(state.key, state.step, state.step, Axis())
+  program = jax.make_jaxpr(
+    lambda params: phase.loss(params, state.extra, batch(), context)
+  )
+  text = str(program(state.params))
+  # DAE's noise is made by products outside of the net.
+  kinds = ["conv_general_dilated"] + ["dot_general"] * (name != "dae")
+  products = [
+    line
+    for line in text.splitlines()
+    if any(f" = {kind}[" in line for kind in kinds)
+  ]
+  assert products
+  assert all(":bf16[" in line for line in products), products
+
+
+def test_statistics_are_not_rounded():
+  """Sums over a batch of bfloat16 would lose a mean far from 0."""
+  x = 100 + jax.random.normal(jax.random.key(0), (4096, 2))
+  net = blocks.BatchNorm()
+  variables = net.init(jax.random.key(0), x, train=False)
+  _, new = net.apply(
+    variables, x.astype(jnp.bfloat16), train=True, mutable=["batch_stats"]
+  )
+  rounded = np.asarray(x.astype(jnp.bfloat16), np.float64)
+  np.testing.assert_allclose(
+    new["batch_stats"]["mean"], 0.1 * rounded.mean(0), rtol=1e-5
+  )
+  assert new["batch_stats"]["var"].dtype == jnp.float32
+
+
+def test_an_unknown_precision_is_one_sentence():
+  with pytest.raises(UserError, match="precision='float16'"):
+    build("ae", "float16")
