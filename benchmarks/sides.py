@@ -1,0 +1,295 @@
+"""Sides of a comparison, each in a process of its own, taking turns.
+
+A side is a class in a module that only its own process imports: neither thread
+pools nor memory of one framework weigh on the other. It is made from a
+configuration object and has
+
+  about()                   the machine and the versions in a line, and whether
+                            it is a "cpu", "gpu" or "tpu"
+  choose()                  what a short trial decides: options for later
+                            starts, and lines to print
+  parts()                   what it does, as `protocol.Part`s
+  visit(part, keep)         makes a part ready and does its first unit
+  run(part, amount)         does at least that many units: (units, seconds)
+  memory()                  peaks in bytes, {"host": ..., "device": ...}; None
+                            where the machine does not tell
+  close()                   ends all parts
+
+A side is started three times. The first start reads the libraries from disk
+and makes the trials; nothing of it is counted. The second begins with empty
+caches of compiled programs, goes through the parts one after another, as a real
+run does, and tells its peaks of memory. The third finds the caches full and
+stays for the turns. In each turn every side does a piece of every phase, and
+ratios are formed within turns; who begins changes from turn to turn.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import importlib
+import multiprocessing
+import os
+from pathlib import Path
+import sys
+import tempfile
+import time
+import traceback
+from typing import Any
+
+from benchmarks.protocol import Part
+
+# Both frameworks share a card, and compiled programs lie in a folder that is
+# empty at first.
+_ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+_CACHES = {
+  "JAX_COMPILATION_CACHE_DIR": "jax",
+  "TORCHINDUCTOR_CACHE_DIR": "torch",
+}
+
+
+class Failed(Exception):
+  """A side's process ended, or said what went wrong in it."""
+
+
+class Side:
+  """A process that holds one side.
+
+  Args:
+    target: "package.module:Class".
+    settings: arguments of the class.
+    caches: folder of compiled programs.
+  """
+
+  def __init__(self, target: str, settings: Sequence[Any], caches: Path):
+    self._target = target
+    context = multiprocessing.get_context("spawn")
+    self._pipe, other = context.Pipe()
+    # Not a daemon: a data loader starts processes, too.
+    self._process = context.Process(
+      target=_serve, args=(other, target, tuple(settings))
+    )
+    folders = {name: str(caches / part) for name, part in _CACHES.items()}
+    with _environment(_ENVIRONMENT | folders):
+      self._process.start()
+    other.close()
+
+  def call(self, method: str, *args: Any) -> Any:
+    """What the side's method returns.
+
+    Raises:
+      UserError: the side's.
+      Failed: anything else went wrong.
+    """
+    try:
+      self._pipe.send((method, args))
+      error, value = self._pipe.recv()
+    except (EOFError, BrokenPipeError) as ended:
+      self._process.join()
+      raise Failed(
+        f"{self._target} ended with status {self._process.exitcode} in"
+        f" {method}{args}"
+      ) from ended
+    if error is None:
+      return value
+    if error == "user":
+      from medad_jax.types import UserError  # here, as workers import this file
+
+      raise UserError(value)
+    raise Failed(f"{self._target}.{method}{args} failed:\n{value}")
+
+  def close(self) -> None:
+    """Ends the process."""
+    self._pipe.close()
+    self._process.join()
+
+
+class Racer:
+  """One side through its three starts.
+
+  Attributes:
+    name: the side's.
+    notes: what its trials found.
+    about: the machine as the side sees it.
+    backend: "cpu", "gpu" or "tpu".
+    parts: what it does, all phases.
+    seconds: from a process's start to the first unit of the first part, and of
+      every part: "first step, cold cache" and so on.
+    memory: peaks of a process that goes through the parts one by one.
+  """
+
+  def __init__(
+    self, name: str, target: str, settings: Sequence[Any], folder: Path
+  ):
+    self.name = name
+    self._target, self._folder = target, folder / name
+    say(f"{name}: first start, with trials")
+    self._settings = (*settings, {})
+    with self._side("trial") as side:
+      options, self.notes = side.call("choose")
+      self.about, self.backend = side.call("about")
+    self._settings = (*settings, options)
+    self.seconds: dict[str, float] = {}
+    say(f"{name}: start with empty caches")
+    with self._side("kept") as side:
+      self._enter(side, "cold", keep=False)
+      self.memory = side.call("memory")
+    say(f"{name}: start with full caches")
+    self.side = self._started("kept")
+    self._enter(self.side, "warm", keep=True)
+
+  def run(self, part: Part, amount: int) -> tuple[int, float]:
+    """Does a piece: units and seconds."""
+    return self.side.call("run", part, amount)
+
+  def _enter(self, side: "Side", cache: str, keep: bool) -> None:
+    self.parts: list[Part] = side.call("parts")
+    for i, part in enumerate(self.parts):
+      side.call("visit", part, keep)
+      if i == 0:
+        self._lap(f"first step, {cache} cache")
+    self._lap(f"start-up, {cache} cache")
+
+  def _started(self, cache: str) -> Side:
+    self._began = time.perf_counter()
+    return Side(self._target, self._settings, self._folder / cache)
+
+  def _lap(self, name: str) -> None:
+    self.seconds[name] = time.perf_counter() - self._began
+
+  @contextlib.contextmanager
+  def _side(self, cache: str) -> Iterator[Side]:
+    side = self._started(cache)
+    try:
+      yield side
+    finally:
+      side.close()
+
+
+class Times:
+  """What the turns took.
+
+  Attributes:
+    units: by side and part: units done in all turns, which counted.
+    seconds: by side and part: seconds a unit, turn by turn.
+  """
+
+  def __init__(self, racers: Sequence[Racer]):
+    self.units = {r.name: dict.fromkeys(r.parts, 0) for r in racers}
+    self.seconds: dict[str, dict[Part, list[float]]] = {
+      r.name: {part: [] for part in r.parts} for r in racers
+    }
+
+  def add(self, name: str, part: Part, units: int, seconds: float) -> None:
+    """A piece."""
+    self.units[name][part] += units
+    self.seconds[name][part].append(seconds / units)
+
+  def of_phase(self, name: str, phase: str) -> list[float]:
+    """Seconds of the whole phase as each turn has it."""
+    found = {p: s for p, s in self.seconds[name].items() if p.phase == phase}
+    return [
+      sum(part.whole * a for part, a in zip(found, turn, strict=True))
+      for turn in zip(*found.values(), strict=True)
+    ]
+
+
+@contextlib.contextmanager
+def racing(
+  targets: Mapping[str, tuple[str, Sequence[Any]]],
+) -> Iterator[list[Racer]]:
+  """The sides, ready for their turns; their processes end with the block.
+
+  Args:
+    targets: by name, "package.module:Class" and the settings of the class; the
+      class is given one more, the options that its `choose` decided.
+  """
+  racers: list[Racer] = []
+  with tempfile.TemporaryDirectory() as folder:
+    try:
+      for name, (target, settings) in targets.items():
+        racers.append(Racer(name, target, settings, Path(folder)))
+      yield racers
+    finally:
+      for racer in racers:
+        racer.side.close()
+
+
+def take_turns(
+  racers: Sequence[Racer],
+  amounts: Mapping[str, int] | None,
+  repeats: int,
+) -> Times:
+  """Runs every side's pieces in turns.
+
+  Args:
+    racers: the sides.
+    amounts: units of a piece by the part's unit; None for whole parts.
+    repeats: turns that count. One before them does not, unless parts are whole.
+  """
+  times = Times(racers)
+  phases = list(dict.fromkeys(part.phase for part in racers[0].parts))
+  for turn in range(0 if amounts else 1, repeats + 1):
+    say(f"turn {turn} of {repeats}")
+    first = turn % len(racers)
+    for phase in phases:
+      for racer in [*racers[first:], *racers[:first]]:
+        for part in (p for p in racer.parts if p.phase == phase):
+          amount = (
+            min(amounts[part.unit], part.whole) if amounts else part.whole
+          )
+          piece = racer.run(part, amount)
+          if turn:
+            times.add(racer.name, part, *piece)
+  return times
+
+
+def peak_host() -> int:
+  """The most memory that this process has held, in bytes.
+
+  Not `ru_maxrss`: it begins with what the parent held when it made the process.
+  """
+  with open("/proc/self/status") as lines:
+    line = next(line for line in lines if line.startswith("VmHWM"))
+  return int(line.split()[1]) * 1024
+
+
+def say(text: str) -> None:
+  """Tells of progress, apart from the results."""
+  print(text, file=sys.stderr, flush=True)
+
+
+def _serve(pipe: Any, target: str, settings: tuple[Any, ...]) -> None:
+  """A worker's life: methods in, results out."""
+  module, name = target.split(":")
+  side = None
+  while True:
+    try:
+      method, args = pipe.recv()
+    except EOFError:
+      break
+    try:
+      if side is None:
+        side = getattr(importlib.import_module(module), name)(*settings)
+      reply = (None, getattr(side, method)(*args))
+    except Exception as error:
+      reply = _reply(error)
+    pipe.send(reply)
+  if side is not None:
+    side.close()
+
+
+def _reply(error: Exception) -> tuple[str, str]:
+  if type(error).__name__ == "UserError":
+    return "user", str(error)
+  return "error", "".join(traceback.format_exception(error))
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+  """What a new process finds in its environment."""
+  before = dict(os.environ)
+  os.environ.update(values)
+  try:
+    yield
+  finally:
+    os.environ.clear()
+    os.environ.update(before)

@@ -1,0 +1,347 @@
+"""DDAD-ASR in PyTorch, as its users run it and as well as one can.
+
+`Reference` does what the published programs do. Members train one after
+another, eager, from a data loader with one worker process, and the loss is read
+at every step. Test images are scored one at a time: by each NDM after its 1st
+and every 25th epoch, with all maps after every refinement epoch, and twice in
+the end (without and with refinement). The six frozen nets see a refinement
+batch one after another; its anomalies are pasted image by image in the loader's
+worker. Kinder than the originals: images lie in memory at their final size,
+frozen nets keep no graph, no metrics are computed, loaders of tests start once,
+and the nine starts of its programs count as one.
+
+`Tuned` is the same training by somebody who knows PyTorch: images as uint8 on
+the device, row numbers, normalization and pasting there too, `torch.compile`
+(on a GPU with CUDA graphs), fused Adam, TF32, members stacked by `torch.func`,
+channels_last; a short trial decides which of these pay, phase by phase. It
+tests in batches, once, in the end, as this project does.
+"""
+
+from collections.abc import Callable
+import itertools
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import data
+
+from benchmarks import torch_images, torch_nets, torch_side
+from benchmarks.protocol import Part, Protocol
+from benchmarks.torch_side import Form
+
+_FORMS = (
+  Form(),
+  Form(channels_last=True),
+  Form(stacked=True),
+  Form(compiled=True),
+  Form(compiled=True, stacked=True),
+)
+_REFINED = "refined scores"
+
+Run = Callable[[int], int]
+
+
+class Reference(torch_side.TorchSide):
+  """What users run today.
+
+  Args:
+    protocol: sizes and counts.
+    whole: whether every step is taken, so that loaders start by themselves.
+    options: none.
+  """
+
+  def __init__(self, protocol: Protocol, whole: bool, options: dict[str, Any]):
+    super().__init__()
+    del options
+    self.protocol, self._whole = protocol, whole
+    self._images = protocol.training_images()
+    self._normal = self._images[: protocol.normal]
+    self._tests = protocol.test_images()
+
+  def parts(self) -> list[Part]:
+    """Steps, starts of loaders and tests."""
+    p = self.protocol
+    monitored = 1 + p.epochs // 25
+    found = [
+      Part("ensembles", "1 member", p.ensemble_steps),
+      Part("ensembles", "epochs begun", 2 * p.members * p.epochs, "starts"),
+      Part("ensembles", "tests", p.members * monitored * p.tests, "images"),
+      Part("refinement", "refinement net", p.refine_steps),
+      Part("refinement", "epochs begun", p.refine_epochs, "starts"),
+      Part("refinement", _REFINED, p.refine_epochs * p.tests, "images"),
+      Part("evaluation", "scores", p.tests, "images"),
+      Part("evaluation", _REFINED, p.tests, "images"),
+    ]
+    return [p for p in found if not (self._whole and p.unit == "starts")]
+
+  def _make(self, part):
+    if part.unit == "steps":
+      return self._train() if part.phase == "ensembles" else self._refine()
+    if part.unit == "starts":
+      return self._start(part.phase)
+    if part.phase == "ensembles":
+      return self._test_one()
+    return self._test_all(part.name == _REFINED)
+
+  def _loader(self, phase: str) -> data.DataLoader:
+    dataset, batch = torch_images.Images(self._images), self.protocol.batch
+    if phase == "refinement":
+      dataset = torch_images.Pasted(self._normal)
+      batch = self.protocol.refine_batch
+    return _loader(dataset, batch, shuffle=True)
+
+  def _start(self, phase: str) -> Run:
+    """A worker process and its first batch."""
+    loader = self._loader(phase)
+
+    def run(amount):
+      for _ in range(amount):
+        next(iter(loader))
+      return amount
+
+    return run
+
+  def _train(self) -> Run:
+    net = self._net().train()
+    optimizer = torch.optim.Adam(net.parameters(), 5e-4, (0.5, 0.999))
+    batches = torch_side.endless(self._loader("ensembles"))
+
+    def run(amount):
+      for image in itertools.islice(batches, amount):
+        image = image.to(self.device)
+        loss = torch_nets.squared_error(net(image), image)
+        torch_side.step(optimizer, loss)
+      return amount
+
+    return run
+
+  def _refine(self) -> Run:
+    teachers = self._teachers()
+    net = torch_nets.RefineNet().to(self.device).train()
+    optimizer = torch.optim.Adam(
+      net.parameters(), 1e-4, (0.5, 0.999), weight_decay=1e-4
+    )
+    batches = torch_side.endless(self._loader("refinement"))
+
+    def run(amount):
+      for image, mask in itertools.islice(batches, amount):
+        image, mask = image.to(self.device), mask.to(self.device)
+        logits = net(torch_nets.refine_input(_maps(teachers, image)))
+        torch_side.step(optimizer, torch_nets.focal(logits, mask))
+      return amount
+
+    return run
+
+  def _test_one(self) -> Run:
+    """A member's scores."""
+    net = self._net().eval()
+
+    def score(image):
+      return torch.mean((net(image) - image) ** 2)
+
+    return self._test(score)
+
+  def _test_all(self, refined: bool) -> Run:
+    """All members' maps, and what the refinement net makes of them."""
+    teachers = self._teachers()
+    net = torch_nets.RefineNet().to(self.device).eval()
+
+    def score(image):
+      maps = _maps(teachers, image)
+      if refined:
+        logits = net(torch_nets.refine_input(maps))
+        return logits.softmax(1)[:, 1:].mean()
+      return torch.stack([m.mean() for m in maps.values()])
+
+    return self._test(score)
+
+  def _test(self, score) -> Run:
+    loader = _loader(torch_images.Images(self._tests), 1, shuffle=False)
+    batches = torch_side.endless(loader)
+
+    def run(amount):
+      with torch.no_grad():
+        for image in itertools.islice(batches, amount):
+          score(image.to(self.device)).cpu()
+      return amount
+
+    return run
+
+  def _net(self) -> nn.Module:
+    net = torch_nets.Autoencoder(side=self.protocol.size)
+    return net.to(self.device)
+
+  def _teachers(self) -> list[nn.Module]:
+    return [self._net().eval() for _ in range(2 * self.protocol.members)]
+
+
+class Tuned(torch_side.TorchSide):
+  """What a good PyTorch engineer would make of it.
+
+  Args:
+    protocol: sizes and counts.
+    compiles: whether `torch.compile` may be tried.
+    test_batch: images a call in tests.
+    options: {"ensembles": form, "refinement": form}, from `choose`.
+  """
+
+  def __init__(
+    self,
+    protocol: Protocol,
+    compiles: bool,
+    test_batch: int,
+    options: dict[str, Form],
+  ):
+    super().__init__()
+    torch.set_float32_matmul_precision("high")
+    self.protocol, self._compiles = protocol, compiles
+    self._test_batch, self._options = test_batch, options
+    images = torch.from_numpy(protocol.training_images())
+    self._images = images[:, None].to(self.device)
+
+  def choose(self) -> tuple[dict[str, Form], list[str]]:
+    """The forms, by trial."""
+    forms = [f for f in _FORMS if self._compiles or not f.compiled]
+    p = self.protocol
+    tried = {
+      "ensembles": lambda form: (
+        self._train(form, p.mixed, 2 * p.members),
+        2 * p.members if form.stacked else 1,
+      ),
+      "refinement": lambda form: (self._refine(form), 1),
+    }
+    found, notes = {}, []
+    for what, make in tried.items():
+      found[what], lines = torch_side.fastest(what, forms, make, self)
+      notes += lines
+    return found, notes
+
+  def parts(self) -> list[Part]:
+    """Steps of stacked members, or of one, and the rest."""
+    p = self.protocol
+    single = Part("ensembles", "1 member", p.ensemble_steps)
+    stacked = self._options["ensembles"].stacked
+    return [
+      *(p.together() if stacked else [single]),
+      Part("refinement", "refinement net", p.refine_steps),
+      Part("evaluation", "all scores", p.tests, "images"),
+    ]
+
+  def _make(self, part):
+    form = self._options.get(part.phase, self._options["refinement"])
+    if part.phase == "evaluation":
+      return self._test(form)
+    if part.phase == "refinement":
+      return self._refine(form)
+    p = self.protocol
+    together = p.together()
+    members = 2 * p.members if part == together[0] else p.members
+    return self._train(form, p.mixed, members)
+
+  def _train(self, form: Form, length: int, members: int) -> Run:
+    """Of one net, or of stacked ones."""
+    net = self._net(form)
+    if form.stacked:
+      net = torch_side.Stack([self._net(form) for _ in range(members)])
+    net.train()
+    optimizer = torch_side.adam(net, 5e-4, 0.5)
+    shuffled = torch_side.rows(
+      length, self.protocol.batch, members if form.stacked else 1, self.device
+    )
+
+    def loss(at):
+      image = torch_nets.normalize(self._images[at])  # [k b 1 h w]
+      if not form.stacked:
+        image = torch_side.ordered(image[0], form)
+      # A sum over members: each has the gradient of its own mean.
+      return torch.mean((net(image) - image) ** 2, (-4, -3, -2, -1)).sum()
+
+    fixed = (self._images, *net.buffers())
+    call = torch_side.compiled(loss, form, self.device, fixed)
+    return torch_side.training(call, optimizer, shuffled)
+
+  def _refine(self, form: Form) -> Run:
+    teachers = self._teachers(form)
+    net = torch_nets.RefineNet()
+    net = torch_side.placed(net, form, self.device).train()
+    optimizer = torch_side.adam(net, 1e-4, 0.5, decay=1e-4)
+    normal = self.protocol.normal
+    shuffled = torch_side.rows(
+      normal, self.protocol.refine_batch, 1, self.device
+    )
+
+    def loss(at):
+      at = at[0]
+      other = (at + torch.randint_like(at, 1, normal)) % normal
+      image, source = torch_nets.normalize(
+        self._images[torch.stack([at, other])]
+      )
+      image, mask = torch_images.paste(image, source)
+      with torch.no_grad():
+        image = torch_side.ordered(image, form)
+        maps = torch_nets.discrepancies(image, teachers(image))
+      stack = torch_side.ordered(torch_nets.refine_input(maps), form)
+      return torch_nets.focal(net(stack), mask)
+
+    fixed = (self._images, *teachers.buffers(), *net.buffers())
+    call = torch_side.compiled(loss, form, self.device, fixed)
+    return torch_side.training(call, optimizer, shuffled)
+
+  def _test(self, form: Form) -> Run:
+    teachers = self._teachers(form)
+    net = torch_nets.RefineNet()
+    net = torch_side.placed(net, form, self.device).eval()
+    tests = torch.from_numpy(self.protocol.test_images())[:, None]
+    tests, batch = tests.to(self.device), self._test_batch
+
+    def score(images):
+      image = torch_side.ordered(torch_nets.normalize(images), form)
+      x_hat = teachers(image)
+      maps = torch_nets.discrepancies(image, x_hat)
+      stack = torch_side.ordered(torch_nets.refine_input(maps), form)
+      maps["refined"] = net(stack).softmax(1)[:, 1:]
+      single = ((x_hat.chunk(2)[1] - image) ** 2).mean((2, 3, 4))
+      means = torch.stack([m.mean((1, 2, 3)) for m in maps.values()])
+      return torch.cat([single, means]), maps
+
+    fixed = (*teachers.buffers(), *net.buffers())
+    call = torch_side.compiled(score, form, self.device, fixed)
+
+    def run(amount):
+      found = []
+      with torch.no_grad():
+        for start in range(0, amount, batch):
+          torch.compiler.cudagraph_mark_step_begin()
+          at = torch.arange(start, start + batch, device=self.device)
+          found.append(call(tests[at % len(tests)])[0].clone())
+        torch.cat(found, 1)[:, :amount].cpu()
+      return amount
+
+    return run
+
+  def _net(self, form: Form) -> nn.Module:
+    net = torch_nets.Autoencoder(side=self.protocol.size)
+    return torch_side.placed(net, form, self.device)
+
+  def _teachers(self, form: Form) -> nn.Module:
+    nets = [self._net(form) for _ in range(2 * self.protocol.members)]
+    kind = torch_side.Stack if form.stacked else torch_side.InTurn
+    return kind(nets).eval().requires_grad_(False)
+
+
+def _loader(dataset, batch: int, shuffle: bool) -> data.DataLoader:
+  return data.DataLoader(
+    dataset,
+    batch,
+    shuffle=shuffle,
+    drop_last=shuffle,
+    num_workers=1,
+    multiprocessing_context="fork",
+  )
+
+
+def _maps(teachers: list[nn.Module], image: torch.Tensor):
+  """Of frozen nets, one after another."""
+  with torch.no_grad():
+    x_hat = torch.stack([net(image) for net in teachers])
+    return torch_nets.discrepancies(image, x_hat)
