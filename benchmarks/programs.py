@@ -1,0 +1,326 @@
+"""DDAD-ASR's programs at any size: what they count, and calls that run them.
+
+The programs are the engine's own, of the phases that configs/rsna_ddad.py
+describes, on RSNA's number of generated images. Counting needs no memory, as
+programs are compiled for shapes. It is done with programs for the host's CPU,
+whatever device is there: XLA does not count the matrix products that compilers
+for accelerators hand to a library.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+import re
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import rsna_ddad
+from medad_jax.data import index, resident
+from medad_jax.engine import config as configuration
+from medad_jax.engine import members, parallel, scorer, train
+from medad_jax.methods import ddad
+from medad_jax.types import Batch, Phase, Scores, TrainState, UserError
+
+COLLECTIVES = (
+  "all-reduce",
+  "all-gather",
+  "collective-permute",
+  "all-to-all",
+  "reduce-scatter",
+)
+_SEEDS = (0,)
+# RSNA's rows; DDAD-ASR adds 4000 unlabelled ones for its UDM.
+_POOLS = index.make_pools(
+  {"train": 3851, "unlabelled_normal": 4000, "unlabelled_abnormal": 5012},
+  extra=4000,
+  anomaly_ratio=0.6,
+)
+_IMAGES = len(_POOLS[index.MIXED])
+
+
+class Counts(NamedTuple):
+  """Of a compiled program, on one of its devices.
+
+  Attributes:
+    flops: floating-point operations; the body of a loop counts once.
+    bytes: that all its operations and fusions read and write: an upper bound of
+      what passes the main memory, as caches are not thought of.
+    temporaries: bytes of memory besides arguments and results.
+    aliased: bytes of results that take the place of arguments.
+    collectives: how many of each of `COLLECTIVES`.
+  """
+
+  flops: float
+  bytes: float
+  temporaries: int
+  aliased: int
+  collectives: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """Steps of a phase's members in one call.
+
+  Attributes:
+    phase: with its members and its batch size.
+    side: of the square images of one channel, pixels.
+    steps: a call takes.
+    before: phases whose final states it sees.
+    devices: to spread it over; none for the host's first.
+  """
+
+  phase: Phase
+  side: int
+  steps: int = 1
+  before: tuple[Phase, ...] = ()
+  devices: tuple[jax.Device, ...] = ()
+
+  @functools.cached_property
+  def layout(self) -> parallel.Layout:
+    """Members and batch on the devices, as a run spreads them by default."""
+    return parallel.make_layout(
+      self.phase.members,
+      self.phase.training.batch_size,
+      devices=self.devices or host(1),
+    )
+
+  @functools.cached_property
+  def compiled(self) -> jax.stages.Compiled:
+    """Compiled for shapes: nothing is run, no image is there."""
+    call = train.make_call(self.phase, self._feed(), self.layout)
+    return call.lower(*self.shapes()).compile()
+
+  def on_host(self) -> "Program":
+    """The program for as many of the host's devices, if it is not."""
+    if not self.devices or self.devices[0].platform == "cpu":
+      return self
+    return dataclasses.replace(self, devices=host(len(self.devices)))
+
+  def shapes(self) -> tuple[Any, ...]:
+    """Of the call's arguments: states, places, chunk, frozen, constant."""
+    states = members.abstract_states(self.phase, _SEEDS, self._shape)
+    frozen = _finals(members.abstract_states, self.before, self._shape)
+    return _shapes((states, *self._rows(), frozen, self._feed().constant))
+
+  def start(self) -> Callable[[int], Any]:
+    """A function that takes the steps, each time from where it came to.
+
+    Its argument is not used; its result holds the metrics.
+    """
+    put, call = self.layout.put, self.compiled
+    states = members.init_states(self.phase, _SEEDS, self._shape)
+    states = put(states, parallel.MEMBER)
+    frozen = _finals(members.init_states, self.before, self._shape)
+    places, chunk = self._rows()
+    rest = (
+      put(places, parallel.MEMBER),
+      put(chunk, parallel.FEED),
+      put(frozen, parallel.WHOLE),
+      put({"image": noise(_IMAGES, self.side)}, parallel.WHOLE),
+    )
+
+    def take(_: int) -> Any:
+      nonlocal states
+      states, metrics = call(states, *rest)
+      return metrics
+
+    return take
+
+  @property
+  def _shape(self) -> tuple[int, int, int]:
+    return (self.side, self.side, 1)
+
+  def _feed(self) -> resident.Resident:
+    """Black images: one number, seen everywhere."""
+    pixel = np.zeros((), np.uint8)
+    return resident.Resident(np.broadcast_to(pixel, (_IMAGES, *self._shape)))
+
+  def _rows(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Places and the first chunk of row numbers, as training makes them."""
+    order = train.make_order(self.phase, _POOLS, _SEEDS)
+    live = range(self.phase.members)
+    bounds = [(0, self.steps)]
+    chunks = self._feed().chunks(order, bounds, live, self.phase.sources)
+    who = members.of_phase(self.phase, _SEEDS)
+    return train.make_places(who, order.epoch_steps(), live), next(chunks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """All scores and maps of a batch of images.
+
+  Attributes:
+    method: what scores.
+    side: of the square images of one channel, pixels.
+    batch: images a call.
+  """
+
+  method: ddad.Method
+  side: int
+  batch: int
+
+  @functools.cached_property
+  def compiled(self) -> jax.stages.Compiled:
+    """Compiled for shapes and the host's first device."""
+    with jax.default_device(host(1)[0]):
+      return jax.jit(self.score).lower(*self.shapes()).compile()
+
+  def score(
+    self, states: Mapping[str, TrainState], images: jax.Array
+  ) -> Scores:
+    """What the engine's scorer computes of one seed's states."""
+    shared = {phase.name for phase in self.method.phases() if phase.shared}
+    fitted = {name: states[name] for name in shared}
+    own = {name: states[name] for name in states.keys() - shared}
+    numbers = jnp.arange(len(images))
+    batch = Batch(
+      image=resident.normalize(images),
+      label=jnp.full(numbers.shape, -1),
+      valid=numbers >= 0,
+      slot=numbers,
+      id=numbers,
+    )
+    preds = jax.vmap(self.method.predict, (0, None))(own, batch)
+    return self.method.score(preds, batch, fitted)
+
+  def shapes(self) -> tuple[Any, ...]:
+    """Of the arguments of `score`."""
+    shape = (self.side, self.side, 1)
+    states = _finals(members.abstract_states, self.method.phases(), shape)
+    images = jax.ShapeDtypeStruct((self.batch, *shape), np.uint8)
+    return _shapes((states, images))
+
+  def start(self, calls: int) -> Callable[[int], Any]:
+    """A function that scores so many batches; its argument is not used."""
+    shape = (self.side, self.side, 1)
+    states = _finals(members.init_states, self.method.phases(), shape)
+    ready = scorer.Scorer(self.method, states, self.batch)
+    images = noise(calls * self.batch, self.side)
+    return lambda _: ready.images(images)
+
+
+def rsna(members: int, batch: int, refine_batch: int = 8) -> ddad.Method:
+  """DDAD-ASR as configs/rsna_ddad.py describes it, but for these sizes.
+
+  Args:
+    members: of both ensembles together.
+    batch: images of a step of the ensembles.
+    refine_batch: images of a step of the refinement net.
+
+  Raises:
+    UserError: there are no two ensembles of that many members.
+  """
+  if members % 2 or members < 4:
+    raise UserError(
+      f"{members} members make no two ensembles; give an even number of them,"
+      " 4 or more"
+    )
+  config = rsna_ddad.get_config()
+  config.ensemble.size = members // 2
+  config.train.batch_size = batch
+  config.refine.batch_size = refine_batch
+  method = configuration.build_method(config.to_dict())
+  assert isinstance(method, ddad.Method)
+  return method
+
+
+def ensemble(count: int, batch: int) -> Phase:
+  """The ensembles' phase with any number of members, the larger half UDM."""
+  unknown = -(-count // 2)
+  pools = (index.MIXED,) * unknown + (index.NORMAL,) * (count - unknown)
+  return dataclasses.replace(rsna(6, batch).phases()[0], pools=pools)
+
+
+def steps_per_call() -> int:
+  """Of training with that configuration."""
+  return rsna_ddad.get_config().steps_per_call
+
+
+def read(compiled: jax.stages.Compiled) -> Counts:
+  """What XLA says of a program."""
+  costs, memory = compiled.cost_analysis(), compiled.memory_analysis()
+  return Counts(
+    costs["flops"],
+    costs["bytes accessed"],
+    memory.temp_size_in_bytes,
+    memory.alias_size_in_bytes,
+    collectives(compiled.as_text()),
+  )
+
+
+def collectives(text: str) -> dict[str, int]:
+  """How many instructions of a program's text make devices wait for others.
+
+  One that is cut into a start and an end counts once.
+  """
+  return {
+    kind: len(re.findall(rf"\s{kind}(-start)?\(", text)) for kind in COLLECTIVES
+  }
+
+
+def host(devices: int) -> tuple[jax.Device, ...]:
+  """The first so many of the host's (simulated) devices.
+
+  Raises:
+    UserError: jax was told not to use the host, or it has fewer.
+  """
+  try:
+    found = jax.devices("cpu")
+  except RuntimeError as error:
+    raise UserError(
+      "operations are counted with the host's CPU, which JAX_PLATFORMS leaves"
+      " out; unset it, or add ',cpu' to it"
+    ) from error
+  if len(found) < devices:
+    raise UserError(
+      f"{devices} simulated devices were asked for and there are {len(found)};"
+      f" set XLA_FLAGS=--xla_force_host_platform_device_count={devices}"
+    )
+  return tuple(found[:devices])
+
+
+def noise(images: int, side: int) -> np.ndarray:
+  """uint8 images [n side side 1]."""
+  draw = np.random.default_rng(0)
+  return draw.integers(0, 256, (images, side, side, 1), np.uint8)
+
+
+def positive(text: str) -> int:
+  """A flag's number of 1 or more."""
+  if not text.isdecimal() or not int(text):
+    raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+  return int(text)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+  """Columns of equal width, the first one to the left."""
+  lines = [[str(cell) for cell in line] for line in (header, *rows)]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  return "\n".join(
+    "  ".join(
+      cell.rjust(width) if place else cell.ljust(width)
+      for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+    )
+    for line in lines
+  )
+
+
+def _finals(
+  make: Callable[..., TrainState],
+  phases: Sequence[Phase],
+  shape: tuple[int, int, int],
+) -> dict[str, TrainState]:
+  """What later phases and evaluation see of phases: no optimizers."""
+  return {
+    phase.name: dataclasses.replace(make(phase, _SEEDS, shape), opt={})
+    for phase in phases
+  }
+
+
+def _shapes(tree: Any) -> Any:
+  """Shapes and types; where the arrays lie is the program's to say."""
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)

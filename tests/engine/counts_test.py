@@ -1,0 +1,178 @@
+"""Speed by what does not depend on the machine: how much of what is done."""
+
+import contextlib
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import programs
+from medad_jax.engine import members, scorer, train, writers
+from medad_jax.methods import ae
+from medad_jax.types import Training
+from tests import tiny
+
+SIDE = tiny.SHAPE[0]
+COMPILED = "/jax/core/compile/backend_compile_duration"
+NORMALIZATIONS = 9  # of the backbone: five in its encoder, four after it
+
+
+@contextlib.contextmanager
+def compilations():
+  """Names of what is compiled meanwhile, or read from a cache of programs."""
+  names = []
+
+  def note(event, _, fun_name="", **__):
+    if event == COMPILED:
+      names.append(fun_name)
+
+  jax.monitoring.register_event_duration_secs_listener(note)
+  try:
+    yield names
+  finally:
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+class Guard(writers.Writers):
+  """From the first record to the last only what is asked for may move."""
+
+  def __init__(self, workdir, last, names):
+    super().__init__(workdir)
+    self.last, self.names, self.compiled = last, names, []
+
+  def scalars(self, phase, step, values):
+    self.compiled.append(len(self.names))
+    guard = "allow" if step == self.last else "disallow"
+    jax.config.update("jax_transfer_guard", guard)
+    super().scalars(phase, step, values)
+
+
+def test_the_loop_compiles_once_and_moves_only_what_it_says(tmp_path):
+  training = Training(4, 8, 1e-3)  # 12 steps: 6 calls
+  method = ae.Method(4, 3, 8, members=2, training=training)
+  try:
+    with compilations() as names:
+      log = Guard(tmp_path, 12, names)
+      options = {"log": log, "checkpoint_seconds": 1e9}
+      train.train(method.phases(), tiny.run(tmp_path, tiny.feed(), **options))
+  finally:
+    jax.config.update("jax_transfer_guard", "allow")
+  assert names.count("jit(call)") == 1
+  assert len(log.compiled) == 6
+  assert len(set(log.compiled)) == 1  # nothing else on the way, either
+
+
+def ensemble(count: int, steps: int = 2, devices: int = 1) -> programs.Program:
+  phase = tiny.method().phases()[0]
+  phase = dataclasses.replace(phase, pools=("normal",) * count)
+  return programs.Program(phase, SIDE, steps, (), programs.host(devices))
+
+
+@pytest.fixture(scope="module")
+def six():
+  return programs.read(ensemble(6).compiled)
+
+
+def test_states_take_the_place_of_states(six):
+  states = jax.tree.leaves(ensemble(6).shapes()[0])
+  assert six.aliased >= sum(x.size * x.dtype.itemsize for x in states)
+
+
+@pytest.fixture(scope="module")
+def one():
+  return programs.read(ensemble(1).compiled)
+
+
+def test_members_cost_what_one_costs(six, one):
+  assert six.flops <= 6.05 * one.flops
+
+
+def test_memory_grows_with_members(six):
+  three = programs.read(ensemble(3).compiled)
+  assert six.temporaries <= 2.2 * three.temporaries
+
+
+def test_a_loop_counts_one_step(one):
+  """What benchmarks print as a step's: XLA does not multiply by the steps."""
+  more = programs.read(ensemble(1, steps=3).compiled)
+  assert more.flops == pytest.approx(one.flops, rel=1e-3)
+
+
+def test_members_on_devices_of_their_own_do_not_wait():
+  found = ensemble(4, devices=4)
+  assert found.layout.mesh.devices.shape == (4, 1)
+  assert not any(programs.read(found.compiled).collectives.values())
+
+
+def test_parts_of_a_batch_meet_in_normalizations_and_once_more():
+  """Mean and variance of each layer, and the same on the way back."""
+  found = ensemble(1, devices=4)
+  assert found.layout.mesh.devices.shape == (1, 4)
+  counts = dict(programs.read(found.compiled).collectives)
+  assert 0 < counts.pop("all-reduce") <= 4 * NORMALIZATIONS + 1
+  assert not any(counts.values())
+
+
+@pytest.fixture(scope="module")
+def refinements():
+  """Flops of a refinement step by the number of teachers."""
+  found = {}
+  for size in (2, 4):
+    both, refine = tiny.method(size).phases()
+    program = programs.Program(refine, SIDE, 2, (both,))
+    found[2 * size] = programs.read(program.compiled).flops
+  return found
+
+
+def teacher() -> float:
+  """Flops of one member's reconstructions of the refinement's batch."""
+  method = tiny.method()
+  state = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype),
+    members.abstract_states(method.phases()[0], (0,), tiny.SHAPE),
+  )
+  size = method.refine.training.batch_size
+  image = jax.ShapeDtypeStruct((size, *tiny.SHAPE), np.float32)
+
+  def x_hat(state, image):
+    return method.predict({"ensemble": state}, {"image": image})["x_hat"]
+
+  return jax.jit(x_hat).lower(state, image).compile().cost_analysis()["flops"]
+
+
+def test_a_teacher_only_looks(refinements):
+  """No gradient of it, of its other maps or of its own training."""
+  assert refinements[8] - refinements[4] <= 4 * 1.05 * teacher()
+
+
+def test_the_rest_of_a_refinement_is_the_net_there_and_back(refinements):
+  refine = tiny.method().refine
+  channels = (2, refine.width, refine.width, 2)
+  kernels = sum(9 * i * o for i, o in zip(channels, channels[1:], strict=False))
+  pixels = refine.training.batch_size * SIDE**2
+  # Its products, and those of the gradients by kernels and by inputs.
+  products = 3 * 2 * kernels * pixels
+  alone = 2 * refinements[4] - refinements[8]  # without any teacher
+  assert alone <= 1.25 * products
+
+
+def test_an_evaluation_is_one_program_to_its_last_image():
+  """An image's scores are the same bits, whatever is beside it.
+
+  Other batch sizes are other programs, whose products add up in another order:
+  `evaluation_test` allows them rounding.
+  """
+  method = tiny.method()
+  states = {
+    phase.name: members.init_states(phase, (0,), tiny.SHAPE)
+    for phase in method.phases()
+  }
+  images = tiny.images(19, seed=2)
+  ready = scorer.Scorer(method, states, 16)
+  with compilations() as names:
+    whole = ready.images(images)  # 16 and 3
+    few = ready.images(images[2:7])
+  assert len(names) == 1
+  for name, values in whole.items():
+    np.testing.assert_array_equal(few[name], values[2:7])
