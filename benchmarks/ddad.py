@@ -234,6 +234,7 @@ def _protocol(args: argparse.Namespace) -> protocol.Protocol:
     args.size,
     args.members,
     args.batch,
+    precision=args.precision,
   )
   check(given.normal, max(given.batch, given.refine_batch))
   return given
@@ -245,7 +246,8 @@ def _describe(given: protocol.Protocol) -> str:
     f" {given.tests} test images, generated, of {given.size}x{given.size};"
     f" {given.members} + {given.members} members,"
     f" {given.ensemble_steps:,} steps of {given.batch};"
-    f" {given.refine_steps:,} refinement steps of {given.refine_batch}"
+    f" {given.refine_steps:,} refinement steps of {given.refine_batch};"
+    f" {given.precision} (reference: float32)"
   )
 
 
@@ -292,7 +294,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def add_turns(parser: argparse.ArgumentParser) -> None:
-  """The options of all races."""
+  """The options of all races but their sizes."""
   parser.add_argument(
     "--steps",
     type=positive,
@@ -304,6 +306,12 @@ def add_turns(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--whole", action="store_true", help="take every step, extrapolate nothing"
+  )
+  parser.add_argument(
+    "--precision",
+    choices=("float32", "bfloat16"),
+    default="float32",
+    help="of ours and tuned [float32]",
   )
   parser.add_argument(
     "--no-compile", action="store_true", help="no torch.compile in tuned"

@@ -273,6 +273,7 @@ class Reconstruction(_Jax):
     self._protocol = protocol
     config = reconstruction.get_config(f"rsna/{net}")
     config.data.image_size = protocol.size
+    config.model.precision = protocol.precision
     config.train.batch_size = protocol.batch
     config.train.epochs = protocol.epochs
     config.train.drop_last = True
@@ -302,6 +303,7 @@ def ddad_config(protocol: Protocol) -> dict[str, Any]:
   config = rsna_ddad.get_config()
   config.data.image_size = protocol.size
   config.data.extra = protocol.unlabelled
+  config.model.precision = protocol.precision
   config.ensemble.size = protocol.members
   config.train.batch_size = protocol.batch
   config.train.epochs = protocol.epochs

@@ -41,6 +41,7 @@ class Protocol:
     epochs: of the ensembles, each member on its own images.
     refine_batch: images a step of the refinement net.
     refine_epochs: of the refinement net, on the normal images.
+    precision: of the nets of ours and tuned, "float32" or "bfloat16".
   """
 
   normal: int = 3851
@@ -52,6 +53,7 @@ class Protocol:
   epochs: int = 250
   refine_batch: int = 8
   refine_epochs: int = 100
+  precision: str = "float32"
 
   @property
   def mixed(self) -> int:

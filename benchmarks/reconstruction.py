@@ -54,6 +54,7 @@ def race(net: str, args: argparse.Namespace) -> None:
     size=args.size or side,
     batch=args.batch or batch,
     epochs=_EPOCHS,
+    precision=args.precision,
   )
   ddad.check(given.normal, given.batch)
   names = SIDES if args.baseline == "torch" else SIDES[:1]
@@ -62,7 +63,8 @@ def race(net: str, args: argparse.Namespace) -> None:
     print(
       *ddad.heading(racers),
       f"{net}: {given.normal} generated images of {given.size}x{given.size},"
-      f" {given.normative_steps:,} steps of {given.batch}",
+      f" {given.normative_steps:,} steps of {given.batch}; {given.precision}"
+      " (eager: float32)",
       sep="\n",
       flush=True,
     )

@@ -257,7 +257,7 @@ class Tuned(torch_side.TorchSide):
       return torch.mean((net(image) - image) ** 2, (-4, -3, -2, -1)).sum()
 
     fixed = (self._images, *net.buffers())
-    call = torch_side.compiled(loss, form, self.device, fixed)
+    call = self._compiled(loss, form, fixed)
     return torch_side.training(call, optimizer, shuffled)
 
   def _refine(self, form: Form) -> Run:
@@ -284,7 +284,7 @@ class Tuned(torch_side.TorchSide):
       return torch_nets.focal(net(stack), mask)
 
     fixed = (self._images, *teachers.buffers(), *net.buffers())
-    call = torch_side.compiled(loss, form, self.device, fixed)
+    call = self._compiled(loss, form, fixed)
     return torch_side.training(call, optimizer, shuffled)
 
   def _test(self, form: Form) -> Run:
@@ -305,7 +305,7 @@ class Tuned(torch_side.TorchSide):
       return torch.cat([single, means]), maps
 
     fixed = (*teachers.buffers(), *net.buffers())
-    call = torch_side.compiled(score, form, self.device, fixed)
+    call = self._compiled(score, form, fixed)
 
     def run(amount):
       found = []
@@ -318,6 +318,10 @@ class Tuned(torch_side.TorchSide):
       return amount
 
     return run
+
+  def _compiled(self, function, form: Form, fixed):
+    precision = self.protocol.precision
+    return torch_side.compiled(function, form, self.device, precision, fixed)
 
   def _net(self, form: Form) -> nn.Module:
     net = torch_nets.Autoencoder(side=self.protocol.size)

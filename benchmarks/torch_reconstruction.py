@@ -135,5 +135,6 @@ class Tuned(_Training):
       return torch_nets.squared_error(net(self.corrupt(image)), image)
 
     fixed = (self._images, *net.buffers())
-    call = torch_side.compiled(loss, form, self.device, fixed)
+    precision = self.protocol.precision
+    call = torch_side.compiled(loss, form, self.device, precision, fixed)
     return torch_side.training(call, optimizer, shuffled)

@@ -148,6 +148,7 @@ def compiled(
   function: Callable[..., Any],
   form: Form,
   device: torch.device,
+  precision: str,
   fixed: Iterable[torch.Tensor],
 ) -> Callable[..., Any]:
   """The function as the form runs it.
@@ -156,9 +157,12 @@ def compiled(
     function: of tensors.
     form: how.
     device: where.
+    precision: "float32", or "bfloat16" for automatic mixed precision.
     fixed: tensors, besides parameters, that stay where they are: a CUDA graph
       need not copy them.
   """
+  if precision == "bfloat16":
+    function = torch.autocast(device.type, torch.bfloat16)(function)
   if not form.compiled:
     return function
   for tensor in fixed:
