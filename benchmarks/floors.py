@@ -22,8 +22,9 @@ Nothing stays in a cache from one layer to the next: small batches can take less
 time than that. XLA's own count of bytes is beside it, and is no floor: it has
 what every fusion reads and writes, which is the compiler's choice.
 
-On an accelerator the rate is that of float32 as JAX multiplies by default
-(TensorFloat-32 on NVIDIA's); full float32 and bfloat16 are printed, too.
+The rate of float32 is that of JAX's default, which is TensorFloat-32 on NVIDIA's
+devices; on accelerators full float32 and bfloat16 are printed, too.
+`--precision` is that of the nets, and chooses the rate.
 """
 
 import argparse
@@ -43,7 +44,7 @@ from medad_jax.methods import ddad
 from medad_jax.nets import blocks
 from medad_jax.types import Context, Phase, UserError
 
-_PRODUCT, _COPY = "float32, as by default", "copy"
+_COPY = "copy"
 _LAUNCHES = 4  # products or copies a turn: a device need not wait for the host
 _LAYERS = (
   blocks.Conv4x4s2,
@@ -91,19 +92,21 @@ def main(argv: list[str] | None = None) -> int:
     f" {args.refine_batch}) images of {args.size}x{args.size} on"
     f" {turns.machine()}\n"
   )
-  probes = rates()
+  probes = rates(args.precision)
   calls = {name: each.call for name, each in (probes | work).items()}
   times = turns.alternate(calls, args.repeats)
   for name, probe in probes.items():
     unit = "GB/s" if name == _COPY else "GFLOP/s"
-    print(f"{name:22} {probe.amount / min(times[name]) / 1e9:10.1f} {unit}")
-  print_phases(work, probes, times)
+    print(f"{name:13} {probe.amount / min(times[name]) / 1e9:10.1f} {unit}")
+  print_phases(work, probes, times, args.precision)
   return 0
 
 
 def phases(args: argparse.Namespace) -> dict[str, Work]:
   """What a run of DDAD-ASR does after its start."""
-  method = programs.rsna(args.members, args.batch, args.refine_batch)
+  method = programs.rsna(
+    args.members, args.batch, args.refine_batch, args.precision
+  )
   both, refine = method.phases()
   unknown = dataclasses.replace(both, pools=both.pools[: args.members // 2])
   return {
@@ -175,27 +178,28 @@ def layer_bytes(function: Callable[..., Any], *shapes: Any) -> int:
   return sum(found.values())
 
 
-def rates() -> dict[str, Probe]:
-  """What measures the device."""
+def rates(precision: str) -> dict[str, Probe]:
+  """What measures the device: products of that precision, a copy."""
   large = jax.default_backend() != "cpu"
   side, length = (8192, 2**28) if large else (2048, 2**26)
-  kinds: dict[str, tuple[Any, Any]] = {_PRODUCT: (jnp.float32, None)}
+  probes = {precision: _product(side, precision, None)}
   if large:
-    kinds["float32"] = (jnp.float32, jax.lax.Precision.HIGHEST)
-    kinds["bfloat16"] = (jnp.bfloat16, None)
-  probes = {name: _product(side, *kind) for name, kind in kinds.items()}
-  return {**probes, _COPY: _copy(length)}
+    highest = jax.lax.Precision.HIGHEST
+    probes |= {name: _product(side, name, None) for name in programs.PRECISIONS}
+    probes["full float32"] = _product(side, "float32", highest)
+  return probes | {_COPY: _copy(length)}
 
 
 def print_phases(
   work: Mapping[str, Work],
   probes: Mapping[str, Probe],
   times: Mapping[str, Sequence[float]],
+  product: str,
 ) -> None:
   """What each has to do, its floors, what it takes, and the ratio."""
   rows = []
   for name, part in work.items():
-    by_flops = _scaled(times[_PRODUCT], part.flops / probes[_PRODUCT].amount)
+    by_flops = _scaled(times[product], part.flops / probes[product].amount)
     by_bytes = _scaled(times[_COPY], part.least / probes[_COPY].amount)
     taken = _scaled(times[name], 1 / part.steps)
     seconds = (by_flops, by_bytes, taken)
@@ -231,7 +235,7 @@ def _more_teachers(method, frozen, batch) -> int:
   )
 
 
-def _product(side: int, dtype: Any, precision: Any) -> Probe:
+def _product(side: int, dtype: str, precision: Any) -> Probe:
   """Products of square matrices, one after another."""
   multiply = jax.jit(lambda x, y: jnp.matmul(x, y, precision=precision))
   # Not of zeros, which cost an accelerator less power; products stay near 1.
@@ -294,6 +298,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
       default=value,
       help=f"{what} [{value}]",
     )
+  parser.add_argument(
+    "--precision",
+    choices=programs.PRECISIONS,
+    default="float32",
+    help="of the nets [float32]",
+  )
   return parser.parse_args(argv)
 
 

@@ -32,6 +32,7 @@ COLLECTIVES = (
   "all-to-all",
   "reduce-scatter",
 )
+PRECISIONS = ("float32", "bfloat16")
 _SEEDS = (0,)
 # RSNA's rows; DDAD-ASR adds 4000 unlabelled ones for its UDM.
 _POOLS = index.make_pools(
@@ -203,13 +204,16 @@ class Evaluation:
     return lambda _: ready.images(images)
 
 
-def rsna(members: int, batch: int, refine_batch: int = 8) -> ddad.Method:
+def rsna(
+  members: int, batch: int, refine_batch: int = 8, precision: str = "float32"
+) -> ddad.Method:
   """DDAD-ASR as configs/rsna_ddad.py describes it, but for these sizes.
 
   Args:
     members: of both ensembles together.
     batch: images of a step of the ensembles.
     refine_batch: images of a step of the refinement net.
+    precision: of all nets, one of `PRECISIONS`.
 
   Raises:
     UserError: there are no two ensembles of that many members.
@@ -223,16 +227,18 @@ def rsna(members: int, batch: int, refine_batch: int = 8) -> ddad.Method:
   config.ensemble.size = members // 2
   config.train.batch_size = batch
   config.refine.batch_size = refine_batch
+  config.model.precision = precision
   method = configuration.build_method(config.to_dict())
   assert isinstance(method, ddad.Method)
   return method
 
 
-def ensemble(count: int, batch: int) -> Phase:
+def ensemble(count: int, batch: int, precision: str = "float32") -> Phase:
   """The ensembles' phase with any number of members, the larger half UDM."""
   unknown = -(-count // 2)
   pools = (index.MIXED,) * unknown + (index.NORMAL,) * (count - unknown)
-  return dataclasses.replace(rsna(6, batch).phases()[0], pools=pools)
+  phase = rsna(6, batch, precision=precision).phases()[0]
+  return dataclasses.replace(phase, pools=pools)
 
 
 def steps_per_call() -> int:

@@ -155,7 +155,7 @@ def _program(
   """The ensembles with one size that is not the base's."""
   base = {name: getattr(args, f"base_{name}") for name in BASE} | size
   return programs.Program(
-    programs.ensemble(base["members"], base["batch"]),
+    programs.ensemble(base["members"], base["batch"], args.precision),
     base["image"],
     args.steps,
     devices=tuple(where),
@@ -169,6 +169,7 @@ def _simulate(args: argparse.Namespace) -> None:
   flags = f"{flags} --xla_force_host_platform_device_count={count}"
   command = [sys.executable, "-m", "benchmarks.scaling", "--axes", "devices"]
   command += ["--devices", *map(str, args.devices)]
+  command += ["--precision", args.precision]
   for name in BASE:
     command += [f"--base-{name}", str(getattr(args, f"base_{name}"))]
   sys.stdout.flush()
@@ -208,6 +209,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
       default=value,
       help=f"of the other axes [{value}]",
     )
+  parser.add_argument(
+    "--precision",
+    choices=programs.PRECISIONS,
+    default="float32",
+    help="of the nets [float32]",
+  )
   parser.add_argument("--time", action="store_true", help="seconds, too")
   steps = programs.steps_per_call()
   parser.add_argument(
