@@ -22,9 +22,9 @@ Nothing stays in a cache from one layer to the next: small batches can take less
 time than that. XLA's own count of bytes is beside it, and is no floor: it has
 what every fusion reads and writes, which is the compiler's choice.
 
-The rate of float32 is that of JAX's default, which is TensorFloat-32 on NVIDIA's
-devices; on accelerators full float32 and bfloat16 are printed, too.
-`--precision` is that of the nets, and chooses the rate.
+The rate of float32 is that of JAX's default, TensorFloat-32 on NVIDIA's.
+On accelerators full float32 and bfloat16 are printed, too. `--precision` is
+that of the nets, and chooses the rate.
 """
 
 import argparse
