@@ -1,20 +1,36 @@
-"""Convolutions as matrix products and by XLA, for members in one program.
+"""Ways to compute the convolutions of several members in one program.
 
   python -m benchmarks.convolutions --members=3 --steps=4
 
-Times a gradient of the first two layers of the published autoencoder and their
-mirror, vmapped over members inside `lax.scan`, as training runs them, and XLA's
-convolutions outside of a loop too (`--members=1` has no grouped ones).
+Times the first two layers of the published autoencoder and their mirror at
+64x64, forward and with gradients and an update: as matrix products or by XLA's
+convolutions, members vmapped or one after another in the program, a call of one
+step or of several in `lax.scan`. Ratios are to what training uses: products,
+vmapped, in a loop.
 """
 
 import argparse
-import time
+import itertools
+from typing import NamedTuple
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from benchmarks import turns
 from medad_jax.nets import blocks
+
+
+class Way(NamedTuple):
+  """How a program is written."""
+
+  form: blocks.Form = "matmul"
+  members: str = "vmapped"
+  loop: bool = True
+
+  def __str__(self):
+    place = "in a loop" if self.loop else "alone"
+    return f"{self.form:7} {self.members:9} {place:9}"
 
 
 class Layers(nn.Module):
@@ -31,64 +47,91 @@ class Layers(nn.Module):
     return blocks.ConvTranspose4x4s2(1, self.form)(x)
 
 
-def make_call(form: blocks.Form, members: int, steps: int, batch: int):
-  """A compiled call of several steps, and its arguments."""
-  net = Layers(form)
+def make_call(way: Way, gradient: bool, members: int, steps: int, batch: int):
+  """A compiled call, which takes no argument.
+
+  Args:
+    way: how it is written.
+    gradient: whether it learns; otherwise it only reconstructs.
+    members: nets with parameters of their own, on the same images.
+    steps: of a loop; a call without one takes a single step.
+    batch: images a step.
+  """
+  net = Layers(way.form)
   image = jax.random.normal(jax.random.key(0), (batch, 64, 64, 1))
   keys = jax.random.split(jax.random.key(1), members)
   params = jax.vmap(lambda key: net.init(key, image))(keys)
 
-  def step(params, _):
-    def loss(params):
-      return jnp.mean((net.apply(params, image) - image) ** 2)
+  def loss(params, image):
+    return jnp.mean((net.apply(params, image) - image) ** 2)
 
-    grads = jax.vmap(jax.grad(loss))(params)
-    return jax.tree.map(lambda p, g: p - 1e-3 * g, params, grads), None
+  def one(params, image):
+    if not gradient:
+      return params, loss(params, image)
+    value, grads = jax.value_and_grad(loss)(params, image)
+    return jax.tree.map(lambda p, g: p - 1e-3 * g, params, grads), value
 
-  if steps == 1:
-    return jax.jit(lambda p: step(p, None)[0]), params
-  return jax.jit(lambda p: jax.lax.scan(step, p, length=steps)[0]), params
+  def step(params, image):
+    if way.members == "vmapped":
+      return jax.vmap(one, (0, None))(params, image)
+    parts = [
+      one(jax.tree.map(lambda x, k=k: x[k], params), image)
+      for k in range(members)
+    ]
+    return jax.tree.map(lambda *xs: jnp.stack(xs), *parts)
+
+  # The images change from step to step: a loop could do equal work once.
+  def body(carry, _):
+    params, image = carry
+    params, value = step(params, image)
+    return (params, image + 1e-3 * jnp.mean(value)), value
+
+  def call(carry):
+    if way.loop:
+      return jax.lax.scan(body, carry, length=steps)
+    return body(carry, None)
+
+  compiled = jax.jit(call)
+  return lambda turn: compiled((params, image + 1e-6 * turn))
 
 
-def seconds(call, params) -> float:
-  """Of one call."""
-  start = time.perf_counter()
-  jax.block_until_ready(call(params))
-  return time.perf_counter() - start
+def compare(gradient: bool, args: argparse.Namespace) -> None:
+  """Prints milliseconds a step and member of all ways, and their ratios."""
+  forms: tuple[blocks.Form, ...] = ("matmul", "lax")
+  ways = itertools.starmap(
+    Way, itertools.product(forms, ("vmapped", "unrolled"), (True, False))
+  )
+  if args.members == 1:
+    ways = (way for way in ways if way.members == "vmapped")
+  calls = {
+    way: make_call(way, gradient, args.members, args.steps, args.batch)
+    for way in ways
+  }
+  times = turns.alternate(calls, args.repeats)
+  each = {
+    way: [t / (args.steps if way.loop else 1) / args.members for t in taken]
+    for way, taken in times.items()
+  }
+  print("with gradients" if gradient else "forward")
+  for way, taken in each.items():
+    print(
+      f"  {way} {1e3 * min(taken):9.1f} ms  x {turns.ratio(taken, each[Way()])}"
+    )
 
 
 def main() -> None:
   """The command line."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  for name, value in {
-    "members": 3,
-    "steps": 4,
-    "batch": 64,
-    "repeats": 3,
-  }.items():
-    parser.add_argument(f"--{name}", type=int, default=value)
+  parser = argparse.ArgumentParser(
+    prog="python -m benchmarks.convolutions", description=__doc__.split("\n")[0]
+  )
+  defaults = {"members": 3, "steps": 4, "batch": 64, "repeats": 3}
+  for name, value in defaults.items():
+    parser.add_argument(f"--{name}", type=int, default=value, help=f"[{value}]")
   args = parser.parse_args()
-  kinds: dict[str, tuple[blocks.Form, int]] = {
-    "matmul": ("matmul", args.steps),
-    "lax": ("lax", args.steps),
-    "lax, no loop": ("lax", 1),
-  }
-  calls = {
-    name: make_call(form, args.members, steps, args.batch)
-    for name, (form, steps) in kinds.items()
-  }
-  for call, params in calls.values():
-    seconds(call, params)  # compiles
-  times: dict[str, list[float]] = {name: [] for name in kinds}
-  for _ in range(args.repeats):  # alternating: the machine may be shared
-    for name, (call, params) in calls.items():
-      steps = kinds[name][1] * args.members
-      times[name].append(seconds(call, params) / steps)
-  for name, found in times.items():
-    print(f"{name:12} {1e3 * min(found):8.1f} ms a step and member")
-  for name in ("matmul", "lax, no loop"):
-    ratios = [b / a for a, b in zip(times[name], times["lax"], strict=True)]
-    print(f"lax / {name}: {min(ratios):.2f} to {max(ratios):.2f}")
+  print(turns.machine())
+  print(f"{args.members} member(s), batch {args.batch}: ms a step and member")
+  for gradient in (False, True):
+    compare(gradient, args)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -26,8 +26,8 @@ class Ratio(NamedTuple):
 
 
 def alternate(
-  sides: Mapping[str, Callable[[int], object]], repeats: int
-) -> dict[str, list[float]]:
+  sides: Mapping[Any, Callable[[int], object]], repeats: int
+) -> dict[Any, list[float]]:
   """Seconds of every side's turns.
 
   Args:

@@ -12,12 +12,14 @@ def published(backbone: str, dataset: str) -> ConfigDict:
   config = _base.run("ddad", dataset)
   config.backbone = backbone
   config.model = ConfigDict({"width": 16, "latent": 16, "hidden": 2048})
+  config.model.precision = "float32"  # or bfloat16
   if backbone == "memae":
     config.model.slots = 25
     config.model.threshold = 0.0
     config.model.entropy_weight = 2e-4
   if backbone == "dae":  # a U-Net, with widths of its own
     config.model = ConfigDict({"width": 64, "foreground": dataset == "brain"})
+    config.model.precision = "float32"
   config.ensemble = ConfigDict({"size": 3})  # UDM members, and as many NDM
   config.train = _base.adam(250, 64, 5e-4, b1=0.5)
   config.refine = _base.adam(100, 8, 1e-4, b1=0.5)

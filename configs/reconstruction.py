@@ -45,6 +45,7 @@ def get_config(argument: str = "phantom/ae") -> ConfigDict:
   config.train = _base.adam(EPOCHS.get(dataset, 250), 64, 1e-3)
   config.train.drop_last = False
   config.model = ConfigDict({"width": 16, "latent": 16, "hidden": 1024})
+  config.model.precision = "float32"  # or bfloat16
   config.model.down_depth = 1
   config.model.up_depth = 1
   if headline is not None:
@@ -55,5 +56,6 @@ def get_config(argument: str = "phantom/ae") -> ConfigDict:
     config.data.image_size = 128
     config.train.batch_size = 16
     config.model = ConfigDict({"width": 64})
+    config.model.precision = "float32"
     config.model.foreground = dataset in FOREGROUND
   return config

@@ -38,6 +38,7 @@ def _one_stage(dataset: str, name: str) -> ConfigDict:
   config.train.final_rate = 1e-6
   config.train.drop_last = False
   config.model = ConfigDict({"width": 64})
+  config.model.precision = "float32"  # or bfloat16
   config.recipe = ConfigDict({"patches": 3, "background": 20}, type_safe=False)
   return config
 
@@ -50,6 +51,7 @@ def _two_stage(dataset: str, name: str) -> ConfigDict:
   config.model = ConfigDict({"density": "gaussian", **model})
   if method == "resnet18_imagenet":
     return config
+  config.model.precision = "float32"  # or bfloat16
   config.model.layers = 1
   config.model.width = 64
   config.train = _base.adam(100, 64, 0.03)

@@ -33,7 +33,9 @@ LAYERS = (
 )
 # Inside the engine, too: what a module may import stands before it.
 ENGINE = (
-  {"config", "checkpoint", "writers", "parallel", "optim", "cli"},
+  {"processes"},
+  {"config", "parallel", "writers", "optim", "cli"},
+  {"checkpoint"},
   {"tensor_file"},
   {"pretrained"},
   {"run"},

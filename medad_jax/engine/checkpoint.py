@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from medad_jax.engine import processes
+from medad_jax.engine import parallel, processes
 from medad_jax.types import TrainState, UserError
 
 
@@ -53,7 +53,7 @@ class Checkpoints:
     self._check_room(step, state)
     try:
       self._manager().save(
-        step, args=ocp.args.StandardSave(processes.shared(state))
+        step, args=ocp.args.StandardSave(parallel.shared(state))
       )
       self._manager().wait_until_finished()
     except (OSError, ValueError, RuntimeError) as error:
@@ -62,7 +62,7 @@ class Checkpoints:
   def restore(self, step: int, target: Any) -> Any:
     """Reads a checkpoint into the shapes and shardings of `target`."""
     args = ocp.args.StandardRestore(target)
-    return processes.local(self._manager().restore(step, args=args))
+    return parallel.local(self._manager().restore(step, args=args))
 
   def finish(self, state: TrainState) -> None:
     """Writes the phase's end and removes the checkpoints on the way to it.
@@ -74,7 +74,7 @@ class Checkpoints:
     try:
       with ocp.StandardCheckpointer() as writer:
         state = dataclasses.replace(state, opt={})
-        writer.save(self._folder / "final", processes.shared(state))
+        writer.save(self._folder / "final", parallel.shared(state))
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(int(state.step.max()), error) from error
     self.close()
@@ -100,7 +100,7 @@ class Checkpoints:
       if target is None:
         target = _stored(reader.metadata(folder).item_metadata.tree)
       target = dataclasses.replace(target, opt={})
-      return processes.local(reader.restore(folder, target))
+      return parallel.local(reader.restore(folder, target))
 
   def remove(self) -> None:
     """Removes everything."""
@@ -168,4 +168,4 @@ def _stored(arrays: Mapping[str, Any]) -> TrainState:
   members = arrays["step"].shape[0]
   keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), members))
   state = TrainState(arrays["step"], arrays["params"], {}, {}, keys)
-  return abstract(state, processes.everywhere())
+  return abstract(state, parallel.everywhere())

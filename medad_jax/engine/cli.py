@@ -60,6 +60,8 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _cache_compilations() -> None:
   """Keeps compiled programs on disk: a second start compiles nothing."""
+  # By default those that compiled within a second are not kept.
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     jax.config.update("jax_compilation_cache_dir", str(CACHE))
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from medad_jax import rng
-from medad_jax.engine import checkpoint, optim, pretrained, processes
+from medad_jax.engine import checkpoint, optim, parallel, pretrained
 from medad_jax.types import Fit, Phase, TrainState, UserError
 
 
@@ -89,7 +89,7 @@ def abstract_states(
 ) -> TrainState:
   """Shapes of `init_states`, what to restore into."""
   shapes = jax.eval_shape(lambda: _init_states(phase, seeds, shape))
-  return checkpoint.abstract(shapes, processes.everywhere())
+  return checkpoint.abstract(shapes, parallel.everywhere())
 
 
 def by_seed(states: Any, seeds: int) -> Any:

@@ -19,7 +19,8 @@ averages them over `Axis.mean` itself.
 
 The mesh may hold the devices of several processes (`processes.py`). Every
 process needs a device in it: where the axes leave some over, those compute what
-others compute, along a third axis 'copy'.
+others compute, along a third axis 'copy'. Between phases each process holds the
+same whole arrays.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,14 @@ import math
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import jax.numpy as jnp
+from jax.sharding import (
+  AxisType,
+  Mesh,
+  NamedSharding,
+  PartitionSpec,
+  Sharding,
+)
 import numpy as np
 
 from medad_jax.engine import processes
@@ -107,7 +115,7 @@ class Layout:
   def get(self, tree: Any, kind: PartitionSpec) -> Any:
     """The whole arrays again (still on the devices); not for FEED."""
     if self.mode == "jit":
-      return processes.local(tree, self.mesh)
+      return local(tree, self.mesh)
     return jax.tree.map(lambda x: self._join(x, kind), tree)
 
   def part(self, members: int, rows: int) -> tuple[slice, slice]:
@@ -137,14 +145,14 @@ class Layout:
     """An array of all processes, from this one's whole or part of it."""
     sharding = NamedSharding(self.mesh, kind)
     if kind != FEED:
-      return processes.spread(x, sharding)
+      return spread(x, sharding)
     low, high = self._mine()
     at = zip(low, high, x.shape[1:3], strict=True)
     sizes = [n // (b - a) for a, b, n in at]  # of a device
     whole = [n * s for n, s in zip(sizes, self._grid, strict=True)]
     start = [n * a for n, a in zip(sizes, low, strict=True)]
     rest = x.shape[3:]
-    return processes.spread(
+    return spread(
       x,
       sharding,
       (x.shape[0], *whole, *rest),
@@ -154,19 +162,19 @@ class Layout:
   def _split(self, x: Any, kind: PartitionSpec) -> jax.Array:
     """[...] -> [device, part...]: cuts the axes that `kind` names."""
     members, batches = self._grid
-    x = jax.numpy.asarray(x)
+    x = jnp.asarray(x)
     if kind == WHOLE:
-      return jax.numpy.broadcast_to(x, (self.mesh.size, *x.shape))
+      return jnp.broadcast_to(x, (self.mesh.size, *x.shape))
     if kind == EXAMPLE:
       return x.reshape(self.mesh.size, -1, *x.shape[1:])
     at = 0 if kind == MEMBER else 1
     x = x.reshape(*x.shape[:at], members, -1, *x.shape[at + 1 :])
-    x = jax.numpy.moveaxis(x, at, 0)
+    x = jnp.moveaxis(x, at, 0)
     if kind == FEED:
       x = x.reshape(*x.shape[:3], batches, -1, *x.shape[4:])
-      x = jax.numpy.moveaxis(x, 3, 1)
+      x = jnp.moveaxis(x, 3, 1)
       return x.reshape(-1, *x.shape[2:])
-    return jax.numpy.repeat(x, batches, axis=0)
+    return jnp.repeat(x, batches, axis=0)
 
   def _join(self, x: jax.Array, kind: PartitionSpec) -> jax.Array:
     """[device, part...] -> [...]: the inverse of `_split`."""
@@ -177,7 +185,7 @@ class Layout:
     x = x[:: self.mesh.shape["batch"]]  # copies along 'batch' are equal
     if kind == MEMBER:
       return x.reshape(-1, *x.shape[2:])
-    x = jax.numpy.moveaxis(x, 0, 1)
+    x = jnp.moveaxis(x, 0, 1)
     return x.reshape(x.shape[0], -1, *x.shape[3:])
 
 
@@ -238,6 +246,73 @@ def shrink(layout: Layout, members: int, batch_size: int) -> Layout:
   if (member, batch) == layout.mesh.devices.shape:
     return layout
   return _layout(member, batch, layout.mode, list(layout.mesh.devices.flat))
+
+
+def everywhere() -> Sharding:
+  """A copy on every device of the run; on the first where it is alone."""
+  if processes.count() == 1:
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  return NamedSharding(Mesh(np.array(jax.devices()), "all"), PartitionSpec())
+
+
+def shared(tree: Any) -> Any:
+  """Arrays that every process holds, as one array of the run."""
+  if processes.count() == 1:
+    return tree
+  return jax.tree.map(lambda x: spread(x, everywhere()), tree)
+
+
+def spread(
+  x: Any,
+  sharding: Sharding,
+  shape: tuple[int, ...] | None = None,
+  origin: tuple[int, ...] | None = None,
+) -> jax.Array:
+  """An array of the run, of which each process gives its own devices' parts.
+
+  Args:
+    x: the whole array, or the part that this process has of it.
+    sharding: where the parts are to lie.
+    shape: of the whole; None where `x` is the whole.
+    origin: where `x` begins in the whole; None for its corner.
+  """
+  if jax.dtypes.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
+    data = spread(jax.random.key_data(x), sharding)
+    return jax.random.wrap_key_data(data)
+  part = np.asarray(x)
+  start = origin or (0,) * part.ndim
+
+  def cut(index: Any) -> np.ndarray:  # slices of the whole
+    return part[tuple(map(_shift, index, start))]
+
+  return jax.make_array_from_callback(shape or part.shape, sharding, cut)
+
+
+def local(tree: Any, mesh: Mesh | None = None) -> Any:
+  """Arrays of the run, whole, on this process's first device.
+
+  Args:
+    tree: arrays on the devices of all processes.
+    mesh: these devices; None where every device has a copy already.
+  """
+  if processes.count() == 1:
+    return tree
+  if mesh is not None:
+    copied = NamedSharding(mesh, PartitionSpec())
+    tree = jax.jit(_same, out_shardings=copied)(tree)
+  return jax.tree.map(
+    lambda x: x if x.is_fully_addressable else x.addressable_data(0), tree
+  )
+
+
+def _same(tree: Any) -> Any:
+  return tree
+
+
+def _shift(index: slice, start: int) -> slice:
+  if index.start is None and index.stop is None:
+    return index
+  return slice((index.start or 0) - start, index.stop - start)
 
 
 def _layout(member, batch, mode, devices) -> Layout:

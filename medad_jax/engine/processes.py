@@ -1,20 +1,15 @@
-"""The processes of a run: one program on the devices of several of them.
+"""The processes of a run: who they are, who writes, when they meet.
 
-Every process runs the same code on the same numbers and holds the same whole
-arrays between phases; only inside a phase are arrays spread over the devices of
-all. The first one writes what the run leaves behind, checkpoints are written
-and read by all.
+All run the same code on the same numbers. The first one writes what the run
+leaves behind; checkpoints are written and read by all.
 """
 
 from collections.abc import Iterator
 import contextlib
 import os
-from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
-import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 import numpy as np
 
 from medad_jax.types import UserError
@@ -80,73 +75,6 @@ def agreed(value: bool) -> bool:
   if count() == 1:
     return value
   return bool(multihost_utils.broadcast_one_to_all(np.int32(value)))
-
-
-def everywhere() -> Sharding:
-  """A copy on every device of the run; on the first where it is alone."""
-  if count() == 1:
-    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  return NamedSharding(Mesh(np.array(jax.devices()), "all"), PartitionSpec())
-
-
-def shared(tree: Any) -> Any:
-  """Arrays that every process holds, as one array of the run."""
-  if count() == 1:
-    return tree
-  return jax.tree.map(lambda x: spread(x, everywhere()), tree)
-
-
-def spread(
-  x: Any,
-  sharding: Sharding,
-  shape: tuple[int, ...] | None = None,
-  origin: tuple[int, ...] | None = None,
-) -> jax.Array:
-  """An array of the run, of which each process gives its own devices' parts.
-
-  Args:
-    x: the whole array, or the part that this process has of it.
-    sharding: where the parts are to lie.
-    shape: of the whole; None where `x` is the whole.
-    origin: where `x` begins in the whole; None for its corner.
-  """
-  if jax.dtypes.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
-    data = spread(jax.random.key_data(x), sharding)
-    return jax.random.wrap_key_data(data)
-  part = np.asarray(x)
-  start = origin or (0,) * part.ndim
-
-  def cut(index: Any) -> np.ndarray:  # slices of the whole
-    return part[tuple(map(_shift, index, start))]
-
-  return jax.make_array_from_callback(shape or part.shape, sharding, cut)
-
-
-def local(tree: Any, mesh: Mesh | None = None) -> Any:
-  """Arrays of the run, whole, on this process's first device.
-
-  Args:
-    tree: arrays on the devices of all processes.
-    mesh: these devices; None where every device has a copy already.
-  """
-  if count() == 1:
-    return tree
-  if mesh is not None:
-    copied = NamedSharding(mesh, PartitionSpec())
-    tree = jax.jit(_same, out_shardings=copied)(tree)
-  return jax.tree.map(
-    lambda x: x if x.is_fully_addressable else x.addressable_data(0), tree
-  )
-
-
-def _same(tree: Any) -> Any:
-  return tree
-
-
-def _shift(index: slice, start: int) -> slice:
-  if index.start is None and index.stop is None:
-    return index
-  return slice((index.start or 0) - start, index.stop - start)
 
 
 def _meet(what: str) -> None:

@@ -235,12 +235,7 @@ class PhaseRun:
   ) -> TrainState:
     """Takes the segment's steps; `states` and the result hold all members."""
     feed = self.feed
-    layout = parallel.shrink(
-      self.run.layout,
-      len(segment.members),
-      # Both sizes of batch must divide over the devices; some may idle.
-      math.gcd(self.phase.training.batch_size, self.order.remainder),
-    )
+    layout = self._layout(segment)
     call = make_call(self.phase, feed, layout, len(self.run.seeds))
     places = layout.put(
       make_places(self.members, self.epoch_steps, segment.members),
@@ -285,6 +280,15 @@ class PhaseRun:
     if pending is not None:
       self._record(*pending, bar, clock)
     return merged()
+
+  def _layout(self, segment: Segment) -> parallel.Layout:
+    """The run's devices for the members of a segment."""
+    return parallel.shrink(
+      self.run.layout,
+      len(segment.members),
+      # Both sizes of batch must divide over the devices; some may idle.
+      math.gcd(self.phase.training.batch_size, self.order.remainder),
+    )
 
   def _bounds(self, segment: Segment, done: int) -> list[tuple[int, int]]:
     """Where calls start and stop; a call holds batches of one size."""

@@ -8,7 +8,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from medad_jax.engine import checkpoint, parallel, processes
+from medad_jax.engine import checkpoint, parallel
 from medad_jax.types import TrainState, UserError
 
 
@@ -23,7 +23,7 @@ def state(scale=1.0):
 
 
 def target():
-  return checkpoint.abstract(jax.eval_shape(state), processes.everywhere())
+  return checkpoint.abstract(jax.eval_shape(state), parallel.everywhere())
 
 
 def test_what_is_saved_is_what_is_restored(tmp_path):
