@@ -60,8 +60,9 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _cache_compilations() -> None:
   """Keeps compiled programs on disk: a second start compiles nothing."""
-  # By default those that compiled within a second are not kept.
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+  if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+    # By default what compiles within a second is not kept.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     jax.config.update("jax_compilation_cache_dir", str(CACHE))
 

@@ -242,13 +242,15 @@ class PhaseRun:
       parallel.MEMBER,
     )
     live = np.asarray(segment.members)
-    part = layout.put(jax.tree.map(lambda x: x[live], states), parallel.MEMBER)
+    everybody = len(live) == len(self.members)
+    begun = states if everybody else jax.tree.map(lambda x: x[live], states)
+    part = layout.put(begun, parallel.MEMBER)
     frozen = layout.put(frozen, parallel.WHOLE)
     constant = layout.put(feed.constant, parallel.WHOLE)
 
     def merged() -> TrainState:
       whole = layout.get(part, parallel.MEMBER)
-      if len(live) == len(self.members):
+      if everybody:
         return whole
       return jax.tree.map(lambda x, y: x.at[live].set(y), states, whole)
 

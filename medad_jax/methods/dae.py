@@ -41,6 +41,11 @@ class Method(_reconstruction.Reconstruction):
   foreground: bool = False
   centered: bool = False
 
+  def phases(self):
+    """ "train", a step a call on CPUs: its convolutions are XLA's."""
+    (phase,) = super().phases()
+    return (dataclasses.replace(phase, looped=False),)
+
   def net(self, axis):
     """The U-Net; it has no batch normalization and needs no axis."""
     del axis

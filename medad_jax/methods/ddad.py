@@ -136,6 +136,7 @@ class Method:
       single.init,
       single.loss,
       single.amend,
+      looped=single.looped,
     )
     refinements = (self._refinement(name) for name in self._refined_inputs)
     return (*before, ensemble, *refinements)
