@@ -32,7 +32,9 @@ KILLED = flags.DEFINE_integer(
 BATCH = flags.DEFINE_integer("batch", 1, "Devices that share a batch.")
 
 
-def find(workdir: Path, batch_devices: int = 1) -> dict[str, np.ndarray]:
+def find(
+  workdir: Path, batch_devices: int = 1, checkpoint_seconds: float = 1e9
+) -> dict[str, np.ndarray]:
   """Parameters and scores of a run on two devices, by name."""
   layout = parallel.make_layout(
     4,
@@ -46,6 +48,7 @@ def find(workdir: Path, batch_devices: int = 1) -> dict[str, np.ndarray]:
     stream.Stream(tiny.images()),
     layout=layout,
     log=writers.Writers(workdir, processes.first()),
+    checkpoint_seconds=checkpoint_seconds,
   )
   method = tiny.method()
   states = train.train(method.phases(), settings)
@@ -74,7 +77,7 @@ def main() -> None:
   if KILLED.value and not processes.first():
     kill_after(KILLED.value)
   workdir = Path(WORKDIR.value)
-  found = find(workdir, BATCH.value)
+  found = find(workdir, BATCH.value, 0.0 if KILLED.value else 1e9)
   if processes.first():
     np.savez(workdir / "found.npz", **found)
 
