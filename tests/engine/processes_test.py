@@ -63,6 +63,7 @@ def undisturbed(tmp_path_factory):
 
 
 def test_two_processes_find_what_one_finds(alone, undisturbed):
+  """They share the ensemble's members, then the refinement net's batch."""
   assert_same(undisturbed, alone)
 
 
@@ -70,13 +71,6 @@ def test_one_process_writes(undisturbed):
   lines = (undisturbed / "metrics.jsonl").read_text().splitlines()
   steps = [(r["phase"], r["step"]) for r in map(json.loads, lines)]
   assert len(steps) == len(set(steps))
-
-
-def test_a_batch_may_be_shared_by_processes(tmp_path):
-  expected = together.find(tmp_path / "alone", 2)
-  done = launch(f"--workdir={tmp_path}/two", "--batch=2")
-  assert done.returncode == 0, done.stderr
-  assert_same(tmp_path / "two", expected)
 
 
 def test_a_killed_process_ends_the_run_and_the_next_start_goes_on(

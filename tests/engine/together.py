@@ -29,18 +29,17 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 KILLED = flags.DEFINE_integer(
   "killed", None, "Saves after which the last process is killed."
 )
-BATCH = flags.DEFINE_integer("batch", 1, "Devices that share a batch.")
 
 
 def find(
-  workdir: Path, batch_devices: int = 1, checkpoint_seconds: float = 1e9
+  workdir: Path, checkpoint_seconds: float = 1e9
 ) -> dict[str, np.ndarray]:
   """Parameters and scores of a run on two devices, by name."""
   layout = parallel.make_layout(
     4,
     8,
-    member_devices=2 // batch_devices,
-    batch_devices=batch_devices,
+    member_devices=2,
+    batch_devices=1,
     devices=jax.devices()[:2],
   )
   settings = tiny.run(
@@ -77,7 +76,7 @@ def main() -> None:
   if KILLED.value and not processes.first():
     kill_after(KILLED.value)
   workdir = Path(WORKDIR.value)
-  found = find(workdir, BATCH.value, 0.0 if KILLED.value else 1e9)
+  found = find(workdir, 0.0 if KILLED.value else 1e9)
   if processes.first():
     np.savez(workdir / "found.npz", **found)
 
