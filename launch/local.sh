@@ -40,7 +40,7 @@ fi
 port=$("$PYTHON" -c 'import socket
 s = socket.socket()
 s.bind(("127.0.0.1", 0))
-print(s.getsockname()[1])') || fail "'$PYTHON' does not run; set PYTHON to the environment's python."
+print(s.getsockname()[1])' 2> /dev/null) || fail "'$PYTHON' does not run; set PYTHON to the environment's python."
 export JAX_COORDINATOR_ADDRESS=127.0.0.1:$port JAX_NUM_PROCESSES=$count
 
 pids=()

@@ -25,6 +25,7 @@ same whole arrays.
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -123,7 +124,7 @@ class Layout:
 
     With one process these are all.
     """
-    low, high = self._mine()
+    low, high = self._mine
     sizes = (members // self._grid[0], rows // self._grid[1])
     spans = zip(low, high, sizes, strict=True)
     of_members, of_rows = (slice(a * n, b * n) for a, b, n in spans)
@@ -134,8 +135,10 @@ class Layout:
     """Devices on the member and on the batch axis."""
     return self.mesh.shape["member"], self.mesh.shape["batch"]
 
+  @functools.cached_property
   def _mine(self) -> tuple[list[int], list[int]]:
     """Where this process's devices begin and end on both axes."""
+    # Kept: it is asked for at every call of the training loop.
     devices = self.mesh.devices
     here = np.vectorize(lambda device: device.process_index)(devices)
     places = np.argwhere(here == jax.process_index())[:, :2]
@@ -146,7 +149,7 @@ class Layout:
     sharding = NamedSharding(self.mesh, kind)
     if kind != FEED:
       return spread(x, sharding)
-    low, high = self._mine()
+    low, high = self._mine
     at = zip(low, high, x.shape[1:3], strict=True)
     sizes = [n // (b - a) for a, b, n in at]  # of a device
     whole = [n * s for n, s in zip(sizes, self._grid, strict=True)]
@@ -220,7 +223,7 @@ def make_layout(
     )
   if mode == "pmap" and processes.count() > 1:
     raise UserError(
-      f"config.parallel='pmap' works in one process, of which there are"
+      "config.parallel='pmap' works in one process, of which there are"
       f" {processes.count()}; set it to 'jit'."
     )
   devices = list(jax.devices() if devices is None else devices)
