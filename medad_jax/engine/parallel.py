@@ -99,7 +99,17 @@ class Layout:
       out_specs=outputs,
       check_vma=False,
     )
-    return jax.jit(mapped, donate_argnums=donate)
+    return jax.jit(
+      mapped, donate_argnums=donate, compiler_options=self._options
+    )
+
+  @property
+  def _options(self) -> dict[str, Any]:
+    """What XLA's compiler for these devices does not do by itself."""
+    if self.mesh.devices.flat[0].platform != "cpu":
+      return {}
+    # Without it the loop over steps copies parameters and moments.
+    return {"xla_cpu_copy_insertion_use_region_analysis": True}
 
   def put(self, tree: Any, kind: PartitionSpec) -> Any:
     """Spreads whole arrays over the devices; of FEED, this process's part."""

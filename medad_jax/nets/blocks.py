@@ -164,10 +164,11 @@ def widened(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 @jax.custom_vjp
 def _matmul(x, kernel):
-  """x @ kernel, whose kernel's gradient lies in memory as the kernel does.
+  """x @ kernel, with gradients in the forms that CPUs multiply fast.
 
-  JAX's own is transposed, and XLA's CPU compiler reads it against its order in
-  every sum of the optimizer: a third of an autoencoder's step.
+  JAX's own gradient of the kernel lies transposed in memory, and XLA's CPU
+  compiler reads it against its order in every sum of the optimizer: a third of
+  an autoencoder's step.
   """
   return x @ kernel
 
@@ -180,9 +181,28 @@ def _matmul_backward(residuals, dy):
   x, kernel = residuals
   rows, columns = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
   return (
-    jnp.tensordot(dy, kernel, ((dy.ndim - 1,), (1,))),
-    jnp.tensordot(rows, columns, ((0,), (0,))),
+    _times_transposed(columns, kernel).reshape(x.shape),
+    _transposed_times(rows, columns),
   )
+
+
+def _times_transposed(x, kernel):
+  """x @ kernel.T."""
+  if x.shape[0] >= min(kernel.shape):
+    return jnp.tensordot(x, kernel, ((1,), (1,)))
+  # The library copies the second factor, here the smaller one: a dense layer's
+  # kernel is larger than its batch. Barriers keep XLA from turning it back.
+  turned = lax.optimization_barrier(x.T)
+  return lax.optimization_barrier(kernel @ turned).T
+
+
+def _transposed_times(x, y):
+  """x.T @ y."""
+  contracted = ((0,), (0,))
+  if x.shape[1] <= y.shape[1] or x.shape[0] <= x.shape[1]:
+    return jnp.tensordot(x, y, contracted)
+  # The library copies the first factor, transposed: be that the thinner one.
+  return lax.optimization_barrier(jnp.tensordot(y, x, contracted)).T
 
 
 _matmul.defvjp(_matmul_forward, _matmul_backward)
@@ -200,7 +220,9 @@ def _summed(x, kernel):
   b, h, w, c = x.shape
   y, z = h // 2, w // 2
   x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  x = x.reshape(b, y + 1, 2, z + 1, 2, c).transpose(0, 1, 3, 2, 4, 5)
+  # XLA copies rows beside each other faster than it transposes.
+  rows = x.reshape(b, y + 1, 2, z + 1, 2 * c)
+  x = jnp.stack([rows[:, :, 0], rows[:, :, 1]], axis=3)
   kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(1, 3, 4, 0, 2, 5)
   parts = _matmul(x.reshape(b, y + 1, z + 1, 4 * c), kernel.reshape(4 * c, -1))
   corners = [(u, v) for u in (0, 1) for v in (0, 1)]
@@ -248,10 +270,10 @@ def _window_blocks(x, kernel):
   x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
   # Window (p, q) holds the pixels p-1 and p that reach the output rows 2p-1
   # and 2p: the first through the kernel's rows 2 and 3, the second 0 and 1.
-  windows = jnp.concatenate(
+  windows = jnp.stack(
     [x[:, u : u + h + 1, v : v + w + 1] for u in (0, 1) for v in (0, 1)],
-    axis=-1,
-  )
+    axis=-2,
+  ).reshape(-1, h + 1, w + 1, 4 * c)
   kernel = kernel.reshape(2, 2, 2, 2, c, -1)[::-1, :, ::-1]
   kernel = kernel.transpose(0, 2, 4, 1, 3, 5).reshape(4 * c, -1)
   return _matmul(windows, kernel)
