@@ -23,6 +23,7 @@ from medad_jax.engine import (
   config as configuration,
 )
 from medad_jax.engine import (
+  cores,
   members,
   parallel,
   scorer,
@@ -208,7 +209,7 @@ class Ddad(_Jax):
     images = protocol.training_images()[..., None]
     self._feed = feeds.choose(images, "resident", 0.0)
     self._pools = _pools(protocol)
-    self._layout = parallel.make_layout(self._ensemble.members, protocol.batch)
+    self._layout = cores.make_layout(self._ensemble.members, protocol.batch)
     self._states: dict[str, TrainState] = {}
 
   def parts(self) -> list[Part]:
@@ -287,7 +288,7 @@ class Reconstruction(_Jax):
   def _make(self, part):
     protocol = self._protocol
     images = protocol.training_images()[..., None]
-    layout = parallel.make_layout(1, protocol.batch)
+    layout = cores.make_layout(1, protocol.batch)
     return Loop(
       self._phase,
       members.init_states(self._phase, _SEEDS, images.shape[1:]),

@@ -10,9 +10,9 @@ import numpy as np
 from medad_jax.data import feeds, index, spec
 from medad_jax.engine import config as configuration
 from medad_jax.engine import (
+  cores,
   evaluation,
   members,
-  parallel,
   pretrained,
   processes,
   run,
@@ -46,7 +46,7 @@ def train_and_evaluate(
   _check_validation(config, method)
   seeds = members.seeds_of(config["seed"], config["seeds"])
   first = next(phase for phase in phases if isinstance(phase, Phase))
-  layout = parallel.make_layout(
+  layout = cores.make_layout(
     first.members * len(seeds),
     first.training.batch_size,
     mode=config["parallel"],

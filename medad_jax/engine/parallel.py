@@ -53,10 +53,18 @@ MODES = ("jit", "pmap")
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """A mesh and the way programs are spread over it."""
+  """A mesh and the way programs are spread over it.
+
+  Attributes:
+    mesh: of axes 'member' and 'batch', and perhaps 'copy'.
+    mode: 'jit' or 'pmap'.
+    whole_batches: whether smaller phases leave devices idle rather than split
+      their batches.
+  """
 
   mesh: Mesh
   mode: str
+  whole_batches: bool = False
 
   @property
   def axis(self) -> Axis:
@@ -210,6 +218,7 @@ def make_layout(
   member_devices: int | None = None,
   batch_devices: int | None = None,
   devices: Sequence[jax.Device] | None = None,
+  whole_batches: bool = False,
 ) -> Layout:
   """The layout that a user asked for, or the one that uses most devices.
 
@@ -220,6 +229,7 @@ def make_layout(
     member_devices: size of the mesh's member axis; None to choose.
     batch_devices: size of the mesh's batch axis; None to choose.
     devices: None for all devices.
+    whole_batches: whether phases of fewer members use fewer devices.
 
   Returns:
     A layout whose axes divide `members` and `batch_size`.
@@ -240,7 +250,7 @@ def make_layout(
   member = member_devices or math.gcd(members, len(devices))
   batch = batch_devices or max(1, len(devices) // member)
   _check(members, batch_size, member, batch, len(devices))
-  return _layout(member, batch, mode, devices)
+  return _layout(member, batch, mode, devices, whole_batches)
 
 
 def shrink(layout: Layout, members: int, batch_size: int) -> Layout:
@@ -250,7 +260,7 @@ def shrink(layout: Layout, members: int, batch_size: int) -> Layout:
   finished. Devices that fit neither axis stay idle, or are copies.
   """
   member = math.gcd(layout.mesh.shape["member"], members)
-  room = layout.mesh.size // member
+  room = 1 if layout.whole_batches else layout.mesh.size // member
   batch = max(
     n
     for n in range(1, room + 1)
@@ -258,7 +268,8 @@ def shrink(layout: Layout, members: int, batch_size: int) -> Layout:
   )
   if (member, batch) == layout.mesh.devices.shape:
     return layout
-  return _layout(member, batch, layout.mode, list(layout.mesh.devices.flat))
+  devices = list(layout.mesh.devices.flat)
+  return _layout(member, batch, layout.mode, devices, layout.whole_batches)
 
 
 def everywhere() -> Sharding:
@@ -318,6 +329,11 @@ def local(tree: Any, mesh: Mesh | None = None) -> Any:
   )
 
 
+def gathered(tree: Any) -> Any:
+  """Whole arrays that `Layout.get` gave, on this process's first device."""
+  return jax.device_put(tree, jax.local_devices()[0])
+
+
 def _same(tree: Any) -> Any:
   return tree
 
@@ -328,7 +344,7 @@ def _shift(index: slice, start: int) -> slice:
   return slice((index.start or 0) - start, index.stop - start)
 
 
-def _layout(member, batch, mode, devices) -> Layout:
+def _layout(member, batch, mode, devices, whole_batches) -> Layout:
   axes = {"member": member, "batch": batch}
   copies = len(devices) // (member * batch)
   if processes.count() > 1 and copies > 1:
@@ -339,7 +355,7 @@ def _layout(member, batch, mode, devices) -> Layout:
     axis_types=(AxisType.Auto,) * len(axes),
     devices=devices[: math.prod(axes.values())],
   )
-  return Layout(mesh, mode)
+  return Layout(mesh, mode, whole_batches)
 
 
 def _check(members, batch_size, member, batch, devices) -> None:

@@ -183,17 +183,18 @@ class PhaseRun:
       return self.checkpoints.final(self._abstract())
     states, done = self._begin()
     clock = _Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
+    ahead = [s for s in segments(self.steps) if s.stop > done]
+    sizes = [self._layout(segment).mesh.size for segment in ahead]
     run.log.note(
       f"{phase.name}: {len(self.members)} member(s), {max(self.steps):,} steps,"
-      f" from step {done:,}, on {run.layout.mesh.size} device(s)\n"
+      f" from step {done:,}, on {max(sizes, default=0)} device(s)\n"
       + writers.parameter_table(states.params)
     )
     with writers.Progress(
       phase.name, max(self.steps), done, processes.first()
     ) as bar:
-      for segment in segments(self.steps):
-        if segment.stop > done:
-          states = self._segment(segment, states, done, frozen, bar, clock)
+      for segment in ahead:
+        states = self._segment(segment, states, done, frozen, bar, clock)
     states = self.validation.chosen(states)
     self.checkpoints.finish(states)
     self.validation.clear()
@@ -243,6 +244,8 @@ class PhaseRun:
     )
     live = np.asarray(segment.members)
     everybody = len(live) == len(self.members)
+    if not everybody:  # others may have trained on other devices
+      states = parallel.gathered(states)
     begun = states if everybody else jax.tree.map(lambda x: x[live], states)
     part = layout.put(begun, parallel.MEMBER)
     frozen = layout.put(frozen, parallel.WHOLE)
@@ -252,6 +255,7 @@ class PhaseRun:
       whole = layout.get(part, parallel.MEMBER)
       if everybody:
         return whole
+      whole = parallel.gathered(whole)
       return jax.tree.map(lambda x, y: x.at[live].set(y), states, whole)
 
     bounds = self._bounds(segment, done)

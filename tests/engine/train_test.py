@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medad_jax.data import feeds, index, stream
-from medad_jax.engine import members, train, writers
+from medad_jax.engine import members, parallel, train, writers
 from medad_jax.methods import ae
 from medad_jax.types import Training, UserError
 from tests import tiny
@@ -85,6 +85,19 @@ def test_members_stop_after_their_own_epochs(undisturbed):
   # Two epochs of 5 (40 mixed images by 8) and of 3 (24 normal ones).
   assert list(undisturbed[0]["ensemble"].step) == [10, 10, 6, 6]
   assert list(undisturbed[0]["refine_dual"].step) == [6]
+
+
+def test_devices_of_members_that_finished_stay_idle(tmp_path, undisturbed):
+  layout = parallel.make_layout(
+    4, 8, member_devices=4, batch_devices=1, whole_batches=True
+  )
+  found = run(tmp_path, layout=layout)  # on 4 devices, then 2, then 1
+  for name, states in undisturbed[0].items():
+    assert list(found[name].step) == list(states.step)
+    for x, y in zip(
+      *map(jax.tree.leaves, (found[name].params, states.params)), strict=True
+    ):
+      np.testing.assert_allclose(x, y, atol=1e-4)
 
 
 def test_seconds_are_known_for_every_phase(undisturbed):

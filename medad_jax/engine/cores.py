@@ -1,0 +1,67 @@
+"""A CPU's cores as devices, for members to train side by side."""
+
+import os
+
+import jax
+
+from medad_jax.engine import parallel
+
+
+def make_layout(
+  members: int,
+  batch_size: int,
+  *,
+  mode: str = "jit",
+  member_devices: int | None = None,
+  batch_devices: int | None = None,
+) -> parallel.Layout:
+  """`parallel.make_layout` on all devices, where a CPU's cores are some.
+
+  A program a core trains members faster than one program on all cores, but
+  halves of a batch on two cores are slower than a whole one on both: on a CPU
+  members are spread and batches are not, unless the user says how. It must
+  come before anything asks JAX for its devices; afterwards, in one of several
+  processes, or where the environment sets their number, cores stay as they are.
+
+  Raises:
+    UserError: the mode is unknown or the axes do not divide.
+  """
+  chosen = member_devices is not None or batch_devices is not None
+  made = not chosen and _make_devices(share(members, _cores()))
+  whole = made and jax.default_backend() == "cpu"
+  return parallel.make_layout(
+    members,
+    batch_size,
+    mode=mode,
+    member_devices=member_devices,
+    batch_devices=1 if whole else batch_devices,
+    whole_batches=whole,
+  )
+
+
+def share(members: int, cores: int) -> int:
+  """The most devices, not more than cores, that members divide over."""
+  return max(n for n in range(1, cores + 1) if members % n == 0)
+
+
+def _make_devices(count: int) -> bool:
+  """Whether that many CPU devices were made."""
+  flags = os.environ.get("XLA_FLAGS", "")
+  if (
+    "JAX_NUM_CPU_DEVICES" in os.environ
+    or "xla_force_host_platform_device_count" in flags
+    or jax.distributed.is_initialized()
+  ):
+    return False
+  try:
+    jax.config.update("jax_num_cpu_devices", count)
+  except RuntimeError:  # the devices are there already
+    return False
+  return True
+
+
+def _cores() -> int:
+  """Those that this process may use."""
+  if hasattr(os, "sched_getaffinity"):  # Linux
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1

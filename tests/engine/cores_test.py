@@ -1,0 +1,58 @@
+"""Members on cores of their own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from medad_jax.engine import cores, parallel
+
+_PROGRAM = """
+from medad_jax.engine import cores
+cores._cores = lambda: 2
+at = cores.make_layout({members}, 8{more})
+smaller = [cores.parallel.shrink(at, n, 8) for n in (2, 1)]
+print(*(m.mesh.devices.shape for m in (at, *smaller)), sep="; ")
+"""
+
+
+@pytest.mark.parametrize(
+  ("members", "count", "devices"),
+  [(6, 2, 2), (6, 4, 3), (6, 64, 6), (3, 2, 1), (1, 16, 1), (8, 6, 4)],
+)
+def test_share_is_the_largest_that_divides(members, count, devices):
+  assert cores.share(members, count) == devices
+
+
+@pytest.mark.parametrize(
+  ("members", "more", "flags", "shapes"),
+  [
+    (4, "", "", "(2, 1); (2, 1); (1, 1)"),  # one core for a single member
+    (3, "", "", "(1, 1); (1, 1); (1, 1)"),
+    (4, ", member_devices=1", "", "(1, 1); (1, 1); (1, 1)"),
+    # Devices that the user made are all used.
+    (
+      4,
+      "",
+      "--xla_force_host_platform_device_count=4",
+      "(4, 1); (2, 2); (1, 4)",
+    ),
+  ],
+)
+def test_cores_become_devices_before_jax_has_some(members, more, flags, shapes):
+  environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+  done = subprocess.run(
+    [sys.executable, "-c", _PROGRAM.format(members=members, more=more)],
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert done.stdout.strip() == shapes
+
+
+def test_devices_that_are_there_already_are_used():
+  at = cores.make_layout(4, 8)
+  assert at == parallel.make_layout(4, 8)
+  assert at.mesh.devices.shape == (4, 2)
