@@ -73,7 +73,13 @@ class Loop:
     layout = parallel.shrink(layout, len(live), phase.training.batch_size)
     self._layout = layout
     self._call = train.make_call(phase, feed, layout)
-    part = jax.tree.map(lambda x: x[live], states)
+    everybody = len(live) == len(who)
+    # Copies, as calls consume what they are given.
+    part = (
+      jax.device_put(states, may_alias=False)
+      if everybody
+      else jax.tree.map(lambda x: x[live], states)
+    )
     self.states = layout.put(part, parallel.MEMBER)
     places = train.make_places(who, epoch_steps, self._segment.members)
     self._places = layout.put(places, parallel.MEMBER)

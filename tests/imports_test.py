@@ -35,7 +35,7 @@ LAYERS = (
 ENGINE = (
   {"processes"},
   {"config", "parallel", "writers", "optim", "cli"},
-  {"checkpoint"},
+  {"checkpoint", "cores"},
   {"tensor_file"},
   {"pretrained"},
   {"run"},

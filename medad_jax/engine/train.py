@@ -243,20 +243,12 @@ class PhaseRun:
       parallel.MEMBER,
     )
     live = np.asarray(segment.members)
-    everybody = len(live) == len(self.members)
-    if not everybody:  # others may have trained on other devices
-      states = parallel.gathered(states)
-    begun = states if everybody else jax.tree.map(lambda x: x[live], states)
-    part = layout.put(begun, parallel.MEMBER)
+    part = layout.put(_some(states, live), parallel.MEMBER)
     frozen = layout.put(frozen, parallel.WHOLE)
     constant = layout.put(feed.constant, parallel.WHOLE)
 
     def merged() -> TrainState:
-      whole = layout.get(part, parallel.MEMBER)
-      if everybody:
-        return whole
-      whole = parallel.gathered(whole)
-      return jax.tree.map(lambda x, y: x.at[live].set(y), states, whole)
+      return _merged(states, layout.get(part, parallel.MEMBER), live)
 
     bounds = self._bounds(segment, done)
     chunks = feed.chunks(
@@ -351,6 +343,23 @@ class PhaseRun:
     found = self.members[member]
     seed = f" (seed {found.seed})" if len(self.run.seeds) > 1 else ""
     return found.name + seed
+
+
+def _some(states: TrainState, live: np.ndarray) -> TrainState:
+  """The states of some members; of all without a copy."""
+  if len(live) == len(states.step):
+    return states
+  return jax.tree.map(lambda x: x[live], states)
+
+
+def _merged(
+  states: TrainState, some: TrainState, live: np.ndarray
+) -> TrainState:
+  """The states of all, of which some have trained, perhaps elsewhere."""
+  if len(live) == len(states.step):
+    return some
+  states, some = parallel.gathered((states, some))
+  return jax.tree.map(lambda x, y: x.at[live].set(y), states, some)
 
 
 class _Clock:

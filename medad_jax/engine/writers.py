@@ -7,6 +7,7 @@ view of it and are drawn again from it when a run goes back to a checkpoint.
 import collections
 from collections.abc import Mapping, Sequence
 import importlib
+import importlib.util
 import json
 import math
 import os
@@ -227,21 +228,20 @@ class _Board:
 
   def __init__(self, folder: Path):
     self._folder = folder
-    self._package = _optional("tensorboardX")
+    self.available = importlib.util.find_spec("tensorboardX") is not None
     self._file: Any = None
-
-  @property
-  def available(self) -> bool:
-    return self._package is not None
 
   def add(self, record: Mapping[str, Any]) -> None:
     """Adds a record, as one event: an event a number is six times slower."""
-    if self._package is None:
+    if not self.available:
       return
+    # It imports PyTorch where that is installed, which takes seconds: here the
+    # device works meanwhile.
+    from tensorboardX import FileWriter
     from tensorboardX.proto.summary_pb2 import Summary
 
     if self._file is None:
-      self._file = self._package.FileWriter(self._folder)
+      self._file = FileWriter(self._folder)
     numbers = [Summary.Value(tag=k, simple_value=v) for k, v in _tags(record)]
     self._file.add_summary(
       Summary(value=numbers), record["step"], record["time"]
