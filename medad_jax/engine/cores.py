@@ -23,6 +23,16 @@ def make_layout(
   come before anything asks JAX for its devices; afterwards, in one of several
   processes, or where the environment sets their number, cores stay as they are.
 
+  Args:
+    members: ensemble members that train together.
+    batch_size: examples of the global batch.
+    mode: 'jit' or 'pmap'.
+    member_devices: size of the mesh's member axis; None to choose.
+    batch_devices: size of the mesh's batch axis; None to choose.
+
+  Returns:
+    A layout whose axes divide `members` and `batch_size`.
+
   Raises:
     UserError: the mode is unknown or the axes do not divide.
   """
