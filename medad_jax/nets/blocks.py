@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import types
+from medad_jax.nets import products, strided
 
 # How a convolution is computed; the numbers agree to rounding. "matmul" copies
 # patches and multiplies matrices: members under vmap become batched products,
@@ -45,7 +46,9 @@ class Dense(nn.Module):
   def __call__(self, x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
     """x @ kernel + bias."""
     init = uniform_fan_in(x.shape[-1])
-    y = _matmul(x, self.param("kernel", init, (x.shape[-1], self.features)))
+    y = products.matmul(
+      x, self.param("kernel", init, (x.shape[-1], self.features))
+    )
     return y + self.param("bias", init, y.shape[-1:]) if self.use_bias else y
 
 
@@ -60,7 +63,7 @@ class Conv4x4s2(nn.Module):
     """Images of half the sides."""
     shape = (4, 4, x.shape[-1], self.features)
     init = uniform_fan_in(16 * x.shape[-1])
-    conv = {"matmul": _conv4x4s2_matmul, "lax": _conv4x4s2_lax}[self.form]
+    conv = {"matmul": strided.convolution, "lax": _conv4x4s2_lax}[self.form]
     return conv(x, self.param("kernel", init, shape))
 
 
@@ -80,7 +83,7 @@ class ConvTranspose4x4s2(nn.Module):
     """Images of twice the sides."""
     shape = (4, 4, x.shape[-1], self.features)
     init = uniform_fan_in(16 * self.features)
-    conv = {"matmul": _transpose4x4s2_matmul, "lax": _transpose4x4s2_lax}
+    conv = {"matmul": strided.transposed, "lax": _transpose4x4s2_lax}
     return conv[self.form](x, self.param("kernel", init, shape))
 
 
@@ -160,135 +163,6 @@ class BatchNorm(nn.Module):
 def widened(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
   """x in float32 or more: sums over many numbers want it."""
   return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-@jax.custom_vjp
-def _matmul(x, kernel):
-  """x @ kernel, with gradients in the forms that CPUs multiply fast.
-
-  JAX's own gradient of the kernel lies transposed in memory, and XLA's CPU
-  compiler reads it against its order in every sum of the optimizer: a third of
-  an autoencoder's step.
-  """
-  return x @ kernel
-
-
-def _matmul_forward(x, kernel):
-  return x @ kernel, (x, kernel)
-
-
-def _matmul_backward(residuals, dy):
-  x, kernel = residuals
-  rows, columns = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-  return (
-    _times_transposed(columns, kernel).reshape(x.shape),
-    _transposed_times(rows, columns),
-  )
-
-
-def _times_transposed(x, kernel):
-  """x @ kernel.T."""
-  if x.shape[0] >= min(kernel.shape):
-    return jnp.tensordot(x, kernel, ((1,), (1,)))
-  # The library copies the second factor, here the smaller one: a dense layer's
-  # kernel is larger than its batch. Barriers keep XLA from turning it back.
-  turned = lax.optimization_barrier(x.T)
-  return lax.optimization_barrier(kernel @ turned).T
-
-
-def _transposed_times(x, y):
-  """x.T @ y."""
-  contracted = ((0,), (0,))
-  if x.shape[1] <= y.shape[1] or x.shape[0] <= x.shape[1]:
-    return jnp.tensordot(x, y, contracted)
-  # The library copies the first factor, transposed: be that the thinner one.
-  return lax.optimization_barrier(jnp.tensordot(y, x, contracted)).T
-
-
-_matmul.defvjp(_matmul_forward, _matmul_backward)
-
-
-def _conv4x4s2_matmul(x, kernel):
-  """One product on patches, or on 2x2 pixels with four parts to add."""
-  c, features = kernel.shape[2:]
-  # What lies between is 16 c or 4 features wide.
-  return (_patches if 4 * c <= features else _summed)(x, kernel)
-
-
-def _summed(x, kernel):
-  """Products of 2x2 pixels with four 2x2 blocks of the kernel, then a sum."""
-  b, h, w, c = x.shape
-  y, z = h // 2, w // 2
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  # XLA copies rows beside each other faster than it transposes.
-  rows = x.reshape(b, y + 1, 2, z + 1, 2 * c)
-  x = jnp.stack([rows[:, :, 0], rows[:, :, 1]], axis=3)
-  kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(1, 3, 4, 0, 2, 5)
-  parts = _matmul(x.reshape(b, y + 1, z + 1, 4 * c), kernel.reshape(4 * c, -1))
-  corners = [(u, v) for u in (0, 1) for v in (0, 1)]
-  return sum(
-    part[:, u : u + y, v : v + z]
-    for part, (u, v) in zip(jnp.split(parts, 4, axis=-1), corners, strict=True)
-  )
-
-
-def _patches(x, kernel):
-  """One product on patches in the kernel's own order (row, column, in)."""
-  b, h, w, c = x.shape
-  y, z = h // 2, w // 2
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  # Pairs of columns become channels and pairs of rows an axis, both without
-  # a copy; a window is then 2x2 pairs.
-  x = x.reshape(b, y + 1, 2, z + 1, 2 * c)
-  patches = jnp.concatenate(
-    [
-      x[:, u : u + y, row, v : v + z]
-      for u in (0, 1)
-      for row in (0, 1)
-      for v in (0, 1)
-    ],
-    axis=-1,
-  )
-  return _matmul(patches, kernel.reshape(16 * c, -1))
-
-
-def _transpose4x4s2_matmul(x, kernel):
-  """Products of all pixels with four 2x2 blocks of the kernel, four phases."""
-  b, h, w, c = x.shape
-  features = kernel.shape[-1]
-  # The last layer makes one channel of many: there the products are smaller
-  # than the windows (an eighth of the step's time on a CPU).
-  blocks = _sum_blocks if 4 * features < c else _window_blocks
-  y = blocks(x, kernel).reshape(b, h + 1, w + 1, 2, 2, features)
-  y = y.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h + 2, 2 * w + 2, features)
-  return y[:, 1:-1, 1:-1]
-
-
-def _window_blocks(x, kernel):
-  """One product on 2x2 windows: [b, h + 1, w + 1, 4 * features]."""
-  _, h, w, c = x.shape
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  # Window (p, q) holds the pixels p-1 and p that reach the output rows 2p-1
-  # and 2p: the first through the kernel's rows 2 and 3, the second 0 and 1.
-  windows = jnp.stack(
-    [x[:, u : u + h + 1, v : v + w + 1] for u in (0, 1) for v in (0, 1)],
-    axis=-2,
-  ).reshape(-1, h + 1, w + 1, 4 * c)
-  kernel = kernel.reshape(2, 2, 2, 2, c, -1)[::-1, :, ::-1]
-  kernel = kernel.transpose(0, 2, 4, 1, 3, 5).reshape(4 * c, -1)
-  return _matmul(windows, kernel)
-
-
-def _sum_blocks(x, kernel):
-  """One product on pixels, then the sum of its four shifted parts."""
-  c = x.shape[-1]
-  kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(4, 0, 2, 1, 3, 5)
-  parts = jnp.split(_matmul(x, kernel.reshape(c, -1)), 4, axis=-1)
-  corners = [(u, v) for u in (0, 1) for v in (0, 1)]
-  return sum(
-    jnp.pad(part, ((0, 0), (u, 1 - u), (v, 1 - v), (0, 0)))
-    for part, (u, v) in zip(parts, corners, strict=True)
-  )
 
 
 @jax.custom_vjp

@@ -29,9 +29,20 @@ def double():
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("layer", CONVOLUTIONS)
-@pytest.mark.parametrize(("channels", "features"), [(1, 5), (3, 2), (5, 1)])
-def test_forms_agree(layer, channels, features):
-  x = rand(2, 6, 8, channels)
+@pytest.mark.parametrize(
+  ("sides", "channels", "features"),
+  [
+    ((6, 8), 1, 5),
+    ((6, 8), 3, 2),
+    ((6, 8), 5, 1),
+    # As wide as Winograd's form wants it, with sides that do not and do fit.
+    ((6, 8), 32, 3),
+    ((8, 12), 32, 3),
+    ((2, 4), 3, 32),
+  ],
+)
+def test_forms_agree(layer, sides, channels, features):
+  x = rand(2, *sides, channels)
   variables = layer(features).init(jax.random.key(0), x.astype(jnp.float32))
   variables = jax.tree.map(lambda leaf: leaf.astype(x.dtype), variables)
 
