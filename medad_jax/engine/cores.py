@@ -17,7 +17,7 @@ def make_layout(
 ) -> parallel.Layout:
   """`parallel.make_layout` on all devices, where a CPU's cores are some.
 
-  A program a core trains members faster than one program on all cores, but
+  Programs side by side train members faster than one program on all cores, but
   halves of a batch on two cores are slower than a whole one on both: on a CPU
   members are spread and batches are not, unless the user says how. It must
   come before anything asks JAX for its devices; afterwards, in one of several
@@ -50,8 +50,14 @@ def make_layout(
 
 
 def share(members: int, cores: int) -> int:
-  """The most devices, not more than cores, that members divide over."""
-  return max(n for n in range(1, cores + 1) if members % n == 0)
+  """The most devices that members divide over, at most two a core.
+
+  Two, so that what does not divide over the cores keeps all of them busy: three
+  members on two cores as three programs take three quarters of the time that
+  they take as one on both. One core is one device.
+  """
+  most = 2 * cores if cores > 1 else 1
+  return max(n for n in range(1, most + 1) if members % n == 0)
 
 
 def _make_devices(count: int) -> bool:

@@ -19,17 +19,28 @@ print(*(m.mesh.devices.shape for m in (at, *smaller)), sep="; ")
 
 @pytest.mark.parametrize(
   ("members", "count", "devices"),
-  [(6, 2, 2), (6, 4, 3), (6, 64, 6), (3, 2, 1), (1, 16, 1), (8, 6, 4)],
+  [
+    (6, 1, 1),
+    (6, 2, 3),
+    (6, 4, 6),
+    (6, 64, 6),
+    (3, 2, 3),
+    (5, 2, 1),
+    (1, 9, 1),
+  ],
 )
-def test_share_is_the_largest_that_divides(members, count, devices):
+def test_share_is_the_largest_of_two_a_core_that_divides(
+  members, count, devices
+):
   assert cores.share(members, count) == devices
 
 
 @pytest.mark.parametrize(
   ("members", "more", "flags", "shapes"),
   [
-    (4, "", "", "(2, 1); (2, 1); (1, 1)"),  # one core for a single member
-    (3, "", "", "(1, 1); (1, 1); (1, 1)"),
+    (4, "", "", "(4, 1); (2, 1); (1, 1)"),  # one core for a single member
+    (3, "", "", "(3, 1); (1, 1); (1, 1)"),
+    (5, "", "", "(1, 1); (1, 1); (1, 1)"),
     (4, ", member_devices=1", "", "(1, 1); (1, 1); (1, 1)"),
     # Devices that the user made are all used.
     (
