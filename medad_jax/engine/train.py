@@ -76,7 +76,7 @@ def call_steps(total: int, most: int) -> int:
 
   A last, shorter call would be compiled for itself.
   """
-  near = range(most, most // 2, -1)
+  near = range(most, (most - 1) // 2, -1)
   return next((n for n in near if total % n == 0), most)
 
 

@@ -5,7 +5,8 @@ view of it and are drawn again from it when a run goes back to a checkpoint.
 """
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -235,13 +236,12 @@ class _Board:
     """Adds a record, as one event: an event a number is six times slower."""
     if not self.available:
       return
-    # It imports PyTorch where that is installed, which takes seconds: here the
-    # device works meanwhile.
-    from tensorboardX import FileWriter
+    if self._file is None:
+      with _without("torch"):
+        from tensorboardX import FileWriter
+      self._file = FileWriter(self._folder)
     from tensorboardX.proto.summary_pb2 import Summary
 
-    if self._file is None:
-      self._file = FileWriter(self._folder)
     numbers = [Summary.Value(tag=k, simple_value=v) for k, v in _tags(record)]
     self._file.add_summary(
       Summary(value=numbers), record["step"], record["time"]
@@ -256,6 +256,23 @@ class _Board:
     if self._file is not None:
       self._file.close()
     self._file = None
+
+
+@contextlib.contextmanager
+def _without(name: str) -> Iterator[None]:
+  """What is imported here does without a package that is not yet loaded.
+
+  tensorboardX loads PyTorch if it finds it, for a type that nobody here has:
+  seconds of a run's start, and its memory to the end.
+  """
+  absent = name not in sys.modules
+  if absent:
+    sys.modules[name] = None  # type: ignore[assignment]
+  try:
+    yield
+  finally:
+    if absent:
+      del sys.modules[name]
 
 
 def _optional(name: str) -> ModuleType | None:

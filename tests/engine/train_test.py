@@ -190,7 +190,8 @@ def test_segments_follow_the_members_that_still_train():
 
 
 @pytest.mark.parametrize(
-  ("total", "most", "expected"), [(3750, 8, 6), (4000, 8, 8), (7, 4, 4)]
+  ("total", "most", "expected"),
+  [(3750, 8, 6), (4000, 8, 8), (748, 8, 4), (7, 4, 4), (9, 1, 1)],
 )
 def test_calls_avoid_a_shorter_last_one(total, most, expected):
   assert train.call_steps(total, most) == expected

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -186,6 +187,27 @@ def test_a_second_process_writes_nothing(tmp_path, capsys):
     bar.update(1, 1, 0.0)
   assert not (tmp_path / "none").exists()
   assert capsys.readouterr().err == ""
+
+
+def test_tensorboard_loads_no_pytorch(tmp_path):
+  """It would, where there is one, and a run's start would wait for it."""
+  (tmp_path / "torch.py").write_text("raise SystemExit('torch was loaded')")
+  code = (
+    "import pathlib, sys; from medad_jax.engine import writers;"
+    "log = writers.Writers(pathlib.Path(sys.argv[1]));"
+    "log.scalars('train', 1, {'loss': 1.0}); log.close();"
+    "assert 'torch' not in sys.modules"
+  )
+  path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+  done = subprocess.run(
+    [sys.executable, "-c", code, str(tmp_path / "run")],
+    env=os.environ | {"PYTHONPATH": path},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert board(tmp_path / "run") == {"train/loss": {1: 1.0}}
 
 
 def test_without_tensorboardx_it_is_said_once(tmp_path, capsys, monkeypatch):
