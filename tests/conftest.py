@@ -16,6 +16,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     "--xla_force_host_platform_device_count=8",
     # Small programs: compiling them well costs five times what it saves.
     "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
   ]
 )
 # Compiling is most of a test's time: a second run finds its programs here.
