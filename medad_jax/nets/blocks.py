@@ -49,7 +49,9 @@ class Dense(nn.Module):
     y = products.matmul(
       x, self.param("kernel", init, (x.shape[-1], self.features))
     )
-    return y + self.param("bias", init, y.shape[-1:]) if self.use_bias else y
+    if not self.use_bias:
+      return y
+    return shifted(y, self.param("bias", init, y.shape[-1:]))
 
 
 class Conv4x4s2(nn.Module):
@@ -101,7 +103,9 @@ class Conv3x3(nn.Module):
     shape = (3, 3, x.shape[-1], self.features)
     conv = {"matmul": _conv3x3_matmul, "lax": _conv3x3_lax}[self.form]
     y = conv(x, self.param("kernel", init, shape))
-    return y + self.param("bias", init, y.shape[-1:]) if self.use_bias else y
+    if not self.use_bias:
+      return y
+    return shifted(y, self.param("bias", init, y.shape[-1:]))
 
 
 class BatchNorm(nn.Module):
@@ -163,6 +167,15 @@ class BatchNorm(nn.Module):
 def widened(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
   """x in float32 or more: sums over many numbers want it."""
   return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def shifted(y: Float[Array, "*n c"], bias: Float[Array, "c"]) -> Array:
+  """y + bias, in y's type.
+
+  The gradient of the bias is a sum over all pixels: in bfloat16 it would stop
+  growing after a few hundred.
+  """
+  return (widened(y) + widened(bias)).astype(y.dtype)
 
 
 @jax.custom_vjp

@@ -93,7 +93,7 @@ class StandardizedConv3x3(nn.Module):
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
     standard = centered / (jnp.sqrt(variance) + _TINY)
     y = blocks.conv3x3_valid(x, standard.astype(kind))
-    return y + self.param("bias", init, (self.features,))
+    return blocks.shifted(y, self.param("bias", init, (self.features,)))
 
 
 class UpSample(nn.Module):
@@ -113,7 +113,7 @@ class UpSample(nn.Module):
     y = x @ kernel.reshape(c, -1)
     y = y.reshape(b, h, w, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5)
     y = y.reshape(b, 2 * h, 2 * w, self.features)
-    return y + self.param("bias", init, (self.features,))
+    return blocks.shifted(y, self.param("bias", init, (self.features,)))
 
 
 def middle_divisor(number: int) -> int:

@@ -1,5 +1,7 @@
 """bfloat16: nets compute in it, everything that is kept stays float32."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from medad_jax.engine import config as configuration
 from medad_jax.engine import members, optim
-from medad_jax.nets import blocks
+from medad_jax.nets import blocks, unet
 from medad_jax.types import Axis, Batch, Context, UserError
 from tests import tiny
 
@@ -86,6 +88,38 @@ def test_products_are_in_bfloat16(name):
   ]
   assert products
   assert all(":bf16[" in line for line in products), products
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_gradient_is_summed_in_bfloat16(name):
+  """It would stop growing after a few hundred pixels."""
+  (phase,) = build(name, "bfloat16").phases()
+  state = state_of(phase)
+  context = Context(state.key, state.step, state.step, Axis())
+  program = jax.make_jaxpr(
+    jax.grad(
+      lambda params: phase.loss(params, state.extra, batch(), context)[0].sum()
+    )
+  )
+  assert not re.findall(r":bf16\[.*\] = reduce_sum", str(program(state.params)))
+
+
+def test_the_gradient_of_a_bias_is_that_of_float32():
+  x = jax.random.uniform(jax.random.key(0), (8, 32, 32, 3))
+  for layer in (blocks.Dense(2), blocks.Conv3x3(2), unet.UpSample(2)):
+    variables = layer.init(jax.random.key(1), x)
+
+    def slope(kind, layer=layer, variables=variables):
+      def loss(variables):
+        low = jax.tree.map(lambda leaf: leaf.astype(kind), variables)
+        return jnp.sum(layer.apply(low, x.astype(kind)).astype(jnp.float32))
+
+      return jax.grad(loss)(variables)["params"]["bias"]
+
+    # bfloat16 keeps eight bits of the 8,192 or 32,768 ones.
+    np.testing.assert_allclose(
+      slope(jnp.bfloat16), slope(jnp.float32), rtol=2**-8
+    )
 
 
 def test_statistics_are_not_rounded():
