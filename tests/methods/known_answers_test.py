@@ -220,7 +220,9 @@ def _stack():
 
 
 def _refine(params, stats):
-  variables = {"params": params, "batch_stats": stats}
+  variables = jax.tree.map(
+    jnp.asarray, {"params": params, "batch_stats": stats}
+  )
   return RefineNet().apply(variables, _stack(), train=False)
 
 
