@@ -18,8 +18,8 @@ _FLAGS = [
   "--xla_backend_optimization_level=0",
 ]
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
-  # These emitters take three times as long. Later XLA has no others, and ends
-  # the process at a flag that it does not know.
+  # Fusion emitters compile three times as long. Later XLA has nothing else, and
+  # ends the process at a flag that it does not know.
   _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 # Compiling is most of a test's time: a second run finds its programs here.

@@ -49,6 +49,18 @@ def program(name: str, precision: str):
   return lambda state: step(state, batch(), {}, jnp.int32(1)), state_of(phase)
 
 
+def low_loss(name: str):
+  """The loss in bfloat16, a function of the parameters; and these."""
+  (phase,) = build(name, "bfloat16").phases()
+  state = state_of(phase)
+  context = Context(state.key, state.step, state.step, Axis())
+
+  def loss(params):
+    return jnp.sum(phase.loss(params, state.extra, batch(), context)[0])
+
+  return loss, state.params
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_is_near_that_of_float32(name):
   full, state = program(name, "float32")
@@ -72,13 +84,8 @@ def test_what_is_kept_stays_float32(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_products_are_in_bfloat16(name):
-  (phase,) = build(name, "bfloat16").phases()
-  state = state_of(phase)
-  context = Context(state.key, state.step, state.step, Axis())
-  program = jax.make_jaxpr(
-    lambda params: phase.loss(params, state.extra, batch(), context)
-  )
-  text = str(program(state.params))
+  loss, params = low_loss(name)
+  text = str(jax.make_jaxpr(loss)(params))
   # DAE's noise is made by products outside of the net.
   kinds = ["conv_general_dilated"] + ["dot_general"] * (name != "dae")
   products = [
@@ -93,15 +100,9 @@ def test_products_are_in_bfloat16(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_no_gradient_is_summed_in_bfloat16(name):
   """It would stop growing after a few hundred pixels."""
-  (phase,) = build(name, "bfloat16").phases()
-  state = state_of(phase)
-  context = Context(state.key, state.step, state.step, Axis())
-  program = jax.make_jaxpr(
-    jax.grad(
-      lambda params: phase.loss(params, state.extra, batch(), context)[0].sum()
-    )
-  )
-  assert not re.findall(r":bf16\[.*\] = reduce_sum", str(program(state.params)))
+  loss, params = low_loss(name)
+  text = str(jax.make_jaxpr(jax.grad(loss))(params))
+  assert not re.findall(r":bf16\[.*\] = reduce_sum", text)
 
 
 def test_the_gradient_of_a_bias_is_that_of_float32():
