@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import types
-from medad_jax.nets import products, strided
+from medad_jax.nets import conv3x3, products, strided
 
 # How a convolution is computed; the numbers agree to rounding. "matmul" copies
 # patches and multiplies matrices: members under vmap become batched products,
@@ -101,7 +101,7 @@ class Conv3x3(nn.Module):
     """Images of the same sides."""
     init = uniform_fan_in(9 * x.shape[-1])
     shape = (3, 3, x.shape[-1], self.features)
-    conv = {"matmul": _conv3x3_matmul, "lax": _conv3x3_lax}[self.form]
+    conv = {"matmul": conv3x3.same, "lax": conv3x3.library}[self.form]
     y = conv(x, self.param("kernel", init, shape))
     if not self.use_bias:
       return y
@@ -178,69 +178,6 @@ def shifted(y: Float[Array, "*n c"], bias: Float[Array, "c"]) -> Array:
   return (widened(y) + widened(bias)).astype(y.dtype)
 
 
-@jax.custom_vjp
-def _conv3x3_matmul(x, kernel):
-  """XLA's convolution, with the kernel's gradient as nine matrix products.
-
-  Patches of a full-resolution layer are too large, and XLA's CPU convolution
-  is quick but for this gradient: it sees a 64x64 window.
-  """
-  return _conv3x3_lax(x, kernel)
-
-
-def _conv3x3_forward(x, kernel):
-  return _conv3x3_lax(x, kernel), (x, kernel)
-
-
-def _conv3x3_backward(residuals, dy):
-  x, kernel = residuals
-  # The barrier keeps XLA from folding the transposition into the convolution,
-  # whose dimension order its CPU library does not know (six times slower).
-  turned = lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
-  return _conv3x3_lax(dy, turned), _kernel_gradient(x, dy)
-
-
-_conv3x3_matmul.defvjp(_conv3x3_forward, _conv3x3_backward)
-
-
-def _kernel_gradient(x, dy):
-  """The gradient of a 3x3 kernel as nine products, few channels shifted.
-
-  A product copies its first factor, transposed, which costs as much as the
-  product: that is the thin array, or else the one that all nine share.
-  """
-  i, o = x.shape[-1], dy.shape[-1]
-  if i > o:  # the same sum seen from the other side
-    swapped = lax.optimization_barrier(_kernel_gradient(dy, x))
-    return swapped[::-1, ::-1].swapaxes(2, 3)
-  if i < o:
-    products = [_product(part, dy) for part in _shifts(x)]
-  else:
-    products = [_product(x, part) for part in reversed(_shifts(dy))]
-  return jnp.stack(products).reshape(3, 3, i, o)
-
-
-def _shifts(x):
-  """The nine 3x3 neighbors of every pixel, zero beyond the border."""
-  _, h, w, _ = x.shape
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  return [x[:, u : u + h, v : v + w] for u in range(3) for v in range(3)]
-
-
-def _product(x, y):
-  """Sum over pixels of the products of channels: [i, o]."""
-  return jnp.tensordot(x, y, ((0, 1, 2), (0, 1, 2)))
-
-
-def conv3x3_valid(
-  x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 i o"]
-) -> Float[Array, "b y x o"]:
-  """Convolution 3x3 without padding, by XLA: for wide layers."""
-  return lax.conv_general_dilated(
-    x, kernel, (1, 1), "VALID", dimension_numbers=_DIMENSIONS
-  )
-
-
 def _conv4x4s2_lax(x, kernel):
   return lax.conv_general_dilated(
     x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=_DIMENSIONS
@@ -255,10 +192,4 @@ def _transpose4x4s2_lax(x, kernel):
     ((2, 2), (2, 2)),
     lhs_dilation=(2, 2),
     dimension_numbers=_DIMENSIONS,
-  )
-
-
-def _conv3x3_lax(x, kernel):
-  return lax.conv_general_dilated(
-    x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=_DIMENSIONS
   )

@@ -48,8 +48,7 @@ def _by_winograd(kind, channels, sides):
   return (
     channels >= _CHANNELS
     and all(side % 4 == 0 for side in sides)
-    and jnp.finfo(kind).bits >= 32  # its differences want precision
-    and jax.default_backend() == "cpu"
+    and winograd.serves(kind)
   )
 
 

@@ -25,6 +25,15 @@ from jaxtyping import Array, Float
 from medad_jax.nets import products
 
 
+def serves(kind: jnp.dtype) -> bool:
+  """Whether the device gains by fewer products of such numbers.
+
+  A CPU does; an accelerator has products to spare. The differences of pixels
+  want the precision of float32.
+  """
+  return jnp.finfo(kind).bits >= 32 and jax.default_backend() == "cpu"
+
+
 @jax.custom_vjp
 def convolution(
   x: Float[Array, "b h w i"], kernel: Float[Array, "4 4 i o"]
