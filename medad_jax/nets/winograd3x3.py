@@ -16,6 +16,7 @@ back (`_untiled`), products to outputs (`_outputs`) and back (`_spread`).
 from collections.abc import Sequence
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -26,8 +27,14 @@ from medad_jax.nets import products
 def convolution(
   x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 i o"]
 ) -> Float[Array, "b y x o"]:
-  """Without padding: sides shrink by 2. They are even, and 4 or more."""
-  return _forward(x, kernel)[0]
+  """Without padding: sides shrink by 2. They are even, and 4 or more.
+
+  Where no gradient is asked for, XLA's convolution is as quick, in an eighth
+  of the memory.
+  """
+  return lax.conv_general_dilated(
+    x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
 
 
 def _forward(x, kernel):
@@ -95,7 +102,7 @@ def _differences(even: Array, odd: Array, axis: int) -> list[Array]:
   last = even.shape[axis] - 1
 
   def part(x, start):
-    return jax.lax.slice_in_dim(x, start, start + last, axis=axis)
+    return lax.slice_in_dim(x, start, start + last, axis=axis)
 
   d = part(even, 0), part(odd, 0), part(even, 1), part(odd, 1)
   return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
