@@ -76,6 +76,19 @@ def test_sixteen_products_take_the_place_of_thirty_six(monkeypatch):
   assert fewer < 0.55 * operations(conv3x3.same)
 
 
+def test_without_gradients_memory_is_the_library_s():
+  shapes = (
+    jax.ShapeDtypeStruct((8, 16, 16, 64), jnp.float32),
+    jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32),
+  )
+
+  def temporaries(form):
+    compiled = jax.jit(form).lower(*shapes).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  assert 4 * temporaries(conv3x3.same) < temporaries(trained)
+
+
 def test_members_are_computed_apart():
   xs, kernels = rand(2, 3, 6, 8, WIDE), rand(2, 3, 3, WIDE, WIDE, seed=1)
   together = jax.jit(jax.vmap(trained))(xs, kernels)
