@@ -14,8 +14,6 @@ from medad_jax.nets import winograd, winograd3x3
 # their sums cost.
 _CHANNELS = 16
 
-_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-
 
 def same(
   x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 i o"]
@@ -33,9 +31,7 @@ def valid(
   """Without padding: sides shrink by 2."""
   if _by_winograd(x, kernel):
     return winograd3x3.convolution(x, kernel)
-  return lax.conv_general_dilated(
-    x, kernel, (1, 1), "VALID", dimension_numbers=_DIMENSIONS
-  )
+  return winograd3x3.library(x, kernel)
 
 
 def library(
@@ -43,7 +39,11 @@ def library(
 ) -> Float[Array, "b h w o"]:
   """As `same`, by XLA's convolution and its gradients."""
   return lax.conv_general_dilated(
-    x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=_DIMENSIONS
+    x,
+    kernel,
+    (1, 1),
+    ((1, 1), (1, 1)),
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
 
 

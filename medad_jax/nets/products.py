@@ -30,10 +30,8 @@ def _forward(x, kernel):
 def _backward(residuals, dy):
   x, kernel = residuals
   rows, columns = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-  return (
-    times_transposed(columns, kernel).reshape(x.shape),
-    transposed_times(rows, columns),
-  )
+  dx, dk = gradients(rows, kernel, columns)
+  return dx.reshape(x.shape), dk
 
 
 matmul.defvjp(_forward, _backward)
@@ -45,6 +43,13 @@ def _times(x, kernel):
   # The first factor, transposed, is copied: a batch, not a dense layer.
   turned = lax.optimization_barrier(x.T)
   return jnp.tensordot(turned, kernel, ((0,), (0,)))
+
+
+def gradients(
+  x: Float[Array, "n i"], kernel: Float[Array, "i o"], dy: Float[Array, "n o"]
+) -> tuple[Float[Array, "n i"], Float[Array, "i o"]]:
+  """Those of x and of the kernel, from that of x @ kernel."""
+  return times_transposed(dy, kernel), transposed_times(x, dy)
 
 
 def times_transposed(

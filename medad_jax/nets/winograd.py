@@ -52,13 +52,9 @@ def _convolution_backward(residuals, dy):
   tiles, kernel, shape = residuals
   sides, sides_back = jax.vjp(_sides, kernel)
   made = _spread(dy)
-  dx = [
-    products.times_transposed(m, u) for m, u in zip(made, sides, strict=True)
-  ]
-  dk = [
-    products.transposed_times(v, m) for v, m in zip(tiles, made, strict=True)
-  ]
-  return _untiled(dx, shape), *sides_back(dk)
+  each = zip(tiles, sides, made, strict=True)
+  dx, dk = zip(*(products.gradients(*one) for one in each), strict=True)
+  return _untiled(dx, shape), *sides_back(list(dk))
 
 
 convolution.defvjp(_convolution, _convolution_backward)
