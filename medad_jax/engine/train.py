@@ -254,6 +254,7 @@ class PhaseRun:
     chunks = feed.chunks(
       self.order, bounds, segment.members, self.phase.sources, layout.part
     )
+    bar.pause()  # the segment's program is compiled first
     pending = None
     for (start, stop), chunk in zip(bounds, chunks, strict=True):
       part, metrics = call(

@@ -117,8 +117,8 @@ class Progress:
   """How far a phase is: a bar on a terminal, else a line now and then.
 
   Both show the loss, images a second over the last ten seconds, and the time
-  left at that pace. The first call compiles, so the pace starts with the
-  second. Lines come every 10 s or every tenth of the phase.
+  left at that pace. A first call compiles, so the pace starts with the second,
+  also after a pause. Lines come every 10 s or every tenth of the phase.
 
   Args:
     phase: the phase's name.
@@ -159,6 +159,10 @@ class Progress:
         f"{self._phase}: {self._done:,}/{self._total:,} steps ({share:.0%}),"
         f" {self._pace(loss)}"
       )
+
+  def pause(self) -> None:
+    """Tells that the next call does other work besides, as compiling."""
+    self._recent.clear()
 
   def close(self) -> None:
     """Leaves the bar where it is."""

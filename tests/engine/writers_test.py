@@ -247,6 +247,22 @@ def test_lines_come_by_time_and_by_share(monkeypatch, capsys):
   assert third.startswith("train: 16/100 steps (16%), loss 0.125")
 
 
+def test_a_pause_is_not_counted(monkeypatch, capsys):
+  clock = Clock(monkeypatch)
+  with writers.Progress("train", 10) as bar:
+    bar.update(1, 64, 0.5)
+    clock.now = 1.0
+    bar.update(1, 64, 0.5)
+    bar.pause()
+    clock.now = 31.0  # compiling
+    bar.update(1, 64, 0.5)
+    clock.now = 32.0
+    bar.update(1, 64, 0.5)
+  lines = capsys.readouterr().err.splitlines()
+  assert lines[-2] == "train: 3/10 steps (30%), loss 0.5"
+  assert lines[-1].endswith("loss 0.5, 64 images/s, 0:06 left")
+
+
 def test_the_last_step_is_always_told(monkeypatch, capsys):
   clock = Clock(monkeypatch)
   with writers.Progress("train", 100, done=98) as bar:
