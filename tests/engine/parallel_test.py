@@ -110,7 +110,8 @@ def test_steps_do_not_depend_on_the_mesh(on_one, mode, mesh):
   assert_close(metrics, expected, 1e-4)
   # Adam's first steps are sign-like: rounding near zero gradients shows.
   assert_close(states.params, expected_states.params, 2e-2)
-  assert_close(states.extra, expected_states.extra, 1e-3)
+  # A tenth of the running averages is the second step's, by these parameters.
+  assert_close(states.extra, expected_states.extra, 0.1 * 2e-2)
 
 
 def test_a_member_trains_the_same_alone(on_one):
