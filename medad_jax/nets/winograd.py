@@ -135,8 +135,8 @@ def _untiled(tiles, shape):
     return jnp.stack(pixels, 3).reshape(b, h // 4, w, c)
 
   # Rows last, whole, as in `_tiles`.
-  three = [tiles[at : at + 3] for at in (0, 3, 6)]
-  rows = [(columns(t, 0), columns(t, 1)) for t in three]
+  threes = [tiles[at : at + 3] for at in (0, 3, 6)]
+  rows = [(columns(t, 0), columns(t, 1)) for t in threes]
   return jnp.stack(_differences_back(rows, 1), 2).reshape(shape)
 
 
