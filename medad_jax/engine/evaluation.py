@@ -16,7 +16,7 @@ import medad_jax
 from medad_jax.data import spec
 from medad_jax.engine import members, processes, scorer, writers
 from medad_jax.report import figures, page
-from medad_jax.scoring import metrics, pixels, spread
+from medad_jax.scoring import metrics, over_seeds, pixel_metrics
 from medad_jax.types import Method, TrainState, UserError
 
 PACKAGES = (medad_jax, jax, flax, optax, np)
@@ -108,7 +108,7 @@ class _Maps:
     masks = self._test.masks
     if masks is None or name not in self._maps:
       return [{} for _ in range(self._seeds)]
-    return [pixels.summarize(maps, masks) for maps in self._maps[name]]
+    return [pixel_metrics.summarize(maps, masks) for maps in self._maps[name]]
 
 
 def _summarize(
@@ -116,7 +116,9 @@ def _summarize(
 ) -> dict[str, Any]:
   """Metrics of a score [n s], over its seeds."""
   parts = zip(scores.T, pixel, strict=True)
-  return spread.over_seeds([metrics.summarize(labels, s) | p for s, p in parts])
+  return over_seeds.over_seeds(
+    [metrics.summarize(labels, s) | p for s, p in parts]
+  )
 
 
 def _results(

@@ -6,7 +6,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from medad_jax.engine import checkpoint, members, run, sweep
+from medad_jax.engine import batched, checkpoint, members, run
 from medad_jax.types import Fit, TrainState
 
 
@@ -40,7 +40,7 @@ def estimate(
   stage: Fit, settings: run.Run, states: Mapping[str, TrainState]
 ) -> TrainState:
   """The estimates of all members."""
-  seen = sweep.Sweep(
+  seen = batched.Batched(
     lambda states, batch: jax.vmap(stage.features, (0, None), 1)(states, batch),
     settings.scoring_batch,
     settings.layout.mode,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from medad_jax.engine import checkpoint, members, sweep
+from medad_jax.engine import batched, checkpoint, members
 from medad_jax.types import Method, Phase, Scores, TrainState
 
 States = Mapping[str, TrainState]
@@ -34,8 +34,10 @@ class Scorer:
     mode: str = "jit",
     seeds: int = 1,
   ):
-    self._sweep = sweep.Sweep(_score_function(method, seeds), batch_size, mode)
-    self._states = self._sweep.place(dict(states))
+    self._batched = batched.Batched(
+      _score_function(method, seeds), batch_size, mode
+    )
+    self._states = self._batched.place(dict(states))
 
   def images(
     self, images: np.ndarray, sink: Sink | None = None
@@ -47,7 +49,7 @@ class Scorer:
       sink: is given the pixel maps of every batch, if there is one.
     """
     parts = []
-    for at, count, scores in self._sweep.parts(self._states, images):
+    for at, count, scores in self._batched.parts(self._states, images):
       parts.append(_first(scores.image, count))
       if sink is not None:
         sink(at, _first(scores.maps, count))
@@ -55,7 +57,7 @@ class Scorer:
 
   def first_seed(self, images: np.ndarray) -> Scores:
     """Everything the first seed says of at most one batch of images."""
-    _, count, scores = next(self._sweep.parts(self._states, images))
+    _, count, scores = next(self._batched.parts(self._states, images))
     return jax.tree.map(lambda x: x[:, 0], _first(scores, count))
 
 

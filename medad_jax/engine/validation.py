@@ -8,7 +8,7 @@ import numpy as np
 
 from medad_jax import rng
 from medad_jax.data import index
-from medad_jax.engine import checkpoint, run, sweep
+from medad_jax.engine import batched, checkpoint, run
 from medad_jax.scoring import metrics
 from medad_jax.types import Phase, TrainState
 
@@ -49,7 +49,7 @@ class Validation:
     def scores(states, batch):
       return jax.vmap(phase.validate, (0, None, None), 1)(states, batch, key)
 
-    self._sweep = sweep.Sweep(
+    self._scores = batched.Batched(
       scores, settings.scoring_batch, settings.layout.mode
     )
     self._saved = checkpoint.Checkpoints(
@@ -67,7 +67,7 @@ class Validation:
   def measure(self, step: int, states: TrainState) -> None:
     """Writes the members' AUROCs, and keeps the states of the best."""
     states = dataclasses.replace(states, opt={})
-    found = self._sweep.whole(self._sweep.place(states), self._images)
+    found = self._scores.whole(self._scores.place(states), self._images)
     both = np.concatenate([found["normal"], found["synthetic"]])
     labels = np.repeat([0, 1], len(self._images))
     values = [metrics.auroc(labels, scores) for scores in both.T]

@@ -18,7 +18,7 @@ from medad_jax import losses, rng, types
 from medad_jax.augment import frame, synthesis
 from medad_jax.methods import _net
 from medad_jax.nets.encoder_decoder import STRIDES, EncoderDecoder
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +161,7 @@ class OneStage:
     del batch, fitted
     pixels = jnp.mean(preds["anomaly"], 0)
     return types.Scores(
-      {"anomaly": maps.image_score(pixels)}, {"anomaly": pixels}
+      {"anomaly": discrepancy.image_score(pixels)}, {"anomaly": pixels}
     )
 
   def validate(self, state, batch, key):
@@ -173,7 +173,7 @@ class OneStage:
     )
     images = {"normal": view, "synthetic": made.image}
     return {
-      name: maps.image_score(self.map(state, image / 255))
+      name: discrepancy.image_score(self.map(state, image / 255))
       for name, image in images.items()
     }
 

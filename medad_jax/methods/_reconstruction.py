@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from medad_jax import losses, types
 from medad_jax.methods import _net
 from medad_jax.nets import autoencoder
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Reconstruction:
     variance: Float[Array, "b h w c"] | None,
   ) -> Float[Array, "b h w"]:
     """The pixel map: the squared error, over the variance if there is one."""
-    return maps.error_map(image, x_hat, variance)
+    return discrepancy.error_map(image, x_hat, variance)
 
   def init(
     self, key: PRNGKeyArray, image_shape: tuple[int, int, int]
@@ -145,16 +145,16 @@ class Reconstruction:
     """ "rec_k" of each of several members, "rec" of their mean."""
     del fitted
     x_hat = jnp.mean(preds["x_hat"], 0)
-    variance = maps.mean_variance(preds)
+    variance = discrepancy.mean_variance(preds)
     rec = self.error(batch["image"], x_hat, variance)
-    image = {"rec": maps.image_score(rec)}
+    image = {"rec": discrepancy.image_score(rec)}
     if self.members > 1:
       image |= self._member_scores(batch["image"], preds)
     return types.Scores(image, {"rec": rec}, x_hat)
 
   def _member_scores(self, image, preds) -> dict[str, Float[Array, "b"]]:
     return {
-      f"rec_{k}": maps.image_score(
+      f"rec_{k}": discrepancy.image_score(
         self.error(image, x_hat, _variance_of(preds, k))
       )
       for k, x_hat in enumerate(preds["x_hat"])
@@ -215,7 +215,9 @@ class SeveralScores(Reconstruction):
     """Those of the base, and the others' maps as means over members."""
     scores = super().score(preds, batch, fitted)
     pixels = {name: jnp.mean(preds[name], 0) for name in self.OTHERS}
-    image = {name: maps.image_score(map_) for name, map_ in pixels.items()}
+    image = {
+      name: discrepancy.image_score(map_) for name, map_ in pixels.items()
+    }
     return types.Scores(
       {**scores.image, **image},
       {**scores.maps, **pixels},
@@ -227,7 +229,9 @@ def member_scores(
   image: Float[Array, "b h w c"], preds: types.Preds
 ) -> dict[str, Float[Array, "b"]]:
   """Image scores "rec_0", "rec_1", ... of the members by themselves."""
-  scores = jax.vmap(maps.image_score)(maps.member_maps(image, preds))
+  scores = jax.vmap(discrepancy.image_score)(
+    discrepancy.member_maps(image, preds)
+  )
   return {f"rec_{k}": score for k, score in enumerate(scores)}
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medad_jax.report import page, table
-from medad_jax.scoring import metrics, spread
+from medad_jax.scoring import metrics
+from medad_jax.scoring import over_seeds as seeds
 
 VOID = {"meta", "img"}
 
@@ -166,7 +167,7 @@ def test_results_table_is_aligned(results):
 def over_seeds(results, pixel=None):
   """Three trainings with nearly the results of one."""
   scores = {
-    name: spread.over_seeds(
+    name: seeds.over_seeds(
       [
         score | (pixel or {}) | {"auroc": score["auroc"] - d}
         for d in (0, 0.1, 0.2)
