@@ -10,6 +10,7 @@ trained on, and the rate stays behind its cosine by one epoch.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +42,13 @@ class Densities:
     density: "gaussian" (mean and Ledoit-Wolf covariance; the distance is
       Mahalanobis's) or "kernel" (Gaussian kernels of width 1; minus the log
       density).
+    inverse: of the Gaussian's covariance, "cutoff" (as published) or "full";
+      `density.gaussian` says what they do to the score.
     members: nets trained, with different random numbers.
   """
 
   density: str = "gaussian"
+  inverse: str = "cutoff"
   members: int = 1
 
   def __post_init__(self):
@@ -53,6 +57,7 @@ class Densities:
         f"model.density='{self.density}' is none of {', '.join(_DENSITIES)};"
         " choose one."
       )
+    density.check_inverse(self.inverse)
 
   def embed(
     self, states: Mapping[str, types.TrainState], batch: types.Batch
@@ -63,7 +68,10 @@ class Densities:
   def fit(self) -> types.Fit:
     """The stage "density", on all normal images."""
     pools = ("normal",) * self.members
-    return types.Fit("density", pools, self.embed, _DENSITIES[self.density][0])
+    estimate = _DENSITIES[self.density][0]
+    if self.density == "gaussian":
+      estimate = functools.partial(estimate, inverse=self.inverse)
+    return types.Fit("density", pools, self.embed, estimate)
 
   def distance(
     self, states: Mapping[str, types.TrainState], features: Float[Array, "b d"]
