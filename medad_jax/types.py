@@ -273,7 +273,11 @@ class Method(Protocol):
     ...
 
   def predict(self, states: Mapping[str, TrainState], batch: Batch) -> Preds:
-    """One member's view of a batch, from its states of the unshared phases."""
+    """One member's view of a batch, from its states of the unshared phases.
+
+    An array named "latent", [b ...], is its code of each image: evaluations
+    draw it and can save it.
+    """
     ...
 
   def score(

@@ -17,7 +17,12 @@ FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
 # A module may import its own layer's folder and all layers before it.
 LAYERS = (
   {"medad_jax/types"},
-  {"medad_jax/rng", "medad_jax/losses", "medad_jax/interpolation"},
+  {
+    "medad_jax/files",
+    "medad_jax/interpolation",
+    "medad_jax/losses",
+    "medad_jax/rng",
+  },
   {"medad_jax/nets", "medad_jax/augment", "medad_jax/scoring"},
   {"medad_jax/methods"},
   {"medad_jax/data", "medad_jax/report"},
@@ -41,7 +46,9 @@ ENGINE = (
   {"run"},
   {"members", "batched"},
   {"fit", "validation"},
+  {"arrays", "synthetic"},
   {"train", "scorer"},
+  {"trained"},
   {"evaluation"},
   {"experiment", "sheet"},
 )
@@ -66,8 +73,15 @@ OWNERS = {
   "matplotlib": {"medad_jax/report/figures"},
   "ml_collections": {"medad_jax/main"},
   "orbax": {"medad_jax/engine/checkpoint"},
-  "scipy": {"medad_jax/scoring/pixel_metrics"},
-  "sklearn": {"medad_jax/scoring/density"},
+  "scipy": {
+    "medad_jax/scoring/intervals",
+    "medad_jax/scoring/pixel_metrics",
+  },
+  "sklearn": {
+    "medad_jax/scoring/density",
+    "medad_jax/scoring/embedding",
+    "medad_jax/scoring/metrics",
+  },
   "skimage": {"medad_jax/augment/anatomy"},
   "tensorboardX": {"medad_jax/engine/writers"},
   "tensorflow_datasets": {"medad_jax/data/decode"},

@@ -36,8 +36,7 @@ def make_layout(
   Raises:
     UserError: the mode is unknown or the axes do not divide.
   """
-  chosen = member_devices is not None or batch_devices is not None
-  made = not chosen and _make_devices(share(members, _cores()))
+  made = make_devices(members, member_devices, batch_devices)
   whole = made and jax.default_backend() == "cpu"
   return parallel.make_layout(
     members,
@@ -47,6 +46,17 @@ def make_layout(
     batch_devices=1 if whole else batch_devices,
     whole_batches=whole,
   )
+
+
+def make_devices(
+  members: int, member_devices: int | None, batch_devices: int | None
+) -> bool:
+  """Makes a CPU's devices for `make_layout`; True where it could.
+
+  It does not where the user says how many to use, or the environment does.
+  """
+  chosen = member_devices is not None or batch_devices is not None
+  return not chosen and _make_devices(share(members, _cores()))
 
 
 def share(members: int, cores: int) -> int:

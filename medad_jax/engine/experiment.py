@@ -1,12 +1,13 @@
 """From a configuration to a run: what the two binaries do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medad_jax import files
 from medad_jax.data import feeds, index, spec
 from medad_jax.engine import config as configuration
 from medad_jax.engine import (
@@ -16,17 +17,17 @@ from medad_jax.engine import (
   pretrained,
   processes,
   run,
-  scorer,
   train,
+  trained,
   writers,
 )
-from medad_jax.report import table
+from medad_jax.report import draw, results, table
 from medad_jax.types import Fit, Method, Phase, UserError
 
 
 def train_and_evaluate(
   config: Mapping[str, Any], workdir: Path
-) -> dict[str, Any]:
+) -> results.Results:
   """Trains what is not yet trained, then evaluates.
 
   Args:
@@ -83,31 +84,40 @@ def train_and_evaluate(
   )
   states = train.train(phases, settings)
   log.close()
-  return _evaluate(method, states, dataset, config, workdir)
+  return _evaluate(trained.Trained(config, method, states), dataset, workdir)
 
 
-def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
+def evaluate_run(
+  workdir: Path,
+  data_dir: str | None = None,
+  *,
+  out: Path | None = None,
+  save: Sequence[str] = (),
+) -> results.Results:
   """Evaluates a finished run from its folder alone.
 
   Args:
-    workdir: the run's folder.
+    workdir: the run's folder; only read where `out` is another one.
     data_dir: where the test data are; None for where the run found them.
+    out: where the files go; None for the run's folder.
+    save: arrays to write beside scores.csv, of `evaluation.SAVED`.
 
   Returns:
     What `results.json` holds.
 
   Raises:
-    UserError: there is no finished run, or no test data.
+    UserError: there is no finished run, or no test data, or no way to write.
   """
-  config = configuration.load(workdir)
+  evaluation.check_save(save)
+  out = workdir if out is None else out
+  model = trained.Trained.load(workdir)
+  if processes.first():  # before anything takes time
+    files.make_folder(out)
+  data = dict(model.config["data"])
   if data_dir is not None:
-    config["data"]["dir"] = data_dir
-  method = configuration.build_method(config)
-  dataset = _open(config["data"], ("test",))
-  size, channels = config["data"]["image_size"], config["data"]["channels"]
-  seeds = members.seeds_of(config["seed"], config["seeds"])
-  states = scorer.restore(method, seeds, (size, size, channels), workdir)
-  return _evaluate(method, states, dataset, config, workdir)
+    data["dir"] = data_dir
+  dataset = _open(data, ("test",))
+  return _evaluate(model, dataset, workdir, out, save)
 
 
 def _check_validation(config: Mapping[str, Any], method: Method) -> None:
@@ -159,9 +169,20 @@ def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
     )
 
 
-def _evaluate(method, states, dataset, config, workdir) -> dict[str, Any]:
-  results = evaluation.evaluate(method, states, dataset, config, workdir)
+def _evaluate(
+  model: trained.Trained,
+  dataset: spec.Dataset,
+  workdir: Path,
+  out: Path | None = None,
+  save: Sequence[str] = (),
+) -> results.Results:
+  out = workdir if out is None else out
+  found, shown = evaluation.evaluate(
+    model, dataset, workdir, out=out, save=save
+  )
   if processes.first():
-    print(table.results_table(results))
-    print(f"\nscores, figures and report.html are in {workdir}")
-  return results
+    # What was found is told before it is drawn: pictures may fail.
+    print(table.results_table(found))
+    draw.draw(out, found, shown, workdir / "metrics.jsonl")
+    print(f"\nscores, figures and report.html are in {out}")
+  return found

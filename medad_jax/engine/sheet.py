@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax import rng
-from medad_jax.data import resident, spec
+from medad_jax import files, rng
+from medad_jax.data import spec
 from medad_jax.engine import config as configuration
+from medad_jax.engine import synthetic
 from medad_jax.report import figures
-from medad_jax.types import Method, Phase, UserError
+from medad_jax.types import UserError
 
 
 def draw(
@@ -42,12 +43,12 @@ def draw(
       " learns from them, such as nsa."
     )
   images = _some_images(config["data"], count)
-  batch = _batch(method, images)
+  batch = synthetic.batch(method, images)
   keys = rng.per_example(jax.random.key(seed), jnp.arange(len(images)))
   columns = _columns(method, keys, batch)
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   path = folder / f"{config['data']['name']}_{config['method']}.png"
-  figures.contact_sheet(path, columns)
+  files.write(path, figures.contact_sheet(columns))
   return path
 
 
@@ -76,13 +77,3 @@ def _some_images(data: Mapping[str, Any], count: int) -> np.ndarray:
   ).splits["train"]
   count = min(count, len(train))
   return train.images[np.arange(count) * len(train) // count]
-
-
-def _batch(method: Method, images: np.ndarray) -> dict[str, jax.Array]:
-  """Images, sources, and what the method prepares."""
-  image = resident.normalize(jnp.asarray(images))
-  batch = {"image": image, "source": jnp.roll(image, 1, 0)}
-  for phase in method.phases():
-    if isinstance(phase, Phase) and phase.prepare is not None:
-      batch |= phase.prepare(images)
-  return batch

@@ -116,9 +116,10 @@ class Reconstruction:
   def predict(
     self, states: Mapping[str, types.TrainState], batch: types.Batch
   ) -> types.Preds:
-    """ "x_hat" and, where the net predicts variances, "log_var"."""
+    """ "x_hat", and "log_var" and "latent" where the net has them."""
     out = self.outputs(states["train"], batch["image"])
-    return {name: out[name] for name in ("x_hat", "log_var") if name in out}
+    names = ("x_hat", "log_var", "latent")
+    return {name: out[name] for name in names if name in out}
 
   def outputs(
     self,

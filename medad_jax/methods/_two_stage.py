@@ -203,18 +203,27 @@ class TwoStage(Densities):
     return density.normalize(out["embedding"])
 
   def predict(self, states, batch):
-    """ "classifier" and "distance", each [b]."""
+    """ "classifier" and "distance", each [b], and "latent", the features."""
     out = self.outputs(states["train"], batch["image"])
     features = density.normalize(out["embedding"])
     return {
       "classifier": _not_normal(out["logits"]),
       "distance": self.distance(states, features),
+      "latent": features,
     }
 
   def score(self, preds, batch, fitted):
     """ "classifier": 1 - probability of class 0; "distance"; means."""
     del batch, fitted
-    return types.Scores({k: jnp.mean(v, 0) for k, v in preds.items()}, {})
+    image = {name: jnp.mean(preds[name], 0) for name in self.score_names}
+    return types.Scores(image, {})
+
+  def synthesize(
+    self, keys: Key[Array, "b"], batch: types.Batch
+  ) -> Float[Array, "b h w c"]:
+    """The first view of each image, as the net sees it without jitter."""
+    image = to_levels(batch["image"])
+    return from_levels(jax.vmap(self.views()[0])(keys, image, batch))
 
   def validate(self, state, batch, key):
     """The classifier's scores of images, and of the mean of their views."""

@@ -77,7 +77,7 @@ class Method(_reconstruction.SeveralScores):
     return loss, (extra, metrics)
 
   def predict(self, states, batch):
-    """ "x_hat", and the maps [b h w] of all scores but "rec"."""
+    """ "x_hat", "latent", and the maps [b h w] of all scores but "rec"."""
     state = states["train"]
     shape = (max(self.draws, 1), 1, self.latent)
     noise = jax.random.normal(rng.stream(state.key, "test"), shape)
@@ -103,7 +103,8 @@ class Method(_reconstruction.SeveralScores):
     def error(image):
       return losses.squared_error(outputs(image)["x_hat"], image)
 
-    x_hat = outputs(image)["x_hat"]
+    seen = outputs(image)
+    x_hat = seen["x_hat"]
     by_error = _reconstruction.input_gradient(error, image)
     by_code = _reconstruction.input_gradient(
       lambda image: _divergence(outputs(image)), image
@@ -115,7 +116,7 @@ class Method(_reconstruction.SeveralScores):
       "combi": (image - x_hat) ** 2 * by_code,
     }
     absolute = {k: jnp.mean(jnp.abs(v), -1) for k, v in pixels.items()}
-    return {"x_hat": x_hat, **absolute}
+    return {"x_hat": x_hat, "latent": seen["mean"], **absolute}
 
 
 def _divergence(out) -> Float[Array, "b"]:

@@ -1,40 +1,58 @@
 """The metrics of several seeds as one summary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+import dataclasses
 import statistics
-from typing import Any
+from typing import TypeVar
 
-_COUNTS = ("n_normal", "n_abnormal", "n_pixels", "n_positive")
+_Metrics = TypeVar("_Metrics")  # a dataclass of numbers
 
 
-def over_seeds(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-  """One summary of the same score of several trainings.
+@dataclasses.dataclass(frozen=True)
+class Spread:
+  """One metric over the seeds of a run.
+
+  Attributes:
+    mean: over the seeds.
+    std: standard deviation, with n - 1.
+    per_seed: the metric of every seed, in their order.
+  """
+
+  mean: float | None
+  std: float | None
+  per_seed: tuple[float | None, ...]
+
+
+def over_seeds(
+  found: Sequence[_Metrics],
+) -> tuple[_Metrics, dict[str, Spread]]:
+  """The metrics of the same score of several trainings as one.
 
   Args:
-    summaries: of `metrics.summarize`, one a seed; all of the same images.
+    found: a dataclass of metrics a seed, all of the same images.
 
   Returns:
-    The only one; of several the means, with `over_seeds` holding for each
-    metric its `mean`, `std` (n - 1) and `per_seed`. Intervals are left out
-    (None): they speak of the images' chance, in each training. A metric that
-    is undefined stays None.
+    The means, and the spread of each metric. Counts of images (`n_...`) are as
+    they are. Intervals (`..._ci`) are None: they describe the sampling of the
+    images for one training. A metric that is undefined stays None. Of one
+    training: its metrics as they are, and no spread.
   """
-  first = dict(summaries[0])
-  if len(summaries) == 1:
-    return first
-  names = [k for k in first if k not in _COUNTS and not k.endswith("_ci")]
-  spread = {name: _spread([s[name] for s in summaries]) for name in names}
-  means = {name: values["mean"] for name, values in spread.items()}
-  intervals = {name: None for name in first if name.endswith("_ci")}
-  return first | means | intervals | {"over_seeds": spread}
+  first, *others = found
+  if not others:
+    return first, {}
+  names = [field.name for field in dataclasses.fields(first)]  # type: ignore
+  spread = {
+    name: _spread([getattr(metrics, name) for metrics in found])
+    for name in names
+    if not name.startswith("n_") and not name.endswith("_ci")
+  }
+  changed = {name: values.mean for name, values in spread.items()}
+  changed |= {name: None for name in names if name.endswith("_ci")}
+  return dataclasses.replace(first, **changed), spread  # type: ignore
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+def _spread(values: Sequence[float | None]) -> Spread:
   known = [value for value in values if value is not None]
   if len(known) < len(values):
-    return {"mean": None, "std": None, "per_seed": list(values)}
-  return {
-    "mean": statistics.fmean(known),
-    "std": statistics.stdev(known),
-    "per_seed": known,
-  }
+    return Spread(None, None, tuple(values))
+  return Spread(statistics.fmean(known), statistics.stdev(known), tuple(known))

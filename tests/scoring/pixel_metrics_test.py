@@ -1,4 +1,4 @@
-import json
+import dataclasses
 
 import numpy as np
 import pytest
@@ -82,6 +82,9 @@ def plain_dice(maps, masks):
   return best
 
 
+numbers = dataclasses.asdict
+
+
 def test_golden_numbers():
   np.testing.assert_allclose(
     uniform(4, 1000), [0.245547898, 0.041734412, 0.048329762, 0.11526941]
@@ -91,15 +94,17 @@ def test_golden_numbers():
   noise = (uniform(1536, j).reshape(masks.shape) for j in (4000, 4002))
   maps = (0.7 * next(noise) + 0.3 * masks * next(noise)).astype(np.float32)
   found = pixel_metrics.summarize(maps, masks)
-  assert found["n_pixels"] == 1536
-  assert found["n_positive"] == 183
+  assert found.n_pixels == 1536
+  assert found.n_positive == 183
   wanted = {
     "oracle_dice": 0.28358209,
     "oracle_dice_threshold": 0.62010896,
     "pixel_ap": 0.32858305,
     "pixel_auroc": 0.65492591,
   }
-  assert {k: found[k] for k in wanted} == pytest.approx(wanted, abs=6e-9)
+  assert {k: getattr(found, k) for k in wanted} == pytest.approx(
+    wanted, abs=6e-9
+  )
 
 
 def test_areas_equal_scikit_learn():
@@ -107,24 +112,24 @@ def test_areas_equal_scikit_learn():
     found = pixel_metrics.summarize(maps, masks)
     flat = masks.ravel(), maps.ravel()
     auroc = sklearn_metrics.roc_auc_score(*flat)
-    assert found["pixel_auroc"] == pytest.approx(auroc, abs=1e-12)
+    assert found.pixel_auroc == pytest.approx(auroc, abs=1e-12)
     ap = sklearn_metrics.average_precision_score(*flat)
-    assert found["pixel_ap"] == pytest.approx(ap, abs=1e-12)
+    assert found.pixel_ap == pytest.approx(ap, abs=1e-12)
 
 
 def test_region_overlap_equals_a_plain_loop():
   for maps, masks in sets():
     found = pixel_metrics.summarize(maps, masks)
     wanted = plain_aupro(maps, masks)
-    assert found["aupro"] == pytest.approx(wanted, abs=1e-12)
+    assert found.aupro == pytest.approx(wanted, abs=1e-12)
 
 
 def test_dice_equals_a_plain_loop():
   for maps, masks in sets():
     found = pixel_metrics.summarize(maps, masks)
     dice, threshold = plain_dice(maps, masks)
-    assert found["oracle_dice"] == pytest.approx(dice, abs=1e-12)
-    assert found["oracle_dice_threshold"] == threshold
+    assert found.oracle_dice == pytest.approx(dice, abs=1e-12)
+    assert found.oracle_dice_threshold == threshold
 
 
 @pytest.mark.parametrize("shape", [(1, 10, 15), (1, 19, 21), (2, 40, 40)])
@@ -134,8 +139,8 @@ def test_dice_thresholds_are_those_of_the_recipe(shape):
   masks = uniform(maps.size, 2).reshape(shape) > 0.7
   found = pixel_metrics.summarize(maps, masks)
   dice, threshold = plain_dice(maps, masks)
-  assert found["oracle_dice"] == pytest.approx(dice, abs=1e-12)
-  assert found["oracle_dice_threshold"] == threshold
+  assert found.oracle_dice == pytest.approx(dice, abs=1e-12)
+  assert found.oracle_dice_threshold == threshold
 
 
 def test_chunks_change_nothing(monkeypatch):
@@ -145,7 +150,7 @@ def test_chunks_change_nothing(monkeypatch):
       with monkeypatch.context() as patch:
         patch.setattr(pixel_metrics, "_CHUNK", size)
         parts = pixel_metrics.summarize(maps, masks)
-      assert parts == pytest.approx(whole, abs=1e-12)
+      assert numbers(parts) == pytest.approx(numbers(whole), abs=1e-12)
 
 
 def test_order_of_images_and_monotone_scales_change_nothing():
@@ -154,27 +159,29 @@ def test_order_of_images_and_monotone_scales_change_nothing():
     found = pixel_metrics.summarize(maps, masks)
     order = rng.permutation(len(maps))
     moved = pixel_metrics.summarize(maps[order], masks[order])
-    assert moved == pytest.approx(found, abs=1e-12)
+    assert numbers(moved) == pytest.approx(numbers(found), abs=1e-12)
     scaled = pixel_metrics.summarize(maps * np.float32(4), masks)
     for name in RANKED:
-      assert scaled[name] == pytest.approx(found[name], abs=1e-12)
+      assert numbers(scaled)[name] == pytest.approx(
+        numbers(found)[name], abs=1e-12
+      )
 
 
 def test_a_perfect_map():
   _, masks = next(sets())
   found = pixel_metrics.summarize(masks.astype(np.float32), masks)
   for name in RANKED:
-    assert found[name] == pytest.approx(1.0, abs=1e-12)
+    assert numbers(found)[name] == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_constant_map_is_chance():
   _, masks = next(sets())
   found = pixel_metrics.summarize(np.full(masks.shape, 3, np.float32), masks)
-  assert found["pixel_auroc"] == 0.5
-  assert found["pixel_ap"] == pytest.approx(masks.mean())
+  assert found.pixel_auroc == 0.5
+  assert found.pixel_ap == pytest.approx(masks.mean())
   # The curve is the diagonal: 0.3^2 / 2 of area, divided by 0.3.
-  assert found["aupro"] == pytest.approx(0.15)
-  assert found["oracle_dice"] == 0.0
+  assert found.aupro == pytest.approx(0.15)
+  assert found.oracle_dice == 0.0
 
 
 def test_small_regions_weigh_as_much_as_large_ones():
@@ -183,7 +190,7 @@ def test_small_regions_weigh_as_much_as_large_ones():
   masks[1, 9, 9] = True
   maps = masks.astype(np.float32)
   maps[1, 9, 9] = -1
-  assert pixel_metrics.summarize(maps, masks)["aupro"] == pytest.approx(0.5)
+  assert pixel_metrics.summarize(maps, masks).aupro == pytest.approx(0.5)
 
 
 def test_regions_touch_at_corners_and_end_with_their_image():
@@ -204,13 +211,13 @@ def test_regions_touch_at_corners_and_end_with_their_image():
 def test_both_zeros_are_one_value():
   masks = np.array([[[True, False]]])
   maps = np.array([[[0.0, -0.0]]], np.float32)
-  assert pixel_metrics.summarize(maps, masks)["pixel_auroc"] == 0.5
+  assert pixel_metrics.summarize(maps, masks).pixel_auroc == 0.5
 
 
 def test_doubles_are_not_rounded():
   maps = np.array([[[np.nextafter(1.0, 2.0), 1.0]]])
   masks = np.array([[[True, False]]])
-  assert pixel_metrics.summarize(maps, masks)["pixel_auroc"] == 1.0
+  assert pixel_metrics.summarize(maps, masks).pixel_auroc == 1.0
 
 
 def test_a_memory_map_is_read_and_left_as_it_is(tmp_path):
@@ -228,22 +235,19 @@ def test_missing_class_is_undefined(fill):
   masks = np.full((2, 3, 4), fill)
   maps = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
   found = pixel_metrics.summarize(maps, masks)
-  assert found.pop("n_pixels") == 24
-  assert found.pop("n_positive") == 24 * fill
-  assert found == dict.fromkeys((*RANKED, "oracle_dice_threshold"))
+  assert found == pixel_metrics.Pixels(*[None] * 5, 24, 24 * fill)
 
 
 def test_empty_set_is_undefined():
   maps = np.zeros((0, 4, 4), np.float32)
   found = pixel_metrics.summarize(maps, np.zeros((0, 4, 4), bool))
-  assert found["pixel_auroc"] is None
-  assert found["n_pixels"] == 0
+  assert found.pixel_auroc is None
+  assert found.n_pixels == 0
 
 
 def test_summary_is_plain():
   found = pixel_metrics.summarize(*next(sets()))
-  assert {type(v) for v in found.values()} == {float, int}
-  assert json.loads(json.dumps(found)) == found
+  assert {type(v) for v in numbers(found).values()} == {float, int}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
