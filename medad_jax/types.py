@@ -140,10 +140,14 @@ class Pool:
   Attributes:
     name: names the pool, and with it the random streams of its members.
     splits: by split, how many of its first rows; None for all.
+    truncate: whether a split with fewer rows than that gives those it has.
+    advice: what a user should change where a split has too few.
   """
 
   name: str
   splits: Mapping[str, int | None]
+  truncate: bool = False
+  advice: str = ""
 
   def __hash__(self) -> int:
     return hash((self.name, tuple(self.splits.items())))
@@ -198,11 +202,13 @@ class Monitor:
   """A number that says how training goes, from held-out normal images.
 
   Attributes:
+    label: names the number in metrics.jsonl.
     values: (state, batch, key) -> values [b] by name; ONE member.
     summary: values [n] by name, on the host -> the number.
     higher_is_better: whether the best is the greatest.
   """
 
+  label: str
   values: Callable[[TrainState, Batch, PRNGKeyArray], Mapping[str, Array]]
   summary: Callable[[Mapping[str, Any]], float]
   higher_is_better: bool

@@ -13,6 +13,7 @@ from medad_jax.engine import (
   cores,
   evaluation,
   members,
+  parallel,
   pretrained,
   processes,
   run,
@@ -21,7 +22,7 @@ from medad_jax.engine import (
   writers,
 )
 from medad_jax.report import table
-from medad_jax.types import Fit, Method, Phase, UserError
+from medad_jax.types import Method, Phase, Pretrained, Stage, UserError
 
 
 def train_and_evaluate(
@@ -41,47 +42,43 @@ def train_and_evaluate(
   """
   configuration.check(config)
   method = configuration.build_method(config)
-  data = config["data"]
-  phases = method.phases()
+  stages = method.phases()
   _check_validation(config, method)
-  seeds = members.seeds_of(config["seed"], config["seeds"])
-  first = next(phase for phase in phases if isinstance(phase, Phase))
-  layout = cores.make_layout(
-    first.members * len(seeds),
-    first.training.batch_size,
-    mode=config["parallel"],
-    member_devices=config["mesh"]["member"],
-    batch_devices=config["mesh"]["batch"],
-  )
-  used = index.splits_used(data["extra"], data["anomaly_ratio"])
-  dataset = _open(data, (*used, "test"))
+  trials = members.seeds(config["seed"], config["seeds"])
+  devices = _devices(stages, config, len(trials))
+  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
+  used = index.splits_used(wanted.values())
+  dataset = _open(config["data"], (*used, "test"))
   pools = index.make_pools(
-    {name: len(dataset.splits[name]) for name in used},
-    extra=data["extra"],
-    anomaly_ratio=data["anomaly_ratio"],
-    allow_truncation=data["allow_truncation"],
+    wanted.values(), {name: len(dataset.splits[name]) for name in used}
   )
   pools = index.hold_out(pools, config["validation"]["share"])
-  origins = _origins(phases)
+  origins = _origins(stages)
   configuration.claim(workdir, config)
   _remember(workdir, origins)
   log = writers.Writers(workdir, processes.first())
   images = np.concatenate([dataset.splits[name].images for name in used])
+  feed = feeds.choose(
+    images,
+    config["data"]["feed"],
+    config["data"]["resident_mb"],
+    copies=_copies(devices),
+  )
   settings = run.Run(
     workdir=workdir,
     log=log,
-    feed=feeds.choose(images, data["feed"], data["resident_mb"]),
+    feed=feed,
     pools=pools,
     shape=images.shape[1:],
-    seeds=seeds,
-    layout=layout,
+    trials=trials,
+    devices=devices,
     steps_per_call=config["steps_per_call"],
     checkpoint_seconds=config["checkpoint_seconds"],
     scoring_batch=config["evaluation"]["batch_size"],
     validate_every=config["validation"]["every"],
     select=config["select"],
   )
-  states = train.train(phases, settings)
+  states = train.train(stages, settings)
   log.close()
   return _evaluate(method, states, dataset, config, workdir)
 
@@ -105,38 +102,64 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
   method = configuration.build_method(config)
   dataset = _open(config["data"], ("test",))
   size, channels = config["data"]["image_size"], config["data"]["channels"]
-  seeds = members.seeds_of(config["seed"], config["seeds"])
-  states = scorer.restore(method, seeds, (size, size, channels), workdir)
+  trials = members.seeds(config["seed"], config["seeds"])
+  states = scorer.restore(method, trials, (size, size, channels), workdir)
   return _evaluate(method, states, dataset, config, workdir)
 
 
+def _devices(
+  stages: Iterable[Stage], config: Mapping[str, Any], trials: int
+) -> parallel.Devices:
+  """The devices as the user wants them, checked against the largest phase."""
+  trained = [stage for stage in stages if isinstance(stage, Phase)]
+  members_ = max((phase.members for phase in trained), default=1) * trials
+  devices = cores.devices(
+    members_,
+    mode=config["parallel"],
+    member=config["mesh"]["member"],
+    batch=config["mesh"]["batch"],
+  )
+  for phase in trained:
+    if phase.members * trials == members_:
+      devices.check(members_, phase.length.batch_size)
+      break
+  return devices
+
+
+def _copies(devices: parallel.Devices) -> int:
+  """How often what is on every device lies in one memory."""
+  # Cores of a CPU that are devices share it.
+  return len(devices.all) if devices.all[0].platform == "cpu" else 1
+
+
 def _check_validation(config: Mapping[str, Any], method: Method) -> None:
-  """Raises UserError unless what is held out and selected has a sense."""
+  """Raises UserError unless what is held out and selected makes sense."""
   select, share = config["select"], config["validation"]["share"]
-  if select not in ("last", "synthetic"):
+  known = {
+    name
+    for stage in method.phases()
+    if isinstance(stage, Phase)
+    for name in stage.monitors
+  }
+  if select != "last" and select not in known:
     raise UserError(
-      f"select='{select}' is no rule; set it to 'last' or to 'synthetic'."
+      f"select='{select}' is no rule of {config['method']}; set it to one of"
+      f" {', '.join(['last', *sorted(known)])}."
     )
-  validates = any(getattr(p, "validate", None) for p in method.phases())
-  if not validates and (share or select == "synthetic"):
+  if select != "last" and not share:
     raise UserError(
-      f"{config['method']} makes no synthetic anomalies to validate with; set"
-      " select to 'last' and validation.share to 0."
-    )
-  if select == "synthetic" and not share:
-    raise UserError(
-      "select='synthetic' needs normal images that are held out; set"
+      f"select='{select}' needs normal images that are held out; set"
       " validation.share, to 0.1 say."
     )
 
 
-def _origins(phases: Iterable[Phase | Fit]) -> dict[str, str]:
+def _origins(stages: Iterable[Stage]) -> dict[str, str]:
   """Where pretrained weights are from; an error before anything is written."""
   return {
     part: pretrained.provenance(part, origin)
-    for phase in phases
-    if isinstance(phase, Phase)
-    for part, origin in phase.weights.items()
+    for stage in stages
+    if isinstance(stage, Pretrained)
+    for part, origin in stage.origins.items()
   }
 
 

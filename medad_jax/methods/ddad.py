@@ -81,7 +81,13 @@ class Unlabelled:
       "unlabelled_normal": self.extra - abnormal,
       "unlabelled_abnormal": abnormal,
     }
-    return types.Pool("mixed", {"train": None, **wanted})
+    return types.Pool(
+      "mixed",
+      {"train": None, **wanted},
+      self.allow_truncation,
+      "lower data.extra, change data.anomaly_ratio or set"
+      " data.allow_truncation",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ def auroc(values: Values) -> Monitor:
     labels = np.repeat([0, 1], [len(found["normal"]), len(found["synthetic"])])
     return metrics.auroc(labels, scores)
 
-  return Monitor(values, summary, higher_is_better=True)
+  return Monitor("synthetic_auroc", values, summary, higher_is_better=True)
 
 
 def mean(values: Values) -> Monitor:
@@ -34,4 +34,4 @@ def mean(values: Values) -> Monitor:
     (losses,) = found.values()
     return float(np.mean(losses))
 
-  return Monitor(values, summary, higher_is_better=False)
+  return Monitor("validation_loss", values, summary, higher_is_better=False)
