@@ -166,6 +166,7 @@ Loss = Callable[
 Prepare = Callable[[Any], Mapping[str, Any]]
 
 
+@runtime_checkable
 class Step(Protocol):
   """One member's optimizer step; `medad_jax.steps` has the usual kinds."""
 
@@ -266,7 +267,8 @@ class Fit:
     pools: for each member, the rows it sees.
     features: (own states of the stages in `reads`, batch) -> pytree [b ...];
       ONE member.
-    estimate: features [n ...] -> arrays by name, on the host; ONE member.
+    estimate: an iterator of features [n ...], batch after batch -> arrays by
+      name, on the host; ONE member.
     reads: earlier stages that `features` needs.
   """
 

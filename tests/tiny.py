@@ -11,6 +11,7 @@ from medad_jax.training import Length, Optimizer
 from medad_jax.types import NORMAL
 
 SHAPE = (16, 16, 1)
+TRIALS = members.seeds(0, 1)
 COUNTS = {"train": 24, "unlabelled_normal": 8, "unlabelled_abnormal": 8}
 
 
@@ -62,7 +63,7 @@ def run(workdir, feed, **options) -> Run:
     "log": writers.Writers(workdir),
     "pools": pools(),
     "shape": feed.images.shape[1:],
-    "trials": members.seeds(0, 1),
+    "trials": TRIALS,
     "devices": devices(),
     "steps_per_call": 2,
     "checkpoint_seconds": 0.0,

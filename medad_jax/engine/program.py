@@ -162,8 +162,28 @@ class Program:
       "hyper": jax.tree.map(np.float32, hyper),
     }
 
-  def lower(self, *shapes: Any) -> jax.stages.Lowered:
-    """The program for arguments of these shapes, without running it."""
+  def lower(
+    self, states: TrainState, earlier: Mapping[str, TrainState]
+  ) -> jax.stages.Lowered:
+    """The program for shapes, without running it; not under 'pmap'.
+
+    Args:
+      states: of the live members.
+      earlier: final states of the stages that the phase reads.
+    """
+    chunk = next(iter(self.chunks([(0, self.steps_per_call)])))
+    arguments = (
+      states,
+      self.places(),
+      {name: earlier[name] for name in self.phase.reads},
+      self.feed.constant,
+      chunk,
+      np.int32(0),
+    )
+    # Where the arrays lie is the program's to say.
+    shapes = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments
+    )
     return self._compiled.lower(*shapes)
 
   @property

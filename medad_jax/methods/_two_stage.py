@@ -15,6 +15,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray
+import numpy as np
 
 from medad_jax import losses, rng, steps, types
 from medad_jax.augment.jitter import jitter
@@ -60,7 +61,11 @@ class Densities:
     """The stage "density", on all normal images, after `stage`."""
     pools = (types.NORMAL,) * self.members
     estimate, _ = _DENSITIES[self.density]
-    return types.Fit("density", pools, self.embed, estimate, (stage,))
+
+    def of_stream(batches):
+      return estimate(np.concatenate(list(batches)))
+
+    return types.Fit("density", pools, self.embed, of_stream, (stage,))
 
   def distance(
     self, states: Mapping[str, types.TrainState], features: Float[Array, "b d"]

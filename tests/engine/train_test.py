@@ -90,9 +90,8 @@ def test_a_finished_run_is_only_read(tmp_path, undisturbed):
 
 @pytest.mark.parametrize("sources", [False, True])
 def test_both_feeds_give_the_same_batches_bit_for_bit(sources):
-  order = train.make_order(
-    tiny.method().phases()[0], tiny.pools(), members.seeds(0, 1)
-  )
+  phase = tiny.method().phases()[0]
+  order = train.make_order(phase, tiny.pools(), tiny.TRIALS)
   extra = {"extra": tiny.images(seed=1)}
   feeds = (tiny.feed().beside(extra), stream.Stream(tiny.images(), extra))
   resident, streamed = (
@@ -140,9 +139,7 @@ def test_a_larger_ensemble_adds_members_and_changes_none():
   small, large = (
     {
       m.name
-      for m in members.of_stage(
-        tiny.method(size).phases()[0], members.seeds(0, 1)
-      )
+      for m in members.of_stage(tiny.method(size).phases()[0], tiny.TRIALS)
     }
     for size in (2, 3)
   )
@@ -179,7 +176,7 @@ def keeping_all(epochs=3):
 
 
 def test_a_smaller_last_batch_takes_the_images_that_are_left():
-  order = train.make_order(keeping_all(), tiny.pools(), members.seeds(0, 1))
+  order = train.make_order(keeping_all(), tiny.pools(), tiny.TRIALS)
   assert order.epoch_steps() == (3,)
   sizes = [order.step_size(step) for step in range(6)]
   assert sizes == [10, 10, 4, 10, 10, 4]
@@ -200,8 +197,8 @@ def test_a_run_with_smaller_last_batches_goes_on_bit_for_bit(tmp_path):
 
 def test_smaller_last_batches_want_pools_of_one_size(tmp_path):
   method = tiny.method()
-  training = dataclasses.replace(method.training, drop_last=False)
-  phases = dataclasses.replace(method, training=training).phases()
+  length = dataclasses.replace(method.length, drop_last=False)
+  phases = dataclasses.replace(method, length=length).phases()
   with pytest.raises(UserError, match="24, 40.*drop_last"):
     run(tmp_path, phases)
 
@@ -216,22 +213,15 @@ def test_segments_follow_the_members_that_still_train():
   assert sum(len(s.members) * (s.stop - s.start) for s in found) == 32
 
 
-@pytest.mark.parametrize(
-  ("total", "most", "expected"),
-  [(3750, 8, 6), (4000, 8, 8), (748, 8, 4), (7, 4, 4), (9, 1, 1)],
-)
-def test_calls_avoid_a_shorter_last_one(total, most, expected):
-  assert train.call_steps(total, most) == expected
-
-
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was(tmp_path):
   phase = tiny.method().phases()[0]
 
   def loss(params, extra, batch, context):
-    value, aux = phase.loss(params, extra, batch, context)
+    value, aux = phase.step.loss(params, extra, batch, context)
     return jnp.where(context.step < 5, value, jnp.nan), aux
 
-  broken = dataclasses.replace(phase, loss=loss)
+  step = dataclasses.replace(phase.step, loss=loss)
+  broken = dataclasses.replace(phase, step=step)
   with pytest.raises(UserError, match="became nan at step 5.*step 4 is saved"):
     run(tmp_path, [broken])
   resumed = run(tmp_path, [phase])  # the checkpoint of step 4 is sound
