@@ -24,35 +24,42 @@ class Range:
     high: the greatest value.
     open_low: whether the least value itself is left out.
     open_high: whether the greatest value itself is left out.
+    multiple: what a whole number must be a multiple of.
   """
 
-  low: int | float
-  high: int | float
+  low: float
+  high: float
   open_low: bool = False
   open_high: bool = False
+  multiple: int = 1
 
-  def __contains__(self, value: int | float) -> bool:
+  def __contains__(self, value: float) -> bool:
     # Whole numbers of any length compare exactly; isfinite would overflow.
     if isinstance(value, float) and not math.isfinite(value):
       return False
     above = value > self.low if self.open_low else value >= self.low
     below = value < self.high if self.open_high else value <= self.high
-    return above and below
+    whole = self.multiple == 1 or value % self.multiple == 0
+    return above and below and whole
 
   def __str__(self) -> str:
-    low = f"above {self.low:g}" if self.open_low else f"from {self.low:g}"
-    high = f"below {self.high:g}" if self.open_high else f"to {self.high:g}"
-    return f"{low} {high}"
+    low, high = _said(self.low), _said(self.high)
+    start = f"above {low}," if self.open_low else f"from {low}"
+    end = f"below {high}" if self.open_high else f"to {high}"
+    steps = f", a multiple of {self.multiple}" if self.multiple > 1 else ""
+    return f"{start} {end}{steps}"
 
 
 # A number that may differ between the members of one program is traced there.
-Number = int | float | Float[Array, ""]
+# Numbers that decide shapes or branches of a program are plain floats instead.
+Number = float | Float[Array, ""]
 
 # Counts end where an int32 or a machine's memory would: a larger one is a typo.
 Count = Annotated[int, Range(1, 1_000_000)]
 Amount = Annotated[int, Range(0, 1_000_000_000)]  # of images, steps, draws
 Width = Annotated[int, Range(1, 65_536)]  # channels, units, sides
 Depth = Annotated[int, Range(1, 64)]  # layers, levels
+Side = Annotated[int, Range(16, 8_192, multiple=16)]  # nets halve it four times
 Devices = Annotated[int, Range(1, 1_000_000)]
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Level = Annotated[int, Range(0, 255)]  # grey levels
@@ -65,6 +72,8 @@ Part = Annotated[Number, Range(0, 1, open_high=True)]
 Momentum = Annotated[Number, Range(0, 1, open_high=True)]
 Positive = Annotated[Number, Range(0, 1e9, open_low=True)]
 Real = Annotated[Number, Range(-1e9, 1e9)]
+FixedShare = Annotated[float, Range(0, 1)]
+FixedPart = Annotated[float, Range(0, 1, open_high=True)]
 Seconds = Annotated[float, Range(0, 1e9)]
 Megabytes = Annotated[float, Range(0, 1e9)]
 
@@ -76,7 +85,7 @@ def fields(cls: type) -> dict[str, Any]:
 
 
 def problem(name: str, value: Any, annotation: Any) -> str | None:
-  """What is wrong with a field's value, as one sentence; None if nothing is.
+  """What is wrong with a field's value, as a clause; None if nothing is.
 
   Args:
     name: the field as the user writes it, "train.epochs".
@@ -85,7 +94,8 @@ def problem(name: str, value: Any, annotation: Any) -> str | None:
   """
   if _fits(value, annotation):
     return None
-  return f"{name}={value!r} was given; set it to {describe(annotation)}."
+  wanted = describe(annotation)
+  return f"{name}={_shortened(value)} was given; set it to {wanted}"
 
 
 def describe(annotation: Any) -> str:
@@ -96,12 +106,38 @@ def describe(annotation: Any) -> str:
   if origin is Literal:
     return "one of " + ", ".join(map(repr, args))
   if origin in (typing.Union, types.UnionType):
-    # Traced numbers are for programs, not for people.
-    known = [a for a in args if _is_plain(a)]
-    return " or ".join(describe(a) for a in known)
+    return " or ".join(describe(a) for a in args if not _is_array(a))
   if origin is tuple:
-    return f"a tuple, each of it {describe(args[0])}"
+    count = "any number" if args[-1] is Ellipsis else len(args)
+    return f"a tuple of {count}, each {describe(args[0])}"
   return _NAMES[annotation]
+
+
+def kind(annotation: Any) -> type:
+  """The plain type of a field's values, None apart: int for `Count | None`."""
+  origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+  if origin is Literal:
+    return type(args[0])
+  if origin is tuple:
+    return tuple
+  if origin in (Annotated, typing.Union, types.UnionType):
+    return kind(args[0])
+  return annotation
+
+
+def plain(value: Any, annotation: Any) -> Any:
+  """A value as its field holds it: lists as tuples, whole numbers as floats.
+
+  What does not fit comes back as it is, for `problem` to describe.
+  """
+  if isinstance(value, list | tuple):
+    inner = typing.get_args(annotation)[:1] or (annotation,)
+    return tuple(plain(v, inner[0]) for v in value)
+  if (
+    _is_whole(value) and kind(annotation) is float and _fits(value, annotation)
+  ):
+    return float(value)
+  return value
 
 
 _NAMES: Mapping[Any, str] = {
@@ -116,20 +152,19 @@ _NAMES: Mapping[Any, str] = {
 def _fits(value: Any, annotation: Any) -> bool:
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is Annotated:
-    if not _fits(value, args[0]):
-      return False
-    return value is None or _is_traced(value) or value in args[1]
+    # Values of trials are checked on the host, before they become arrays.
+    inside = value is None or _is_traced(value) or value in args[1]
+    return _fits(value, args[0]) and inside
   if origin is Literal:
-    return isinstance(value, str) and value in args
+    return any(type(value) is type(a) and value == a for a in args)
   if origin in (typing.Union, types.UnionType):
     return any(_fits(value, a) for a in args)
   if origin is tuple:
     return isinstance(value, tuple) and _fit_all(value, args)
   if annotation is float:
-    # True is an int to Python, and a mistake to everybody else.
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, float) or _is_whole(value)
   if annotation is int:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return _is_whole(value)
   if annotation in _NAMES:
     return isinstance(value, annotation)
   return _is_traced(value)
@@ -141,13 +176,29 @@ def _fit_all(values: tuple, args: tuple) -> bool:
   return len(values) == len(args) and all(map(_fits, values, args))
 
 
-def _is_plain(annotation: Any) -> bool:
-  return annotation in _NAMES or typing.get_origin(annotation) is not None
+def _is_whole(value: Any) -> bool:
+  # True is an int to Python, and a mistake to everybody else.
+  return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_array(annotation: Any) -> bool:
+  return annotation not in _NAMES and typing.get_origin(annotation) is None
 
 
 def _is_traced(value: Any) -> bool:
-  """Whether a number differs between members, so that its value is not known.
+  """Whether a number is an array: the value of a trial, not known here."""
+  return hasattr(value, "aval") and value.shape == ()
 
-  The values of trials are checked on the host, before they become arrays.
-  """
-  return hasattr(value, "aval")
+
+def _said(number: float) -> str:
+  """1000000 and 1e-06: whole numbers in full up to a billion."""
+  whole = float(number).is_integer() and abs(number) <= 2**31
+  return f"{int(number)}" if whole else f"{number:g}"
+
+
+def _shortened(value: Any) -> str:
+  try:
+    text = repr(value)
+  except ValueError:  # a whole number of more digits than Python prints
+    return "a number of thousands of digits"
+  return text if len(text) <= 60 else f"{text[:57]}..."

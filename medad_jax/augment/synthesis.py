@@ -14,7 +14,15 @@ from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray, UInt8
 
 from medad_jax import rng, types
 from medad_jax.augment import medians, placement, poisson, windows
-from medad_jax.ranges import Count, Level, Part, Positive, Share, Weight
+from medad_jax.ranges import (
+  Count,
+  FixedShare,
+  Level,
+  Part,
+  Positive,
+  Share,
+  Weight,
+)
 
 # OpenCV clones nothing where fewer pixels are inside the box's rim.
 _CLONED = 50
@@ -67,8 +75,8 @@ class Recipe:
   factor: bool = False
   label: Literal["binary", "factor", "intensity", "raw"] = "binary"
   patches: Count = 3
-  smallest: Share = 0.03
-  largest: Share = 0.4
+  smallest: FixedShare = 0.03
+  largest: FixedShare = 0.4
   gamma_shape: Count = 2
   gamma_scale: Positive = 0.03
   gamma_offset: Share = 0.05

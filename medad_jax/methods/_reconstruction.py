@@ -37,6 +37,8 @@ class Reconstruction:
   optimizer: Optimizer = Optimizer(learning_rate=5e-4, b1=0.5)
 
   looped: ClassVar[bool] = True  # see `types.Phase`
+  # Fields that mean nothing in a backbone: the method around it decides.
+  alone: ClassVar[tuple[str, ...]] = ("members", "length", "optimizer")
 
   def net(self, axis: types.Axis) -> nn.Module:
     """The net, called with (image, train); returns at least "x_hat"."""
@@ -234,6 +236,8 @@ class SeveralScores(Autoencoding):
   """
 
   OTHERS: ClassVar[tuple[str, ...]]
+  alone = (*Autoencoding.alone, "headline")
+
   headline: str = "rec"
 
   def __post_init__(self):

@@ -28,6 +28,8 @@ class Method(_reconstruction.Autoencoding):
 
   registered: bool = False
 
+  alone = (*_reconstruction.Autoencoding.alone, "registered")
+
   def objective(self, out, image):
     """Mean of 1 - SSIM."""
     return jnp.mean(losses.dissimilarity(out["x_hat"], image)), {}

@@ -12,7 +12,7 @@ import jax
 from medad_jax import rng
 from medad_jax.augment.erase import erase
 from medad_jax.methods import _reconstruction
-from medad_jax.ranges import Part
+from medad_jax.ranges import FixedPart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Method(_reconstruction.Autoencoding):
     hole: share of the image that the square hole takes.
   """
 
-  hole: Part = 0.024
+  hole: FixedPart = 0.024
 
   def corrupt(self, batch, context):
     """A hole in every image."""

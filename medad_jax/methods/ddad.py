@@ -120,8 +120,7 @@ class Method:
   """Hyper-parameters of DDAD-ASR.
 
   Attributes:
-    backbone: makes one member; its own `members`, `length` and `optimizer` are
-      not used.
+    backbone: makes one member; the fields in its `alone` are not used.
     ensemble: how many members.
     unlabelled: what the UDM sees besides the normal images.
     length: of the ensembles' training.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from medad_jax import losses
 from medad_jax.methods import _reconstruction
-from medad_jax.ranges import Part, Weight, Width
+from medad_jax.ranges import FixedPart, Weight, Width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Method(_reconstruction.Autoencoding):
   """
 
   slots: Width = 25
-  threshold: Part = 0.0
+  threshold: FixedPart = 0.0
   entropy_weight: Weight = 2e-4
 
   def net(self, axis):

@@ -55,7 +55,7 @@ SHAPES = {
 def build(name: str) -> Method:
   """The method at small sizes, as its configuration describes it."""
   config = configuration.defaults(name, backbone="ae")
-  method_config = configuration.with_fields(
+  method_config = configuration.with_hyper(
     config,
     {
       **(DDAD if name == "ddad" else {}),
