@@ -27,13 +27,13 @@ class Range:
     multiple: what a whole number must be a multiple of.
   """
 
-  low: float
-  high: float
+  low: int | float
+  high: int | float
   open_low: bool = False
   open_high: bool = False
   multiple: int = 1
 
-  def __contains__(self, value: float) -> bool:
+  def __contains__(self, value: int | float) -> bool:
     # Whole numbers of any length compare exactly; isfinite would overflow.
     if isinstance(value, float) and not math.isfinite(value):
       return False
@@ -52,7 +52,7 @@ class Range:
 
 # A number that may differ between the members of one program is traced there.
 # Numbers that decide shapes or branches of a program are plain floats instead.
-Number = float | Float[Array, ""]
+Number = int | float | Float[Array, ""]
 
 # Counts end where an int32 or a machine's memory would: a larger one is a typo.
 Count = Annotated[int, Range(1, 1_000_000)]

@@ -21,8 +21,9 @@ from medad_jax.engine import (
   train,
   writers,
 )
+from medad_jax.engine.settings import Data, Settings
 from medad_jax.report import table
-from medad_jax.types import Method, Phase, Pretrained, Stage, UserError
+from medad_jax.types import Phase, Pretrained, Stage, UserError
 
 
 def train_and_evaluate(
@@ -40,19 +41,19 @@ def train_and_evaluate(
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
-  configuration.check(config)
+  settings = configuration.settings_of(config)
   method = configuration.build_method(config)
   stages = method.phases()
-  _check_validation(config, method)
-  trials = members.seeds(config["seed"], config["seeds"])
-  devices = _devices(stages, config, len(trials))
+  _check_selection(settings, config["method"], stages)
+  trials = members.seeds(settings.seed, settings.seeds)
+  devices = _devices(stages, settings)
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
-  dataset = _open(config["data"], (*used, "test"))
+  dataset = _open(settings.data, (*used, "test"))
   pools = index.make_pools(
     wanted.values(), {name: len(dataset.splits[name]) for name in used}
   )
-  pools = index.hold_out(pools, config["validation"]["share"])
+  pools = index.hold_out(pools, settings.validation.share)
   origins = _origins(stages)
   configuration.claim(workdir, config)
   _remember(workdir, origins)
@@ -60,11 +61,11 @@ def train_and_evaluate(
   images = np.concatenate([dataset.splits[name].images for name in used])
   feed = feeds.choose(
     images,
-    config["data"]["feed"],
-    config["data"]["resident_mb"],
+    settings.data.feed,
+    settings.data.resident_mb,
     copies=_copies(devices),
   )
-  settings = run.Run(
+  shared = run.Run(
     workdir=workdir,
     log=log,
     feed=feed,
@@ -72,13 +73,13 @@ def train_and_evaluate(
     shape=images.shape[1:],
     trials=trials,
     devices=devices,
-    steps_per_call=config["steps_per_call"],
-    checkpoint_seconds=config["checkpoint_seconds"],
-    scoring_batch=config["evaluation"]["batch_size"],
-    validate_every=config["validation"]["every"],
-    select=config["select"],
+    steps_per_call=settings.steps_per_call,
+    checkpoint_seconds=settings.checkpoint_seconds,
+    scoring_batch=settings.evaluation.batch_size,
+    validate_every=settings.validation.every,
+    select=settings.select,
   )
-  states = train.train(stages, settings)
+  states = train.train(stages, shared)
   log.close()
   return _evaluate(method, states, dataset, config, workdir)
 
@@ -99,30 +100,30 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
   config = configuration.load(workdir)
   if data_dir is not None:
     config["data"]["dir"] = data_dir
+  settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  dataset = _open(config["data"], ("test",))
-  size, channels = config["data"]["image_size"], config["data"]["channels"]
-  trials = members.seeds(config["seed"], config["seeds"])
-  states = scorer.restore(method, trials, (size, size, channels), workdir)
+  dataset = _open(settings.data, ("test",))
+  side = settings.data.image_size
+  trials = members.seeds(settings.seed, settings.seeds)
+  states = scorer.restore(
+    method, trials, (side, side, settings.data.channels), workdir
+  )
   return _evaluate(method, states, dataset, config, workdir)
 
 
-def _devices(
-  stages: Iterable[Stage], config: Mapping[str, Any], trials: int
-) -> parallel.Devices:
+def _devices(stages: Iterable[Stage], settings: Settings) -> parallel.Devices:
   """The devices as the user wants them, checked against the largest phase."""
   trained = [stage for stage in stages if isinstance(stage, Phase)]
-  members_ = max((phase.members for phase in trained), default=1) * trials
+  largest = max(trained, key=lambda phase: phase.members, default=None)
+  count = settings.seeds * (largest.members if largest else 1)
   devices = cores.devices(
-    members_,
-    mode=config["parallel"],
-    member=config["mesh"]["member"],
-    batch=config["mesh"]["batch"],
+    count,
+    mode=settings.parallel,
+    member=settings.mesh.member,
+    batch=settings.mesh.batch,
   )
-  for phase in trained:
-    if phase.members * trials == members_:
-      devices.check(members_, phase.length.batch_size)
-      break
+  if largest is not None:
+    devices.check(count, largest.length.batch_size)
   return devices
 
 
@@ -132,21 +133,23 @@ def _copies(devices: parallel.Devices) -> int:
   return len(devices.all) if devices.all[0].platform == "cpu" else 1
 
 
-def _check_validation(config: Mapping[str, Any], method: Method) -> None:
+def _check_selection(
+  settings: Settings, method: str, stages: Iterable[Stage]
+) -> None:
   """Raises UserError unless what is held out and selected makes sense."""
-  select, share = config["select"], config["validation"]["share"]
   known = {
     name
-    for stage in method.phases()
+    for stage in stages
     if isinstance(stage, Phase)
     for name in stage.monitors
   }
+  select = settings.select
   if select != "last" and select not in known:
     raise UserError(
-      f"select='{select}' is no rule of {config['method']}; set it to one of"
+      f"select='{select}' is no rule of {method}; set it to one of"
       f" {', '.join(['last', *sorted(known)])}."
     )
-  if select != "last" and not share:
+  if select != "last" and not settings.validation.share:
     raise UserError(
       f"select='{select}' needs normal images that are held out; set"
       " validation.share, to 0.1 say."
@@ -170,14 +173,14 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
     path.write_text(json.dumps(origins) + "\n")
 
 
-def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
+def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
     return spec.open_dataset(
-      data["name"],
-      data["dir"],
-      image_size=data["image_size"],
-      channels=data["channels"],
-      resize=data["resize"],
+      data.name,
+      data.dir,
+      image_size=data.image_size,
+      channels=data.channels,
+      resize=data.resize,
       need=splits,
     )
 

@@ -168,7 +168,7 @@ def test_freed_devices_join_the_batch(members, batch, expected):
     (3, 1, 64, (1, 2)),
     (3, 6, 64, (3, 1)),
     (6, 1, 64, (1, 4)),
-    (6, 4, 8, (2, 2)),
+    (6, 4, 8, (4, 1)),
   ],
 )
 def test_a_mesh_uses_most_of_any_number_of_devices(

@@ -10,6 +10,7 @@ import pytest
 
 from medad_jax.engine import (
   checkpoint,
+  fields,
   fit,
   members,
   program,
@@ -20,7 +21,7 @@ from medad_jax.engine import config as configuration
 from medad_jax.types import Fit, Method, Phase, Pretrained, Scores
 from tests import tiny
 
-METHODS = configuration.method_names()
+METHODS = fields.method_names()
 # What `config.model` holds: small nets; another method's own fields.
 NET = {"width": 4, "latent": 3, "hidden": 8}
 MODEL: dict[str, dict] = {
@@ -54,7 +55,7 @@ SHAPES = {
 @functools.cache
 def build(name: str) -> Method:
   """The method at small sizes, as its configuration describes it."""
-  config = configuration.defaults(name, backbone="ae")
+  config = configuration.defaults(name)
   method_config = configuration.with_hyper(
     config,
     {
