@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path, content):
 def test_a_failure_leaves_what_was_there(tmp_path):
   path = tmp_path / "file"
   path.write_text("before")
-  with pytest.raises(UserError, match=r"file could not be written \(No space"):
+  with pytest.raises(UserError, match=r"file cannot be written \(No space"):
     with files.replacing(path) as file:
       file.write(b"half of")
       full()
@@ -48,7 +48,7 @@ def test_folders_are_made_and_tried(tmp_path):
   files.make_folder(tmp_path / "a" / "b")
   assert not list((tmp_path / "a" / "b").iterdir())
   (tmp_path / "file").touch()
-  with pytest.raises(UserError, match="file/x could not be written"):
+  with pytest.raises(UserError, match="file/x cannot be written"):
     files.make_folder(tmp_path / "file" / "x")
 
 

@@ -18,7 +18,14 @@ import optax
 import medad_jax
 from medad_jax import files
 from medad_jax.data import spec
-from medad_jax.engine import arrays, processes, scorer, synthetic, writers
+from medad_jax.engine import (
+  arrays,
+  members,
+  processes,
+  scorer,
+  synthetic,
+  writers,
+)
 from medad_jax.engine.trained import Trained
 from medad_jax.report import draw
 from medad_jax.report.results import Comparison, Results, Score, TestSet
@@ -39,8 +46,7 @@ def evaluate(
   trained: Trained,
   dataset: spec.Dataset,
   workdir: Path,
-  *,
-  out: Path | None = None,
+  out: Path,
   save: Sequence[str] = (),
 ) -> tuple[Results, draw.Shown]:
   """Scores the test sets and writes scores, results and what is to be saved.
@@ -53,7 +59,7 @@ def evaluate(
     dataset: holds the split 'test', the main test set, and perhaps further
       ones whose names begin with 'test_'.
     workdir: the run's folder, which is only read.
-    out: where the files go; None for the run's folder.
+    out: where the files go.
     save: of `SAVED`, the arrays to write beside scores.csv.
 
   Returns:
@@ -63,7 +69,6 @@ def evaluate(
     UserError: a score is not finite, or something cannot be written.
   """
   check_save(save)
-  out = workdir if out is None else out
   if processes.first():
     files.make_folder(out)
   others = [name for name in dataset.splits if name.startswith(f"{_MAIN}_")]
@@ -104,7 +109,7 @@ def _evaluate_set(
     per_seed = {
       name: [
         _measure(truth, values[:, s], _map(kept, name, s))
-        for s in range(len(trained.seeds))
+        for s in range(len(trained.trials))
       ]
       for name, values in scores.items()
     }
@@ -114,8 +119,8 @@ def _evaluate_set(
     )
     if processes.first():
       path = out / f"scores{suffix}.csv"
-      files.write(path, _table(test, scores, trained.seeds))
-      _save(kept, out, suffix, save, len(trained.seeds))
+      files.write(path, _table(test, scores, trained.trials))
+      _save(kept, out, suffix, save, len(trained.trials))
     shown = draw.Shown(
       labels=test.labels,
       scores={name: values[:, 0] for name, values in scores.items()},
@@ -260,12 +265,12 @@ def _check_finite(scores: Found) -> None:
     )
 
 
-def _table(test: spec.Split, scores: Found, seeds: Sequence[int]) -> str:
+def _table(test: spec.Split, scores: Found, trials: members.Trials) -> str:
   """One row an image; with several seeds a column `name@seed` for each."""
   columns = {
-    name if len(seeds) == 1 else f"{name}@{seed}": values[:, s]
+    name if len(trials) == 1 else f"{name}@{trial.seed}": values[:, s]
     for name, values in scores.items()
-    for s, seed in enumerate(seeds)
+    for s, trial in enumerate(trials)
   }
   text = io.StringIO(newline="")
   table = csv.writer(text)

@@ -1,6 +1,7 @@
 """From a configuration to a run: what the two binaries do."""
 
 from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from medad_jax import files
 from medad_jax.data import feeds, index, spec
 from medad_jax.engine import config as configuration
 from medad_jax.engine import (
-  cores,
   evaluation,
   members,
+  parallel,
   pretrained,
   processes,
   run,
@@ -21,8 +22,9 @@ from medad_jax.engine import (
   trained,
   writers,
 )
+from medad_jax.engine.settings import Data, Settings
 from medad_jax.report import draw, results, table
-from medad_jax.types import Fit, Method, Phase, UserError
+from medad_jax.types import Phase, Pretrained, Stage, UserError
 
 
 def train_and_evaluate(
@@ -40,51 +42,48 @@ def train_and_evaluate(
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
-  configuration.check(config)
+  settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  data = config["data"]
-  phases = method.phases()
-  _check_validation(config, method)
-  seeds = members.seeds_of(config["seed"], config["seeds"])
-  first = next(phase for phase in phases if isinstance(phase, Phase))
-  layout = cores.make_layout(
-    first.members * len(seeds),
-    first.training.batch_size,
-    mode=config["parallel"],
-    member_devices=config["mesh"]["member"],
-    batch_devices=config["mesh"]["batch"],
-  )
-  used = index.splits_used(data["extra"], data["anomaly_ratio"])
-  dataset = _open(data, (*used, "test"))
+  stages = method.phases()
+  _check_selection(settings, config["method"], stages)
+  trials = members.seeds(settings.seed, settings.seeds)
+  devices = trained.devices_of(settings, stages)
+  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
+  used = index.splits_used(wanted.values())
+  dataset = _open(settings.data, (*used, "test"))
   pools = index.make_pools(
-    {name: len(dataset.splits[name]) for name in used},
-    extra=data["extra"],
-    anomaly_ratio=data["anomaly_ratio"],
-    allow_truncation=data["allow_truncation"],
+    wanted.values(), {name: len(dataset.splits[name]) for name in used}
   )
-  pools = index.hold_out(pools, config["validation"]["share"])
-  origins = _origins(phases)
+  pools = index.hold_out(pools, settings.validation.share)
+  origins = _origins(stages)
   configuration.claim(workdir, config)
   _remember(workdir, origins)
   log = writers.Writers(workdir, processes.first())
   images = np.concatenate([dataset.splits[name].images for name in used])
-  settings = run.Run(
+  feed = feeds.choose(
+    images,
+    settings.data.feed,
+    settings.data.resident_mb,
+    copies=_copies(devices),
+  )
+  shared = run.Run(
     workdir=workdir,
     log=log,
-    feed=feeds.choose(images, data["feed"], data["resident_mb"]),
+    feed=feed,
     pools=pools,
     shape=images.shape[1:],
-    seeds=seeds,
-    layout=layout,
-    steps_per_call=config["steps_per_call"],
-    checkpoint_seconds=config["checkpoint_seconds"],
-    scoring_batch=config["evaluation"]["batch_size"],
-    validate_every=config["validation"]["every"],
-    select=config["select"],
+    trials=trials,
+    devices=devices,
+    steps_per_call=settings.steps_per_call,
+    checkpoint_seconds=settings.checkpoint_seconds,
+    scoring_batch=settings.evaluation.batch_size,
+    validate_every=settings.validation.every,
+    select=settings.select,
   )
-  states = train.train(phases, settings)
+  states = train.train(stages, shared)
   log.close()
-  return _evaluate(trained.Trained(config, method, states), dataset, workdir)
+  model = trained.Trained(config, method, states, devices)
+  return _evaluate(model, dataset, workdir, workdir)
 
 
 def evaluate_run(
@@ -113,40 +112,48 @@ def evaluate_run(
   model = trained.Trained.load(workdir)
   if processes.first():  # before anything takes time
     files.make_folder(out)
-  data = dict(model.config["data"])
+  data = configuration.settings_of(model.config).data
   if data_dir is not None:
-    data["dir"] = data_dir
-  dataset = _open(data, ("test",))
-  return _evaluate(model, dataset, workdir, out, save)
+    data = dataclasses.replace(data, dir=data_dir)
+  return _evaluate(model, _open(data, ("test",)), workdir, out, save)
 
 
-def _check_validation(config: Mapping[str, Any], method: Method) -> None:
-  """Raises UserError unless what is held out and selected has a sense."""
-  select, share = config["select"], config["validation"]["share"]
-  if select not in ("last", "synthetic"):
+def _copies(devices: parallel.Devices) -> int:
+  """How often what is on every device lies in one memory."""
+  # Cores of a CPU that are devices share it.
+  return len(devices.all) if devices.all[0].platform == "cpu" else 1
+
+
+def _check_selection(
+  settings: Settings, method: str, stages: Iterable[Stage]
+) -> None:
+  """Raises UserError unless what is held out and selected makes sense."""
+  known = {
+    name
+    for stage in stages
+    if isinstance(stage, Phase)
+    for name in stage.monitors
+  }
+  select = settings.select
+  if select != "last" and select not in known:
     raise UserError(
-      f"select='{select}' is no rule; set it to 'last' or to 'synthetic'."
+      f"select='{select}' is no rule of {method}; set it to one of"
+      f" {', '.join(['last', *sorted(known)])}."
     )
-  validates = any(getattr(p, "validate", None) for p in method.phases())
-  if not validates and (share or select == "synthetic"):
+  if select != "last" and not settings.validation.share:
     raise UserError(
-      f"{config['method']} makes no synthetic anomalies to validate with; set"
-      " select to 'last' and validation.share to 0."
-    )
-  if select == "synthetic" and not share:
-    raise UserError(
-      "select='synthetic' needs normal images that are held out; set"
+      f"select='{select}' needs normal images that are held out; set"
       " validation.share, to 0.1 say."
     )
 
 
-def _origins(phases: Iterable[Phase | Fit]) -> dict[str, str]:
+def _origins(stages: Iterable[Stage]) -> dict[str, str]:
   """Where pretrained weights are from; an error before anything is written."""
   return {
     part: pretrained.provenance(part, origin)
-    for phase in phases
-    if isinstance(phase, Phase)
-    for part, origin in phase.weights.items()
+    for stage in stages
+    if isinstance(stage, Pretrained)
+    for part, origin in stage.origins.items()
   }
 
 
@@ -157,14 +164,14 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
     path.write_text(json.dumps(origins) + "\n")
 
 
-def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
+def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
     return spec.open_dataset(
-      data["name"],
-      data["dir"],
-      image_size=data["image_size"],
-      channels=data["channels"],
-      resize=data["resize"],
+      data.name,
+      data.dir,
+      image_size=data.image_size,
+      channels=data.channels,
+      resize=data.resize,
       need=splits,
     )
 
@@ -173,15 +180,12 @@ def _evaluate(
   model: trained.Trained,
   dataset: spec.Dataset,
   workdir: Path,
-  out: Path | None = None,
+  out: Path,
   save: Sequence[str] = (),
 ) -> results.Results:
-  out = workdir if out is None else out
-  found, shown = evaluation.evaluate(
-    model, dataset, workdir, out=out, save=save
-  )
+  found, shown = evaluation.evaluate(model, dataset, workdir, out, save)
   if processes.first():
-    # What was found is told before it is drawn: pictures may fail.
+    # Told before it is drawn: pictures may fail.
     print(table.results_table(found))
     draw.draw(out, found, shown, workdir / "metrics.jsonl")
     print(f"\nscores, figures and report.html are in {out}")

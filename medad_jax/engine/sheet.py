@@ -11,7 +11,6 @@ import numpy as np
 from medad_jax import files, rng
 from medad_jax.data import spec
 from medad_jax.engine import config as configuration
-from medad_jax.engine import synthetic
 from medad_jax.report import figures
 from medad_jax.types import UserError
 

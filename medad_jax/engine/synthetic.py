@@ -25,8 +25,8 @@ def batch(method: Method, images: np.ndarray) -> dict[str, Any]:
     "slot": jnp.arange(len(images)),
   }
   for phase in method.phases():
-    if isinstance(phase, Phase) and phase.prepare is not None:
-      found |= phase.prepare(images)
+    if isinstance(phase, Phase) and phase.inputs.prepare is not None:
+      found |= phase.inputs.prepare(images)
   return found
 
 

@@ -1,6 +1,6 @@
 """A trained model as an object that can be loaded and asked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import functools
 from pathlib import Path
@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from medad_jax.engine import config as configuration
-from medad_jax.engine import cores, members, scorer
-from medad_jax.types import Method, Phase, TrainState, UserError
+from medad_jax.engine import cores, members, parallel, scorer
+from medad_jax.engine.settings import Settings
+from medad_jax.types import Method, Phase, Stage, TrainState, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,35 +24,42 @@ class Trained:
   machine.
 
   Attributes:
-    config: the run's configuration.
+    config: the run's configuration, as config.json has it.
     method: what scores.
-    states: its final states by phase, members first, seed after seed.
+    states: its final states by stage, members first, trial after trial.
+    devices: the run's.
   """
 
   config: Mapping[str, Any]
   method: Method
   states: Mapping[str, TrainState]
+  devices: parallel.Devices
 
   @classmethod
   def load(cls, workdir: Path | str) -> "Trained":
     """The model of a finished run, from its folder alone.
+
+    It should come before anything asks JAX for its devices: a CPU then has
+    those that the training made. On others scores differ in their last digits,
+    as sums round differently.
 
     Raises:
       UserError: there is no finished run.
     """
     workdir = Path(workdir).expanduser()
     config = configuration.load(workdir)
+    settings = configuration.settings_of(config)
     method = configuration.build_method(config)
-    make_devices(config, method)
+    devices = devices_of(settings, method.phases())
     states = scorer.restore(
-      method, _seeds(config), image_shape(config), workdir
+      method, _trials(settings), _shape(settings), workdir
     )
-    return cls(config, method, states)
+    return cls(config, method, states, devices)
 
   @property
-  def seeds(self) -> tuple[int, ...]:
-    """The seed of each training."""
-    return _seeds(self.config)
+  def trials(self) -> members.Trials:
+    """Each training whose states these are."""
+    return _trials(self._settings)
 
   def score(self, images: np.ndarray) -> scorer.Scored:
     """All that the model makes of images, on the host.
@@ -61,7 +69,7 @@ class Trained:
 
     Returns:
       Scores, maps, reconstructions and latents, each [n s ...] with the
-      trainings s in the order of `seeds`.
+      trainings s in the order of `trials`.
 
     Raises:
       UserError: the images are of another kind.
@@ -75,46 +83,55 @@ class Trained:
     Raises:
       UserError: the images are of another kind.
     """
-    shape = image_shape(self.config)
+    shape = _shape(self._settings)
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
       raise UserError(
         f"{images.dtype} images of shape {images.shape} were given to a model"
-        f" of uint8 images of shape {('n', *shape)}; resize them to its"
-        " size and give one or more."
+        f" of uint8 images of shape {('n', *shape)}; resize them to its size"
+        " and give one or more."
       )
     return self._scorer.batches(images)
+
+  @functools.cached_property
+  def _settings(self) -> Settings:
+    return configuration.settings_of(self.config)
 
   @functools.cached_property
   def _scorer(self) -> scorer.Scorer:
     return scorer.Scorer(
       self.method,
       self.states,
-      self.config["evaluation"]["batch_size"],
-      self.config["parallel"],
-      len(self.seeds),
+      self._settings.evaluation.batch_size,
+      self.devices,
+      len(self.trials),
     )
 
 
-def image_shape(config: Mapping[str, Any]) -> tuple[int, int, int]:
-  """Height, width and channels of a run's images."""
-  data = config["data"]
-  return data["image_size"], data["image_size"], data["channels"]
+def devices_of(settings: Settings, stages: Iterable[Stage]) -> parallel.Devices:
+  """The devices as the user wants them, checked against the largest phase.
 
-
-def make_devices(config: Mapping[str, Any], method: Method) -> None:
-  """Makes the devices of a CPU that the run's training made.
-
-  On another number of devices a program is another one, whose sums round
-  differently: scores would differ in their last digits from those of the run.
-  It must come before anything asks JAX for its devices.
+  Raises:
+    UserError: they do not fit.
   """
-  first = next(p for p in method.phases() if isinstance(p, Phase))
-  cores.make_devices(
-    first.members * len(_seeds(config)),
-    config["mesh"]["member"],
-    config["mesh"]["batch"],
+  phases = [stage for stage in stages if isinstance(stage, Phase)]
+  largest = max(phases, key=lambda phase: phase.members, default=None)
+  count = settings.seeds * (largest.members if largest else 1)
+  devices = cores.devices(
+    count,
+    mode=settings.parallel,
+    member=settings.mesh.member,
+    batch=settings.mesh.batch,
   )
+  if largest is not None:
+    devices.check(count, largest.length.batch_size)
+  return devices
 
 
-def _seeds(config: Mapping[str, Any]) -> tuple[int, ...]:
-  return members.seeds_of(config["seed"], config["seeds"])
+def _trials(settings: Settings) -> members.Trials:
+  return members.seeds(settings.seed, settings.seeds)
+
+
+def _shape(settings: Settings) -> tuple[int, int, int]:
+  """Height, width and channels of the run's images."""
+  data = settings.data
+  return data.image_size, data.image_size, data.channels

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 from medad_jax import losses, rng, types
 from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets import autoencoder
+from medad_jax.ranges import Amount, Weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Method(_reconstruction.SeveralScores):
 
   OTHERS = ("grad_rec", "grad_kl", "grad_elbo", "combi")
 
-  divergence_weight: float = 0.005
-  draws: int = 1
+  divergence_weight: Weight = 0.005
+  draws: Amount = 1
 
   def net(self, axis):
     """The variational autoencoder."""
@@ -78,13 +79,29 @@ class Method(_reconstruction.SeveralScores):
 
   def predict(self, states, batch):
     """ "x_hat", "latent", and the maps [b h w] of all scores but "rec"."""
-    state = states["train"]
+    noise = self._noise(states["train"], len(batch["image"]))
+    return self.views(states["train"], batch["image"], noise)
+
+  def reconstruct(self, state, image):
+    """ "x_hat", the mean over the draws, and "latent", the mean code."""
+    out = self._mean(state, image, self._noise(state, len(image)))
+    return {"x_hat": out["x_hat"], "latent": out["mean"]}
+
+  def _noise(self, state, count) -> Float[Array, "d b z"]:
+    """The same noise for every image; none for the mean code."""
     shape = (max(self.draws, 1), 1, self.latent)
     noise = jax.random.normal(rng.stream(state.key, "test"), shape)
     if not self.draws:
       noise = jnp.zeros(shape)
-    noise = jnp.repeat(noise, batch["image"].shape[0], 1)
-    return self.views(state, batch["image"], noise)
+    return jnp.repeat(noise, count, 1)
+
+  def _mean(self, state, image, noise) -> dict[str, Array]:
+    """The net's outputs, averaged over the draws."""
+
+    def one(noise):
+      return self.outputs(state, image, noise)
+
+    return jax.tree.map(lambda x: jnp.mean(x, 0), jax.vmap(one)(noise))
 
   def views(
     self,
@@ -95,16 +112,13 @@ class Method(_reconstruction.SeveralScores):
     """What `predict` returns, with given noise of each draw."""
 
     def outputs(image):
-      def one(noise):
-        return self.outputs(state, image, noise)
-
-      return jax.tree.map(lambda x: jnp.mean(x, 0), jax.vmap(one)(noise))
+      return self._mean(state, image, noise)
 
     def error(image):
       return losses.squared_error(outputs(image)["x_hat"], image)
 
-    seen = outputs(image)
-    x_hat = seen["x_hat"]
+    out = outputs(image)
+    x_hat = out["x_hat"]
     by_error = _reconstruction.input_gradient(error, image)
     by_code = _reconstruction.input_gradient(
       lambda image: _divergence(outputs(image)), image
@@ -116,7 +130,7 @@ class Method(_reconstruction.SeveralScores):
       "combi": (image - x_hat) ** 2 * by_code,
     }
     absolute = {k: jnp.mean(jnp.abs(v), -1) for k, v in pixels.items()}
-    return {"x_hat": x_hat, "latent": seen["mean"], **absolute}
+    return {"x_hat": x_hat, "latent": out["mean"], **absolute}
 
 
 def _divergence(out) -> Float[Array, "b"]:

@@ -5,6 +5,7 @@ which a checkpoint can hold.
 """
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,6 @@ import numpy as np
 from medad_jax import types
 
 _TINY = 1e-12
-INVERSES = ("cutoff", "full")
 Params = dict[str, np.ndarray] | dict[str, jax.Array]
 
 
@@ -25,7 +25,8 @@ def normalize(features: Float[Array, "b d"]) -> Float[Array, "b d"]:
 
 
 def gaussian(
-  features: Float[np.ndarray, "n d"], inverse: str = "cutoff"
+  features: Float[np.ndarray, "n d"],
+  inverse: Literal["cutoff", "full"] = "cutoff",
 ) -> dict[str, np.ndarray]:
   """A Gaussian with a shrunk covariance, for `mahalanobis`.
 
@@ -49,13 +50,12 @@ def gaussian(
     identity as their covariance; dropped directions are columns of zeros.
 
   Raises:
-    UserError: fewer than two images, or an unknown `inverse`.
+    UserError: fewer than two images.
   """
   # Only the fit needs it: scoring does without.
   from sklearn import covariance
 
   _check_count(features)
-  check_inverse(inverse)
   fitted = covariance.LedoitWolf().fit(features.astype(np.float64))
   values, vectors = np.linalg.eigh(fitted.covariance_)
   # The limit of scipy.linalg.pinvh in float32.
@@ -66,14 +66,6 @@ def gaussian(
     "mean": fitted.location_.astype(np.float32),
     "whitening": (vectors * scales).astype(np.float32),
   }
-
-
-def check_inverse(inverse: str) -> None:
-  """Raises UserError unless `gaussian` knows this inverse."""
-  if inverse not in INVERSES:
-    raise types.UserError(
-      f"model.inverse='{inverse}' is none of {', '.join(INVERSES)}; choose one."
-    )
 
 
 def mahalanobis(

@@ -74,16 +74,16 @@ def dataset(labels, masks=True) -> spec.Dataset:
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 64])
 def test_scores_are_the_same_at_every_batch_size(method, states, batch_size):
   images = tiny.images(11, seed=2)
-  expected = scorer.Scorer(method, states, 16).images(images)
-  found = scorer.Scorer(method, states, batch_size).images(images)
+  expected = scorer.Scorer(method, states, 16, tiny.devices()).images(images)
+  found = scorer.Scorer(method, states, batch_size, tiny.devices()).images(images)
   for name, values in expected.items():
     np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-7)
 
 
 def test_modes_give_the_same_scores(method, states):
   images = tiny.images(11, seed=2)
-  expected = scorer.Scorer(method, states, 8).images(images)
-  found = scorer.Scorer(method, states, 8, mode="pmap").images(images)
+  expected = scorer.Scorer(method, states, 8, tiny.devices()).images(images)
+  found = scorer.Scorer(method, states, 8, tiny.devices(mode="pmap")).images(images)
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7),
     found,
@@ -146,7 +146,7 @@ def test_seeds_are_scored_one_by_one(method, tmp_path):
       phase.name: members.init_states(phase, (seed,), tiny.SHAPE)
       for phase in method.phases()
     }
-    ready = scorer.Scorer(method, alone, 8)
+    ready = scorer.Scorer(method, alone, 8, tiny.devices())
     for name, values in ready.images(data.splits["test"].images).items():
       found = [float(row[f"{name}@{seed}"]) for row in rows]
       np.testing.assert_allclose(found, values[:, 0], rtol=1e-4, atol=1e-6)
@@ -420,7 +420,7 @@ def test_folders_that_cannot_be_written_are_one_sentence(
   method, states, tmp_path
 ):
   (tmp_path / "file").touch()
-  with pytest.raises(UserError, match="file.* could not be written"):
+  with pytest.raises(UserError, match="file.* cannot be written"):
     evaluate(
       method, states, dataset([0, 1]), tmp_path, out=tmp_path / "file" / "out"
     )
