@@ -1,6 +1,7 @@
 """From a configuration to a run: what the two binaries do."""
 
 from collections.abc import Iterable, Mapping
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from medad_jax.data import feeds, index, spec
-from medad_jax.engine import config as configuration
 from medad_jax.engine import (
+  checkpoint,
   cores,
+  environment,
   evaluation,
   members,
+  parallel,
   pretrained,
   processes,
   run,
@@ -20,6 +23,8 @@ from medad_jax.engine import (
   train,
   writers,
 )
+from medad_jax.engine import config as configuration
+from medad_jax.engine.workdir import Workdir
 from medad_jax.report import table
 from medad_jax.types import Fit, Method, Phase, UserError
 
@@ -63,27 +68,31 @@ def train_and_evaluate(
   )
   pools = index.hold_out(pools, config["validation"]["share"])
   origins = _origins(phases)
-  configuration.claim(workdir, config)
-  _remember(workdir, origins)
-  log = writers.Writers(workdir, processes.first())
   images = np.concatenate([dataset.splits[name].images for name in used])
-  settings = run.Run(
-    workdir=workdir,
-    log=log,
-    feed=feeds.choose(images, data["feed"], data["resident_mb"]),
-    pools=pools,
-    shape=images.shape[1:],
-    seeds=seeds,
-    layout=layout,
-    steps_per_call=config["steps_per_call"],
-    checkpoint_seconds=config["checkpoint_seconds"],
-    scoring_batch=config["evaluation"]["batch_size"],
-    validate_every=config["validation"]["every"],
-    select=config["select"],
-  )
-  states = train.train(phases, settings)
-  log.close()
-  return _evaluate(method, states, dataset, config, workdir)
+  feed = feeds.choose(images, data["feed"], data["resident_mb"])
+  folder = Workdir(workdir)
+  with folder.locked():
+    folder.claim(config, _identity(dataset))
+    _remember(workdir, origins)
+    with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
+      checkpoint.recover(workdir / "checkpoints", log.note)
+      _record_start(folder, phases, layout, config, log)
+      settings = run.Run(
+        workdir=workdir,
+        log=log,
+        feed=feed,
+        pools=pools,
+        shape=images.shape[1:],
+        seeds=seeds,
+        layout=layout,
+        steps_per_call=config["steps_per_call"],
+        checkpoint_seconds=config["checkpoint_seconds"],
+        scoring_batch=config["evaluation"]["batch_size"],
+        validate_every=config["validation"]["every"],
+        select=config["select"],
+      )
+      states = train.train(phases, settings)
+    return _evaluate(method, states, dataset, config, workdir)
 
 
 def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
@@ -97,17 +106,21 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
     What `results.json` holds.
 
   Raises:
-    UserError: there is no finished run, or no test data.
+    UserError: there is no finished run, or the test data are absent or
+      others than those of the training.
   """
-  config = configuration.load(workdir)
+  folder = Workdir(workdir)
+  config = folder.config()
   if data_dir is not None:
     config["data"]["dir"] = data_dir
   method = configuration.build_method(config)
   dataset = _open(config["data"], ("test",))
+  folder.check_data(_identity(dataset))
   size, channels = config["data"]["image_size"], config["data"]["channels"]
   seeds = members.seeds_of(config["seed"], config["seeds"])
   states = scorer.restore(method, seeds, (size, size, channels), workdir)
-  return _evaluate(method, states, dataset, config, workdir)
+  with folder.locked():
+    return _evaluate(method, states, dataset, config, workdir)
 
 
 def _check_validation(config: Mapping[str, Any], method: Method) -> None:
@@ -145,6 +158,29 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
   path = workdir / evaluation.WEIGHTS
   if processes.first() and not path.exists():
     path.write_text(json.dumps(origins) + "\n")
+
+
+def _identity(dataset: spec.Dataset) -> dict[str, Any]:
+  """What tells a data set from another one of its name."""
+  facts = {"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)}
+  return {dataset.name: facts}
+
+
+def _record_start(
+  folder: Workdir,
+  phases: Iterable[Phase | Fit],
+  layout: parallel.Layout,
+  config: Mapping[str, Any],
+  log: writers.Writers,
+) -> None:
+  """Keeps what the training runs on, where there is something to train."""
+  saved = folder.path / "checkpoints"
+  if all(checkpoint.Checkpoints(saved, p.name).finished for p in phases):
+    return
+  precision = config["model"].get("precision", "float32")
+  now = environment.describe(precision, layout.mesh.shape)
+  if differ := folder.start(now):
+    log.note(f"going on with {', '.join(differ)}")
 
 
 def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
