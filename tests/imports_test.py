@@ -17,7 +17,13 @@ FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
 # A module may import its own layer's folder and all layers before it.
 LAYERS = (
   {"medad_jax/types"},
-  {"medad_jax/rng", "medad_jax/losses", "medad_jax/interpolation"},
+  {
+    "medad_jax/rng",
+    "medad_jax/losses",
+    "medad_jax/interpolation",
+    "medad_jax/files",
+  },
+  {"medad_jax/shipped"},
   {"medad_jax/nets", "medad_jax/augment", "medad_jax/scoring"},
   {"medad_jax/methods"},
   {"medad_jax/data", "medad_jax/report"},
@@ -33,9 +39,9 @@ LAYERS = (
 )
 # Inside the engine, too: what a module may import stands before it.
 ENGINE = (
-  {"processes"},
+  {"processes", "environment", "tensorboard"},
   {"config", "parallel", "writers", "optim", "cli"},
-  {"checkpoint", "cores"},
+  {"checkpoint", "cores", "workdir"},
   {"tensor_file"},
   {"pretrained"},
   {"run"},
@@ -69,7 +75,7 @@ OWNERS = {
   "scipy": {"medad_jax/scoring/pixels"},
   "sklearn": {"medad_jax/scoring/density"},
   "skimage": {"medad_jax/augment/anatomy"},
-  "tensorboardX": {"medad_jax/engine/writers"},
+  "tensorboardX": {"medad_jax/engine/tensorboard"},
   "tensorflow_datasets": {"medad_jax/data/decode"},
   "tqdm": {"medad_jax/data/decode", "medad_jax/engine/writers"},
 }
