@@ -1,6 +1,6 @@
 """From a configuration to a run: what the two binaries do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import contextlib
 import json
 from pathlib import Path
@@ -60,13 +60,7 @@ def train_and_evaluate(
   )
   used = index.splits_used(data["extra"], data["anomaly_ratio"])
   dataset = _open(data, (*used, "test"))
-  pools = index.make_pools(
-    {name: len(dataset.splits[name]) for name in used},
-    extra=data["extra"],
-    anomaly_ratio=data["anomaly_ratio"],
-    allow_truncation=data["allow_truncation"],
-  )
-  pools = index.hold_out(pools, config["validation"]["share"])
+  pools = _make_pools(config, dataset, used)
   origins = _origins(phases)
   images = np.concatenate([dataset.splits[name].images for name in used])
   feed = feeds.choose(images, data["feed"], data["resident_mb"])
@@ -121,6 +115,20 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
   states = scorer.restore(method, seeds, (size, size, channels), workdir)
   with folder.locked():
     return _evaluate(method, states, dataset, config, workdir)
+
+
+def _make_pools(
+  config: Mapping[str, Any], dataset: spec.Dataset, used: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Rows of the training images by pool, some of them held out."""
+  data = config["data"]
+  pools = index.make_pools(
+    {name: len(dataset.splits[name]) for name in used},
+    extra=data["extra"],
+    anomaly_ratio=data["anomaly_ratio"],
+    allow_truncation=data["allow_truncation"],
+  )
+  return index.hold_out(pools, config["validation"]["share"])
 
 
 def _check_validation(config: Mapping[str, Any], method: Method) -> None:

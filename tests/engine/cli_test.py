@@ -43,7 +43,7 @@ def run(*args, module="medad_jax.main", data_dir="/nonexistent"):
     ([SSL, "--config.select=best"], "'last' or to 'synthetic'"),
     ([SSL, "--config.recipe.lable=raw"], "lable"),
     ([f"{CONFIG}:vea"], "'vea' is not a method"),
-    ([CONFIG], "python -m data_builders.build brain"),
+    ([CONFIG], "python -m medad_jax.build brain"),
   ],
 )
 def test_a_mistake_is_one_sentence(args, says, tmp_path):
