@@ -19,35 +19,44 @@ from medad_jax import shipped
 from medad_jax.engine import cli, experiment
 from medad_jax.types import UserError
 
-CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "A file of configs/, and what to change in it."
-)
+with cli.sentences():  # it reads the command line at once, and --flagfile
+  CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "A file of configs/, and what to change in it."
+  )
 WORKDIR = cli.define_path(
   "workdir", None, "Folder of the run; by default runs/<configuration>."
 )
 flags.mark_flag_as_required("config")
 
 
-class _ConfigFile(config_flags.ConfigFileFlagParser):
-  """Finds the file, also where it comes with an installed package."""
+class _ConfigFile(flags.ArgumentParser):
+  """ml_collections' parser, which finds files that come with the package."""
+
+  def __init__(self, parser: flags.ArgumentParser):
+    self._parser = parser
+
+  def flag_type(self) -> str:
+    """Name of the type in --help."""
+    return self._parser.flag_type()
 
   def parse(self, path: str) -> Any:
     """The file's configuration, for the argument behind the colon."""
     name, colon, argument = path.partition(":")
     file = shipped.configuration_file(name)
     try:
-      return super().parse(f"{file}{colon}{argument}")
+      return self._parser.parse(f"{file}{colon}{argument}")
     except Exception as error:
       # The file is the user's, and so is whatever it raises.
-      at = traceback.extract_tb(error.__traceback__)[-1]
-      reason = str(error).strip().splitlines() or [""]
+      *_, reason = ["", *str(error).strip().splitlines()]
+      frames = traceback.extract_tb(error.__traceback__)
+      lines = [f.lineno for f in frames if f.filename == str(file)]
       raise UserError(
-        f"--config={path} cannot be read: {type(error).__name__}"
-        f" ({reason[-1]}) in line {at.lineno} of {at.filename}."
+        f"--config={path} cannot be read: {type(error).__name__} ({reason})"
+        + (f" in line {lines[-1]} of {file}." if lines else ".")
       ) from error
 
 
-flags.FLAGS["config"].parser = _ConfigFile("config")
+flags.FLAGS["config"].parser = _ConfigFile(flags.FLAGS["config"].parser)
 
 
 def main() -> None:

@@ -72,8 +72,9 @@ def prepared(feed: Feed, prepare: Prepare | None, path: Path) -> Feed:
   arrays = _read(path, len(feed.images))
   if arrays is None:
     arrays = dict(prepare(feed.images))
+    stored: dict[str, Any] = {**arrays, _CONTENTS: list(arrays)}
     with files.replacing(path) as file:
-      np.savez(file, **arrays, **{_CONTENTS: list(arrays)})
+      np.savez(file, **stored)
   return feed.beside(arrays)
 
 

@@ -1,6 +1,7 @@
 """What the binaries share: flags in, one sentence out where a user erred."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import os
 from pathlib import Path
 import sys
@@ -14,7 +15,9 @@ from medad_jax import files
 from medad_jax.engine import processes
 from medad_jax.types import UserError
 
-_CACHE_BYTES = 4e9  # of compiled programs that are kept from run to run
+_CACHE_BYTES = (
+  4_000_000_000  # of compiled programs that are kept from run to run
+)
 
 flags.disclaim_key_flags()  # a flag belongs to the binary that defines it
 
@@ -51,10 +54,24 @@ def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
     _check_platform()
     main()
 
-  try:
+  with sentences():
     app.run(guarded, flags_parser=_parse)
+  raise AssertionError("app.run returns by SystemExit")
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+  """Ends the program with one sentence where a user erred or interrupts.
+
+  `run` is inside one; a binary needs it for what it does while it is imported.
+  """
+  try:
+    yield
   except UserError as error:
     _say(str(error))
+    sys.exit(2)
+  except flags.Error as error:
+    _say(f"{error}; run with --help to see the flags")
     sys.exit(2)
   except KeyboardInterrupt:
     _say("interrupted; run the same command again to go on")
@@ -81,8 +98,6 @@ class _PathParser(flags.ArgumentParser):
 def _parse(argv: list[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
-  except flags.Error as error:
-    raise UserError(f"{error}; run with --help to see the flags") from error
   except (AttributeError, KeyError) as error:
     # ml_collections' way to say that a field does not exist.
     (reason,) = getattr(error.args[0], "args", error.args)
@@ -95,7 +110,7 @@ def _check_platform() -> None:
 
   A CPU always is. It is not asked for its devices: their number is set later.
   """
-  wanted = jax.config.jax_platforms
+  wanted = os.environ.get("JAX_PLATFORMS", "")
   if not wanted or wanted.startswith("cpu"):
     return
   try:
@@ -123,7 +138,7 @@ def _cache_compilations() -> None:
   jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def _prune(folder: Path, most_bytes: float) -> None:
+def _prune(folder: Path, most_bytes: int) -> None:
   """Removes the files that were not used for longest, down to a size.
 
   JAX could do that itself (jax_compilation_cache_max_size), with a lock and a
