@@ -15,9 +15,7 @@ from medad_jax import files
 from medad_jax.engine import processes
 from medad_jax.types import UserError
 
-_CACHE_BYTES = (
-  4_000_000_000  # of compiled programs that are kept from run to run
-)
+_CACHE_BYTES = 4_000_000_000  # of compiled programs, kept from run to run
 
 flags.disclaim_key_flags()  # a flag belongs to the binary that defines it
 
