@@ -45,6 +45,8 @@ class _ConfigFile(flags.ArgumentParser):
     file = shipped.configuration_file(name)
     try:
       return self._parser.parse(f"{file}{colon}{argument}")
+    except UserError:
+      raise
     except Exception as error:
       # The file is the user's, and so is whatever it raises.
       *_, reason = ["", *str(error).strip().splitlines()]

@@ -31,14 +31,19 @@ _DAMAGED = (
 
 
 def choose(
-  images: UInt8[np.ndarray, "n h w c"], feed: str | None, limit_mb: float
+  images: UInt8[np.ndarray, "n h w c"],
+  feed: str | None,
+  limit_mb: float,
+  copies: int = 1,
 ) -> Feed:
   """The feed that was asked for, or the one that fits.
 
   Args:
     images: what it feeds.
     feed: 'resident', 'grain' or None to choose by size.
-    limit_mb: largest array to keep on the device, in MB.
+    limit_mb: what a device's memory may hold of the images, in MB.
+    copies: how often they would lie in one memory: on a CPU whose cores are
+      devices, each of these has its own.
 
   Raises:
     UserError: the name is unknown.
@@ -47,7 +52,7 @@ def choose(
     "resident": resident.Resident,
     "grain": stream.Stream,
     None: resident.Resident
-    if images.nbytes <= limit_mb * 1e6
+    if images.nbytes * copies <= limit_mb * 1e6
     else stream.Stream,
   }
   if feed not in kinds:

@@ -21,13 +21,14 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def describe(
-  precision: str, mesh: Mapping[str, int] | None = None
+  precision: str, meshes: Mapping[str, Mapping[str, int]] | None = None
 ) -> dict[str, Any]:
   """This process's environment, as JSON values.
 
   Args:
     precision: of the products, as the configuration names it.
-    mesh: devices by axis; None where there is no one mesh.
+    meshes: devices by axis of each phase's first mesh, by its name; None where
+      nothing is trained.
   """
   return {
     "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -39,7 +40,7 @@ def describe(
     "commit": _commit(Path(__file__).parents[2]),
     "devices": [device.device_kind for device in jax.devices()],
     "processes": jax.process_count(),
-    "mesh": None if mesh is None else dict(mesh),
+    "meshes": {name: dict(mesh) for name, mesh in (meshes or {}).items()},
     "precision": precision,
   }
 
@@ -67,9 +68,9 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
   yield "commit", str(description["commit"])
   yield "devices", devices(description)
   yield "processes", str(description["processes"])
-  if description["mesh"] is not None:
-    axes = description["mesh"].items()
-    yield "mesh", " x ".join(f"{name} {size}" for name, size in axes)
+  for phase, mesh in description["meshes"].items():
+    axes = " x ".join(f"{axis} {size}" for axis, size in mesh.items())
+    yield f"mesh of {phase}", axes
   yield "precision", description["precision"]
 
 

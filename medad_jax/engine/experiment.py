@@ -24,9 +24,10 @@ from medad_jax.engine import (
   writers,
 )
 from medad_jax.engine import config as configuration
+from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import table
-from medad_jax.types import Fit, Method, Phase, UserError
+from medad_jax.types import Phase, Pretrained, Stage, UserError
 
 
 def train_and_evaluate(
@@ -44,48 +45,49 @@ def train_and_evaluate(
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
-  configuration.check(config)
+  settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  data = config["data"]
-  phases = method.phases()
-  _check_validation(config, method)
-  seeds = members.seeds_of(config["seed"], config["seeds"])
-  first = next(phase for phase in phases if isinstance(phase, Phase))
-  layout = cores.make_layout(
-    first.members * len(seeds),
-    first.training.batch_size,
-    mode=config["parallel"],
-    member_devices=config["mesh"]["member"],
-    batch_devices=config["mesh"]["batch"],
+  stages = method.phases()
+  _check_selection(settings, config["method"], stages)
+  trials = members.seeds(settings.seed, settings.seeds)
+  devices = _devices(stages, settings)
+  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
+  used = index.splits_used(wanted.values())
+  dataset = _open(settings.data, (*used, "test"))
+  pools = index.make_pools(
+    wanted.values(), {name: len(dataset.splits[name]) for name in used}
   )
-  used = index.splits_used(data["extra"], data["anomaly_ratio"])
-  dataset = _open(data, (*used, "test"))
-  pools = _make_pools(config, dataset, used)
-  origins = _origins(phases)
+  pools = index.hold_out(pools, settings.validation.share)
+  origins = _origins(stages)
   images = np.concatenate([dataset.splits[name].images for name in used])
-  feed = feeds.choose(images, data["feed"], data["resident_mb"])
+  feed = feeds.choose(
+    images,
+    settings.data.feed,
+    settings.data.resident_mb,
+    copies=_copies(devices),
+  )
   folder = Workdir(workdir)
   with folder.locked():
     folder.claim(config, _identity(dataset))
     _remember(workdir, origins)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
       checkpoint.recover(workdir / "checkpoints", log.note)
-      _record_start(folder, phases, layout, config, log)
-      settings = run.Run(
+      _record_start(folder, config, stages, len(trials), devices, log)
+      shared = run.Run(
         workdir=workdir,
         log=log,
         feed=feed,
         pools=pools,
         shape=images.shape[1:],
-        seeds=seeds,
-        layout=layout,
-        steps_per_call=config["steps_per_call"],
-        checkpoint_seconds=config["checkpoint_seconds"],
-        scoring_batch=config["evaluation"]["batch_size"],
-        validate_every=config["validation"]["every"],
-        select=config["select"],
+        trials=trials,
+        devices=devices,
+        steps_per_call=settings.steps_per_call,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        scoring_batch=settings.evaluation.batch_size,
+        validate_every=settings.validation.every,
+        select=settings.select,
       )
-      states = train.train(phases, settings)
+      states = train.train(stages, shared)
     return _evaluate(method, states, dataset, config, workdir)
 
 
@@ -107,57 +109,71 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
   config = folder.config()
   if data_dir is not None:
     config["data"]["dir"] = data_dir
+  settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  dataset = _open(config["data"], ("test",))
+  dataset = _open(settings.data, ("test",))
   folder.check_data(_identity(dataset))
-  size, channels = config["data"]["image_size"], config["data"]["channels"]
-  seeds = members.seeds_of(config["seed"], config["seeds"])
-  states = scorer.restore(method, seeds, (size, size, channels), workdir)
+  side = settings.data.image_size
+  trials = members.seeds(settings.seed, settings.seeds)
+  states = scorer.restore(
+    method, trials, (side, side, settings.data.channels), workdir
+  )
   with folder.locked():
     return _evaluate(method, states, dataset, config, workdir)
 
 
-def _make_pools(
-  config: Mapping[str, Any], dataset: spec.Dataset, used: Sequence[str]
-) -> dict[str, np.ndarray]:
-  """Rows of the training images by pool, some of them held out."""
-  data = config["data"]
-  pools = index.make_pools(
-    {name: len(dataset.splits[name]) for name in used},
-    extra=data["extra"],
-    anomaly_ratio=data["anomaly_ratio"],
-    allow_truncation=data["allow_truncation"],
+def _devices(stages: Iterable[Stage], settings: Settings) -> parallel.Devices:
+  """The devices as the user wants them, checked against the largest phase."""
+  trained = [stage for stage in stages if isinstance(stage, Phase)]
+  largest = max(trained, key=lambda phase: phase.members, default=None)
+  count = settings.seeds * (largest.members if largest else 1)
+  devices = cores.devices(
+    count,
+    mode=settings.parallel,
+    member=settings.mesh.member,
+    batch=settings.mesh.batch,
   )
-  return index.hold_out(pools, config["validation"]["share"])
+  if largest is not None:
+    devices.check(count, largest.length.batch_size)
+  return devices
 
 
-def _check_validation(config: Mapping[str, Any], method: Method) -> None:
-  """Raises UserError unless what is held out and selected has a sense."""
-  select, share = config["select"], config["validation"]["share"]
-  if select not in ("last", "synthetic"):
+def _copies(devices: parallel.Devices) -> int:
+  """How often what is on every device lies in one memory."""
+  # Cores of a CPU that are devices share it.
+  return len(devices.all) if devices.all[0].platform == "cpu" else 1
+
+
+def _check_selection(
+  settings: Settings, method: str, stages: Iterable[Stage]
+) -> None:
+  """Raises UserError unless what is held out and selected makes sense."""
+  known = {
+    name
+    for stage in stages
+    if isinstance(stage, Phase)
+    for name in stage.monitors
+  }
+  select = settings.select
+  if select != "last" and select not in known:
     raise UserError(
-      f"select='{select}' is no rule; set it to 'last' or to 'synthetic'."
+      f"select='{select}' is no rule of {method}; set it to one of"
+      f" {', '.join(['last', *sorted(known)])}."
     )
-  validates = any(getattr(p, "validate", None) for p in method.phases())
-  if not validates and (share or select == "synthetic"):
+  if select != "last" and not settings.validation.share:
     raise UserError(
-      f"{config['method']} makes no synthetic anomalies to validate with; set"
-      " select to 'last' and validation.share to 0."
-    )
-  if select == "synthetic" and not share:
-    raise UserError(
-      "select='synthetic' needs normal images that are held out; set"
+      f"select='{select}' needs normal images that are held out; set"
       " validation.share, to 0.1 say."
     )
 
 
-def _origins(phases: Iterable[Phase | Fit]) -> dict[str, str]:
+def _origins(stages: Iterable[Stage]) -> dict[str, str]:
   """Where pretrained weights are from; an error before anything is written."""
   return {
     part: pretrained.provenance(part, origin)
-    for phase in phases
-    if isinstance(phase, Phase)
-    for part, origin in phase.weights.items()
+    for stage in stages
+    if isinstance(stage, Pretrained)
+    for part, origin in stage.origins.items()
   }
 
 
@@ -176,29 +192,36 @@ def _identity(dataset: spec.Dataset) -> dict[str, Any]:
 
 def _record_start(
   folder: Workdir,
-  phases: Iterable[Phase | Fit],
-  layout: parallel.Layout,
   config: Mapping[str, Any],
+  stages: Sequence[Stage],
+  trials: int,
+  devices: parallel.Devices,
   log: writers.Writers,
 ) -> None:
   """Keeps what the training runs on, where there is something to train."""
   saved = folder.path / "checkpoints"
-  if all(checkpoint.Checkpoints(saved, p.name).finished for p in phases):
+  if all(checkpoint.Checkpoints(saved, s.name).finished for s in stages):
     return
+  meshes = {
+    stage.name: devices.layout(
+      trials * stage.members, stage.length.batch_size
+    ).mesh.shape
+    for stage in stages
+    if isinstance(stage, Phase)
+  }
   precision = config["model"].get("precision", "float32")
-  now = environment.describe(precision, layout.mesh.shape)
-  if differ := folder.start(now):
+  if differ := folder.start(environment.describe(precision, meshes)):
     log.note(f"going on with {', '.join(differ)}")
 
 
-def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
+def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
     return spec.open_dataset(
-      data["name"],
-      data["dir"],
-      image_size=data["image_size"],
-      channels=data["channels"],
-      resize=data["resize"],
+      data.name,
+      data.dir,
+      image_size=data.image_size,
+      channels=data.channels,
+      resize=data.resize,
       need=splits,
     )
 

@@ -58,13 +58,10 @@ class Layout:
   Attributes:
     mesh: of axes 'member' and 'batch', and perhaps 'copy'.
     mode: 'jit' or 'pmap'.
-    whole_batches: whether smaller phases leave devices idle rather than split
-      their batches.
   """
 
   mesh: Mesh
   mode: str
-  whole_batches: bool = False
 
   @property
   def axis(self) -> Axis:
@@ -112,9 +109,19 @@ class Layout:
     )
 
   @property
+  def platform(self) -> str:
+    """ "cpu", "gpu" or "tpu"."""
+    return self.mesh.devices.flat[0].platform
+
+  @property
+  def used(self) -> int:
+    """Devices whose work no other device does, too."""
+    return self.mesh.shape["member"] * self.mesh.shape["batch"]
+
+  @property
   def _options(self) -> dict[str, Any]:
     """What XLA's compiler for these devices does not do by itself."""
-    if self.mesh.devices.flat[0].platform != "cpu":
+    if self.platform != "cpu":
       return {}
     # Without it the loop over steps copies parameters and moments.
     return {"xla_cpu_copy_insertion_use_region_analysis": True}
@@ -210,66 +217,76 @@ class Layout:
     return x.reshape(x.shape[0], -1, *x.shape[3:])
 
 
-def make_layout(
-  members: int,
-  batch_size: int,
-  *,
-  mode: str = "jit",
-  member_devices: int | None = None,
-  batch_devices: int | None = None,
-  devices: Sequence[jax.Device] | None = None,
-  whole_batches: bool = False,
-) -> Layout:
-  """The layout that a user asked for, or the one that uses most devices.
+@dataclasses.dataclass(frozen=True)
+class Devices:
+  """The devices of a run, and how its user wants them used.
 
-  Args:
-    members: ensemble members that train together.
-    batch_size: examples of the global batch.
+  Every phase gets a mesh of its own from its members and its batch: the one
+  that uses most devices, with as many as possible along 'member'. A size that
+  the user chose is a limit for phases that it does not divide.
+
+  Attributes:
+    all: the devices.
     mode: 'jit' or 'pmap'.
-    member_devices: size of the mesh's member axis; None to choose.
-    batch_devices: size of the mesh's batch axis; None to choose.
-    devices: None for all devices.
-    whole_batches: whether phases of fewer members use fewer devices.
-
-  Returns:
-    A layout whose axes divide `members` and `batch_size`.
-
-  Raises:
-    UserError: the mode is unknown or the axes do not divide.
+    member: size of the mesh's member axis; None to choose.
+    batch: size of the mesh's batch axis; None to choose.
+    whole_batches: whether batches are never split, even if devices stay idle.
   """
-  if mode not in MODES:
-    raise UserError(
-      f"config.parallel='{mode}' is none of {', '.join(MODES)}; choose one."
-    )
-  if mode == "pmap" and processes.count() > 1:
-    raise UserError(
-      "config.parallel='pmap' works in one process, of which there are"
-      f" {processes.count()}; set it to 'jit'."
-    )
-  devices = list(jax.devices() if devices is None else devices)
-  member = member_devices or math.gcd(members, len(devices))
-  batch = batch_devices or max(1, len(devices) // member)
-  _check(members, batch_size, member, batch, len(devices))
-  return _layout(member, batch, mode, devices, whole_batches)
 
+  all: tuple[jax.Device, ...]
+  mode: str = "jit"
+  member: int | None = None
+  batch: int | None = None
+  whole_batches: bool = False
 
-def shrink(layout: Layout, members: int, batch_size: int) -> Layout:
-  """The same devices for other sizes: freed member rows join the batch axis.
+  def layout(self, members: int, batch_size: int) -> Layout:
+    """The mesh for so many members and examples a step.
 
-  Used where a phase has fewer members (the refinement net) or some have
-  finished. Devices that fit neither axis stay idle, or are copies.
-  """
-  member = math.gcd(layout.mesh.shape["member"], members)
-  room = 1 if layout.whole_batches else layout.mesh.size // member
-  batch = max(
-    n
-    for n in range(1, room + 1)
-    if batch_size % n == 0 and (processes.count() == 1 or room % n == 0)
-  )
-  if (member, batch) == layout.mesh.devices.shape:
-    return layout
-  devices = list(layout.mesh.devices.flat)
-  return _layout(member, batch, layout.mode, devices, layout.whole_batches)
+    In one process, devices that fit neither axis stay idle; of several
+    processes each needs a device, so left-over devices are copies.
+    """
+    member, batch = self._sizes(members, batch_size)
+    return _layout(member, batch, self.mode, self.all)
+
+  def check(self, members: int, batch_size: int) -> None:
+    """Checks the user's choices against the phase of most members.
+
+    Raises:
+      UserError: the mode is unknown, or a chosen axis is too large or does not
+        divide the members or the batch.
+    """
+    if self.mode not in MODES:
+      raise UserError(
+        f"config.parallel='{self.mode}' is none of {', '.join(MODES)}; choose"
+        " one."
+      )
+    if self.mode == "pmap" and processes.count() > 1:
+      raise UserError(
+        "config.parallel='pmap' works in one process, of which there are"
+        f" {processes.count()}; set it to 'jit'."
+      )
+    _check(members, batch_size, self.member, self.batch, len(self.all))
+
+  def _sizes(self, members: int, batch_size: int) -> tuple[int, int]:
+    """Devices along 'member' and along 'batch'."""
+    total = len(self.all)
+    if self.member and self.batch:
+      total = self.member * self.batch
+    options = [
+      (member, batch)
+      for member in _divisors(members, self.member or total)
+      for batch in self._batch_sizes(batch_size, total // member)
+      # Of several processes none may be left without a device.
+      if processes.count() == 1 or len(self.all) % (member * batch) == 0
+    ]
+    return max(options, key=lambda sizes: (sizes[0] * sizes[1], sizes[0]))
+
+  def _batch_sizes(self, batch_size: int, room: int) -> list[int]:
+    if self.whole_batches:
+      return [1]
+    # With both axes chosen, rows that members leave free join the batch axis.
+    limit = room if self.member or not self.batch else min(room, self.batch)
+    return _divisors(batch_size, limit)
 
 
 def everywhere() -> Sharding:
@@ -344,40 +361,49 @@ def _shift(index: slice, start: int) -> slice:
   return slice((index.start or 0) - start, index.stop - start)
 
 
-def _layout(member, batch, mode, devices, whole_batches) -> Layout:
+def _divisors(number: int, limit: int) -> list[int]:
+  return [n for n in range(1, min(number, limit) + 1) if number % n == 0]
+
+
+def _layout(member, batch, mode, devices) -> Layout:
   axes = {"member": member, "batch": batch}
   copies = len(devices) // (member * batch)
   if processes.count() > 1 and copies > 1:
     axes["copy"] = copies
-  mesh = jax.make_mesh(
-    tuple(axes.values()),
-    tuple(axes),
-    axis_types=(AxisType.Auto,) * len(axes),
-    devices=devices[: math.prod(axes.values())],
-  )
-  return Layout(mesh, mode, whole_batches)
+  used = math.prod(axes.values())
+  shape, names = tuple(axes.values()), tuple(axes)
+  types = (AxisType.Auto,) * len(axes)
+  if used == len(jax.devices()) and used == len(devices):
+    # Orders the devices by how they are wired.
+    mesh = jax.make_mesh(shape, names, axis_types=types, devices=devices)
+  else:
+    # make_mesh refuses part of a TPU slice: it "contains a hole".
+    mesh = Mesh(
+      np.array(devices[:used]).reshape(shape), names, axis_types=types
+    )
+  return Layout(mesh, mode)
 
 
 def _check(members, batch_size, member, batch, devices) -> None:
-  if processes.count() > 1 and devices % (member * batch):
+  if (member or 1) * (batch or 1) > devices:
     raise UserError(
-      f"a mesh of {member} x {batch} leaves some of {devices} devices without"
-      " work, and perhaps a whole process; choose config.mesh.member and"
-      f" config.mesh.batch so that their product divides {devices}."
-    )
-  if member * batch > devices:
-    raise UserError(
-      f"config.mesh asks for {member} x {batch} devices and there are"
+      f"config.mesh asks for {member or 1} x {batch or 1} devices and there are"
       f" {devices}; lower config.mesh.member or config.mesh.batch."
     )
-  if members % member:
+  if processes.count() > 1 and devices % ((member or 1) * (batch or 1)):
+    raise UserError(
+      f"a mesh of {member or 1} x {batch or 1} leaves some of {devices} devices"
+      " without work, and perhaps a whole process; choose config.mesh.member"
+      f" and config.mesh.batch so that their product divides {devices}."
+    )
+  if member and members % member:
     raise UserError(
       f"{members} members do not divide over config.mesh.member={member};"
       f" use a divisor of {members}."
     )
-  if batch_size % batch:
+  if batch and batch_size % batch:
     raise UserError(
-      f"train.batch_size={batch_size} does not divide over {batch} devices a"
-      f" member; set it to a multiple of {batch}, or config.mesh.batch to a"
-      f" divisor of {batch_size}."
+      f"train.batch_size={batch_size} does not divide over"
+      f" config.mesh.batch={batch} devices; set it to a multiple of {batch}, or"
+      f" config.mesh.batch to a divisor of {batch_size}."
     )

@@ -89,6 +89,6 @@ def _batch(method: Method, images: np.ndarray) -> dict[str, jax.Array]:
   image = resident.normalize(jnp.asarray(images))
   batch = {"image": image, "source": jnp.roll(image, 1, 0)}
   for phase in method.phases():
-    if isinstance(phase, Phase) and phase.prepare is not None:
-      batch |= phase.prepare(images)
+    if isinstance(phase, Phase) and phase.inputs.prepare is not None:
+      batch |= phase.inputs.prepare(images)
   return batch

@@ -36,6 +36,7 @@ RUN_FIELDS = (
 )
 # A file server needs this long to notice that another machine has died.
 _WAIT_SECONDS = 120.0
+_SHOWN = 8  # offenders that one sentence names; the others are counted
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -109,11 +110,14 @@ class Workdir:
         " training run."
       )
     found = files.read_json(self._config, _REMEDY)
-    if absent := _absent(found):
+    try:
+      configuration.settings_of(found)
+      configuration.build_method(found)
+    except UserError as error:
       raise UserError(
-        f"{self._config} lacks {', '.join(absent)}, or has something else"
-        f" there; {_REMEDY}."
-      )
+        f"{self._config} holds no configuration of this version ({error});"
+        f" {_REMEDY}."
+      ) from error
     return found
 
   def check_data(self, data: Mapping[str, Any]) -> None:
@@ -214,23 +218,6 @@ _REMEDY = (
   "restore it from a copy, or train in another --workdir (the checkpoints are"
   " untouched)"
 )
-# What an evaluation reads of a configuration, and of which type.
-_NEEDED = {
-  "method": str,
-  "seed": int,
-  "seeds": int,
-  "parallel": str,
-  "data.name": str,
-  "data.image_size": int,
-  "data.channels": int,
-  "data.resize": str,
-  "evaluation.batch_size": int,
-}
-
-
-def _absent(config: Mapping[str, Any]) -> list[str]:
-  flat = configuration.flatten(config)
-  return [n for n, kind in _NEEDED.items() if not isinstance(flat.get(n), kind)]
 
 
 def _check_same(
@@ -246,8 +233,15 @@ def _check_same(
   if differ:
     raise UserError(
       f"{path} holds a run of another configuration, which differs in"
-      f" {', '.join(differ)}; use the same values or another --workdir."
+      f" {_named(differ)}; use the same values or another --workdir."
     )
+
+
+def _named(offenders: list[str]) -> str:
+  """Some of them, and how many more there are."""
+  more = len(offenders) - _SHOWN
+  shown = ", ".join(offenders[:_SHOWN])
+  return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _other_counts(then: Mapping[str, int], now: Mapping[str, int]) -> str:

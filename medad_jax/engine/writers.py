@@ -112,6 +112,19 @@ class Writers:
     _append(self._workdir / "log.txt", f"{stamp} {text}")
     _say(text)
 
+  def keep(self, name: str, text: str) -> None:
+    """Writes a text that is longer than a terminal's line into a file.
+
+    Args:
+      name: of the file in the run's folder.
+      text: its lines.
+    """
+    if not self._enabled:
+      return
+    path = self._workdir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
   def close(self) -> None:
     """Completes TensorBoard's file."""
     self._board.close()
@@ -206,14 +219,14 @@ def phase_seconds(workdir: Path) -> dict[str, float]:
   return _seconds(_read(workdir))
 
 
-def parameter_table(params: Params) -> str:
-  """Names, shapes and sizes of one member's parameters, and what k make.
+def parameter_table(params: Params) -> tuple[str, str]:
+  """One member's parameters by name, and how many all members have.
 
   Args:
     params: parameters of all members, every leaf [k, ...].
 
   Returns:
-    Several lines; the last one alone where clu is not installed.
+    A table of names, shapes and sizes, which needs clu; and a few words.
   """
   leaves = jax.tree.leaves(params)
   members, total = len(leaves[0]), sum(leaf.size for leaf in leaves)
@@ -224,12 +237,12 @@ def parameter_table(params: Params) -> str:
   )
   overview = _optional("clu.parameter_overview")
   if overview is None:
-    return f"{line} (install clu to see them by name)"
+    return "install clu to see the parameters by name", line
   one = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), dict(params)
   )
   table = overview.get_parameter_overview(one, include_stats=False)
-  return "\n".join([*table.splitlines()[:-1], line])
+  return "\n".join([*table.splitlines()[:-1], line]), line
 
 
 def _optional(name: str) -> ModuleType | None:

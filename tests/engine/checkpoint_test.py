@@ -57,7 +57,7 @@ def test_an_unfinished_phase_is_said(tmp_path):
 
 
 def test_a_sharded_state_restores_on_one_device(tmp_path):
-  layout = parallel.make_layout(2, 4, member_devices=2, batch_devices=2)
+  layout = tiny.devices(2, 2).layout(2, 4)
   saved = checkpoint.Checkpoints(tmp_path, "a")
   saved.save(1, layout.put(state(), parallel.MEMBER))
   restored = saved.restore(1, target())

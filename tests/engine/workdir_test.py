@@ -23,7 +23,7 @@ HERE = {
   "commit": "1" * 40,
   "devices": ["H100", "H100"],
   "processes": 1,
-  "mesh": {"member": 2, "batch": 1},
+  "meshes": {"train": {"member": 2, "batch": 1}},
   "precision": "float32",
 }
 
@@ -128,7 +128,7 @@ def test_every_start_is_kept_and_differences_are_named(claimed):
   elsewhere = later | {
     "versions": {"jax": "0.12.0", "numpy": "2.4.6"},
     "devices": ["cpu"],
-    "mesh": {"member": 1, "batch": 1},
+    "meshes": {"train": {"member": 1, "batch": 1}},
     "precision": "bfloat16",
   }
   assert claimed.start(HERE) == []
@@ -136,7 +136,7 @@ def test_every_start_is_kept_and_differences_are_named(claimed):
   assert claimed.start(elsewhere) == [
     "jax 0.12.0 (0.10.2 before)",
     "devices 1 x cpu (2 x H100 before)",
-    "mesh member 1 x batch 1 (member 2 x batch 1 before)",
+    "mesh of train member 1 x batch 1 (member 2 x batch 1 before)",
     "precision bfloat16 (float32 before)",
   ]
   assert claimed.starts() == [HERE, later, elsewhere]
@@ -240,7 +240,7 @@ def test_a_folder_of_somebody_else_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_a_description_names_what_runs():
-  found = environment.describe("float32", {"member": 2, "batch": 4})
+  found = environment.describe("float32", {"a": {"member": 2, "batch": 4}})
   assert json.loads(json.dumps(found)) == found
   assert set(found) == set(HERE)
   assert found["versions"]["jax"] and found["versions"]["medad_jax"]
