@@ -9,17 +9,15 @@ training images nor the configuration's file, nor the devices it was trained on.
 With --out the run's folder is only read, so it may be somebody else's.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from medad_jax.engine import cli, experiment
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
-DATA_DIR = flags.DEFINE_string(
+WORKDIR = cli.define_path("workdir", None, "Folder of a finished run.")
+DATA_DIR = cli.define_path(
   "data_dir", None, "Where the data sets are; by default as in training."
 )
-OUT = flags.DEFINE_string(
+OUT = cli.define_path(
   "out", None, "Folder for the results; by default the run's."
 )
 SAVE = flags.DEFINE_list(
@@ -32,11 +30,9 @@ flags.mark_flag_as_required("workdir")
 
 def main() -> None:
   """Reads the flags."""
+  data_dir = None if DATA_DIR.value is None else str(DATA_DIR.value)
   experiment.evaluate_run(
-    Path(WORKDIR.value).expanduser(),
-    DATA_DIR.value,
-    out=Path(OUT.value).expanduser() if OUT.value else None,
-    save=SAVE.value,
+    WORKDIR.value, data_dir, out=OUT.value, save=SAVE.value
   )
 
 

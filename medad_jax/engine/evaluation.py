@@ -10,16 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import flax
-import jax
 import numpy as np
-import optax
 
-import medad_jax
 from medad_jax import files
 from medad_jax.data import spec
 from medad_jax.engine import (
   arrays,
+  environment,
   members,
   processes,
   scorer,
@@ -27,12 +24,12 @@ from medad_jax.engine import (
   writers,
 )
 from medad_jax.engine.trained import Trained
+from medad_jax.engine.workdir import Workdir
 from medad_jax.report import draw
 from medad_jax.report.results import Comparison, Results, Score, TestSet
 from medad_jax.scoring import evaluators, metrics, over_seeds
 from medad_jax.types import UserError
 
-PACKAGES = (medad_jax, jax, flax, optax, np)
 WEIGHTS = "weights.json"  # in the workdir: where pretrained weights are from
 SAVED = ("maps", "reconstructions", "latents")  # what --save may name
 _MAIN = "test"  # the split that is the main test set
@@ -45,7 +42,7 @@ Found = Mapping[str, np.ndarray]
 def evaluate(
   trained: Trained,
   dataset: spec.Dataset,
-  workdir: Path,
+  folder: Workdir,
   out: Path,
   save: Sequence[str] = (),
 ) -> tuple[Results, draw.Shown]:
@@ -58,7 +55,7 @@ def evaluate(
     trained: what scores.
     dataset: holds the split 'test', the main test set, and perhaps further
       ones whose names begin with 'test_'.
-    workdir: the run's folder, which is only read.
+    folder: the run's, which is only read.
     out: where the files go.
     save: of `SAVED`, the arrays to write beside scores.csv.
 
@@ -80,7 +77,7 @@ def evaluate(
     )
     if name == _MAIN:
       first = shown
-  results = _results(trained, sets, dataset, workdir)
+  results = _results(trained, sets, dataset, folder)
   if processes.first():
     results.save(out / "results.json")
   return results, first
@@ -229,7 +226,7 @@ def _results(
   trained: Trained,
   sets: Mapping[str, TestSet],
   dataset: spec.Dataset,
-  workdir: Path,
+  folder: Workdir,
 ) -> Results:
   further = {k.removeprefix(f"{_MAIN}_"): v for k, v in sets.items()}
   main = further.pop(_MAIN)
@@ -241,13 +238,18 @@ def _results(
     seeds=trained.config["seeds"],
     members=max(phase.members for phase in trained.method.phases()),
     data={"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)},
-    versions={m.__name__: m.__version__ for m in PACKAGES},
-    devices=tuple(d.device_kind for d in jax.devices()),
-    weights=_weights(workdir),
-    seconds=writers.phase_seconds(workdir),
+    trained=tuple(folder.starts()),
+    evaluated=environment.describe(_precision(trained.config)),
+    weights=_weights(folder.path),
+    seconds=writers.phase_seconds(folder.path),
     main=main,
     sets=further,
   )
+
+
+def _precision(config: Mapping[str, Any]) -> str:
+  """That of the products, as the configuration names it."""
+  return config.get("model", {}).get("precision", "float32")
 
 
 def _weights(workdir: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """From a configuration to a run: what the two binaries do."""
 
 from collections.abc import Iterable, Mapping, Sequence
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from medad_jax import files
 from medad_jax.data import feeds, index, spec
-from medad_jax.engine import config as configuration
 from medad_jax.engine import (
+  checkpoint,
+  environment,
   evaluation,
   members,
   parallel,
@@ -22,7 +23,9 @@ from medad_jax.engine import (
   trained,
   writers,
 )
+from medad_jax.engine import config as configuration
 from medad_jax.engine.settings import Data, Settings
+from medad_jax.engine.workdir import Workdir
 from medad_jax.report import draw, results, table
 from medad_jax.types import Phase, Pretrained, Stage, UserError
 
@@ -56,9 +59,6 @@ def train_and_evaluate(
   )
   pools = index.hold_out(pools, settings.validation.share)
   origins = _origins(stages)
-  configuration.claim(workdir, config)
-  _remember(workdir, origins)
-  log = writers.Writers(workdir, processes.first())
   images = np.concatenate([dataset.splits[name].images for name in used])
   feed = feeds.choose(
     images,
@@ -66,24 +66,30 @@ def train_and_evaluate(
     settings.data.resident_mb,
     copies=_copies(devices),
   )
-  shared = run.Run(
-    workdir=workdir,
-    log=log,
-    feed=feed,
-    pools=pools,
-    shape=images.shape[1:],
-    trials=trials,
-    devices=devices,
-    steps_per_call=settings.steps_per_call,
-    checkpoint_seconds=settings.checkpoint_seconds,
-    scoring_batch=settings.evaluation.batch_size,
-    validate_every=settings.validation.every,
-    select=settings.select,
-  )
-  states = train.train(stages, shared)
-  log.close()
-  model = trained.Trained(config, method, states, devices)
-  return _evaluate(model, dataset, workdir, workdir)
+  folder = Workdir(workdir)
+  with folder.locked():
+    folder.claim(config, _identity(dataset))
+    _remember(workdir, origins)
+    with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
+      checkpoint.recover(workdir / "checkpoints", log.note)
+      _record_start(folder, config, stages, len(trials), devices, log)
+      shared = run.Run(
+        workdir=workdir,
+        log=log,
+        feed=feed,
+        pools=pools,
+        shape=images.shape[1:],
+        trials=trials,
+        devices=devices,
+        steps_per_call=settings.steps_per_call,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        scoring_batch=settings.evaluation.batch_size,
+        validate_every=settings.validation.every,
+        select=settings.select,
+      )
+      states = train.train(stages, shared)
+    model = trained.Trained(config, method, states, devices)
+    return _evaluate(model, dataset, folder, workdir)
 
 
 def evaluate_run(
@@ -105,17 +111,19 @@ def evaluate_run(
     What `results.json` holds.
 
   Raises:
-    UserError: there is no finished run, or no test data, or no way to write.
+    UserError: there is no finished run, the test data are absent or others
+      than those of the training, or `out` cannot be written.
   """
   evaluation.check_save(save)
-  out = workdir if out is None else out
+  folder, out = Workdir(workdir), workdir if out is None else out
   model = trained.Trained.load(workdir)
-  if processes.first():  # before anything takes time
-    files.make_folder(out)
-  data = configuration.settings_of(model.config).data
-  if data_dir is not None:
-    data = dataclasses.replace(data, dir=data_dir)
-  return _evaluate(model, _open(data, ("test",)), workdir, out, save)
+  with Workdir(out).locked():  # before anything takes time
+    data = configuration.settings_of(model.config).data
+    if data_dir is not None:
+      data = dataclasses.replace(data, dir=data_dir)
+    dataset = _open(data, ("test",))
+    folder.check_data(_identity(dataset))
+    return _evaluate(model, dataset, folder, out, save)
 
 
 def _copies(devices: parallel.Devices) -> int:
@@ -164,6 +172,36 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
     path.write_text(json.dumps(origins) + "\n")
 
 
+def _identity(dataset: spec.Dataset) -> dict[str, Any]:
+  """What tells a data set from another one of its name."""
+  facts = {"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)}
+  return {dataset.name: facts}
+
+
+def _record_start(
+  folder: Workdir,
+  config: Mapping[str, Any],
+  stages: Sequence[Stage],
+  trials: int,
+  devices: parallel.Devices,
+  log: writers.Writers,
+) -> None:
+  """Keeps what the training runs on, where there is something to train."""
+  saved = folder.path / "checkpoints"
+  if all(checkpoint.Checkpoints(saved, s.name).finished for s in stages):
+    return
+  meshes = {
+    stage.name: devices.layout(
+      trials * stage.members, stage.length.batch_size
+    ).mesh.shape
+    for stage in stages
+    if isinstance(stage, Phase)
+  }
+  precision = config["model"].get("precision", "float32")
+  if differ := folder.start(environment.describe(precision, meshes)):
+    log.note(f"going on with {', '.join(differ)}")
+
+
 def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
     return spec.open_dataset(
@@ -179,14 +217,14 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
 def _evaluate(
   model: trained.Trained,
   dataset: spec.Dataset,
-  workdir: Path,
+  folder: Workdir,
   out: Path,
   save: Sequence[str] = (),
 ) -> results.Results:
-  found, shown = evaluation.evaluate(model, dataset, workdir, out, save)
+  found, shown = evaluation.evaluate(model, dataset, folder, out, save)
   if processes.first():
     # Told before it is drawn: pictures may fail.
     print(table.results_table(found))
-    draw.draw(out, found, shown, workdir / "metrics.jsonl")
+    draw.draw(out, found, shown, folder.path / "metrics.jsonl")
     print(f"\nscores, figures and report.html are in {out}")
   return found

@@ -9,9 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from medad_jax import files
 from medad_jax.engine import config as configuration
 from medad_jax.engine import cores, members, parallel, scorer
 from medad_jax.engine.settings import Settings
+from medad_jax.engine.workdir import Workdir
 from medad_jax.types import Method, Phase, Stage, TrainState, UserError
 
 
@@ -46,13 +48,13 @@ class Trained:
     Raises:
       UserError: there is no finished run.
     """
-    workdir = Path(workdir).expanduser()
-    config = configuration.load(workdir)
+    folder = Workdir(files.expanded(workdir))
+    config = folder.config()
     settings = configuration.settings_of(config)
     method = configuration.build_method(config)
     devices = devices_of(settings, method.phases())
     states = scorer.restore(
-      method, _trials(settings), _shape(settings), workdir
+      method, _trials(settings), _shape(settings), folder.path
     )
     return cls(config, method, states, devices)
 

@@ -11,6 +11,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+import warnings
 
 from jaxtyping import Bool, Float, UInt8
 import numpy as np
@@ -185,7 +186,12 @@ def gallery(rows: Sequence[Row]) -> bytes:
     for column, axes in zip(columns, cells, strict=True):
       _show(axes, row, column, limits)
     cells[0].set_ylabel(
-      _shorten(row.caption), rotation=0, ha="right", va="center", fontsize=8
+      _shorten(row.caption),
+      rotation=0,
+      ha="right",
+      va="center",
+      fontsize=8,
+      parse_math=False,  # a file's name may hold dollars
     )
   for title, cells in zip(columns, grid.T, strict=True):
     cells[0].set_title(title, fontsize=9)
@@ -265,7 +271,10 @@ def _without_backend() -> Iterator[None]:
 
 def _png(figure: Figure) -> bytes:
   file = io.BytesIO()
-  figure.savefig(file, format="png", facecolor="white", backend="agg")
+  with warnings.catch_warnings():
+    # Its font has no Chinese: file names then show boxes.
+    warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+    figure.savefig(file, format="png", facecolor="white", backend="agg")
   return file.getvalue()
 
 

@@ -250,10 +250,23 @@ def _run(results: Results) -> Iterator[tuple[str, str]]:
     yield f"weights of {name}", origin
   for phase, seconds in results.seconds.items():
     yield f"training time, {phase}", _duration(seconds)
-  kinds = Counter(results.devices).items()
-  yield "devices", ", ".join(f"{n} × {kind}" for kind, n in kinds)
-  for name, version in results.versions.items():
-    yield name, version
+  for number, start in enumerate(results.trained, 1):
+    which = f" (start {number})" if len(results.trained) > 1 else ""
+    yield f"trained on{which}", _environment(start)
+  yield "evaluated on", _environment(results.evaluated)
+
+
+def _environment(description: Mapping[str, Any]) -> str:
+  """The machine and the programs of a training or an evaluation."""
+  kinds = Counter(description["devices"]).items()
+  parts = [
+    ", ".join(f"{count} × {kind}" for kind, count in kinds),
+    description["precision"],
+    *(f"{name} {v}" for name, v in description["versions"].items()),
+    f"commit {description['commit'] or 'unknown'}",
+    description["time"],
+  ]
+  return "; ".join(parts)
 
 
 def _flat(

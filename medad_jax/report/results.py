@@ -80,8 +80,10 @@ class Results:
     seeds: how many.
     members: nets in the largest phase of one seed.
     data: "fingerprint" of the data set and "counts" of its splits.
-    versions: of the packages, by name.
-    devices: kind of every device of the evaluation.
+    trained: what every start of the training ran on, the first one first:
+      "time", "versions", "commit", "devices", "processes", "meshes" and
+      "precision".
+    evaluated: what the evaluation ran on, likewise.
     weights: where pretrained weights are from, by name.
     seconds: that each phase took to train.
     main: results of the main test set.
@@ -95,8 +97,8 @@ class Results:
   seeds: int
   members: int
   data: Mapping[str, Any]
-  versions: Mapping[str, str]
-  devices: tuple[str, ...]
+  trained: tuple[Mapping[str, Any], ...]
+  evaluated: Mapping[str, Any]
   weights: Mapping[str, str]
   seconds: Mapping[str, float]
   main: TestSet
@@ -109,6 +111,7 @@ class Results:
       for field in dataclasses.fields(self)
       if field.name not in ("main", "sets")
     }
+    shallow["trained"] = list(self.trained)
     sets = {name: _set_to_json(found) for name, found in self.sets.items()}
     return shallow | _set_to_json(self.main) | {"sets": sets}
 
@@ -120,7 +123,7 @@ class Results:
       KeyError, TypeError: the tree is not of that shape.
     """
     values = dict(tree)
-    values["devices"] = tuple(values["devices"])
+    values["trained"] = tuple(values["trained"])
     main = {name: values.pop(name) for name in ("scores", "comparisons")}
     sets = values.pop("sets").items()
     return cls(

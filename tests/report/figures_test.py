@@ -232,6 +232,14 @@ def test_a_notebooks_backend_is_not_asked_for(backend):
   subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
-def test_a_caption_of_another_encoding_is_drawn():
-  name = b"\xc1\xf6.png".decode("utf-8", "surrogateescape")
+@pytest.mark.parametrize(
+  "name",
+  [
+    b"\xc1\xf6.png".decode("utf-8", "surrogateescape"),
+    "影像.png",
+    "$\\frac$.png",
+    "",
+  ],
+)
+def test_any_file_name_is_a_caption(name):
   assert pixels(figures.gallery([make_row(1.0, caption=name)])).std() > 0

@@ -39,6 +39,18 @@ class Reader(HTMLParser):
     self.texts.append(data)
 
 
+def environment(kind, version):
+  return {
+    "time": "2026-01-02T03:04:05Z",
+    "versions": {"jax": version},
+    "commit": "c0ffee",
+    "devices": [kind] * 2,
+    "processes": 1,
+    "meshes": {},
+    "precision": "float32",
+  }
+
+
 def make_results(scores, labels):
   first = next(iter(scores))
   return Results(
@@ -50,8 +62,8 @@ def make_results(scores, labels):
     weights={},
     members=6,
     data={"fingerprint": "abc123", "counts": {"train": 1000, "test": 80}},
-    versions={"jax": "0.10.2"},
-    devices=("cpu", "cpu"),
+    trained=(environment("NVIDIA H100", "0.10.1"),),
+    evaluated=environment("cpu", "0.10.2"),
     seconds={"train": 65.0, "refine": 7300.0},
     main=TestSet(
       {k: Score(metrics.rank(labels, v)) for k, v in scores.items()},
@@ -101,8 +113,20 @@ def test_page_holds_every_number(tmp_path, results):
   assert f"{difference:+.3f} [" in text
   for said in ("40 normal and 40 abnormal", "abc123", "1 min 5 s", "2 h 1 min"):
     assert said in text
-  for said in ("train.epochs", "250", "2 × cpu", "0.10.2", "seed 3"):
+  for said in ("train.epochs", "250", "seed 3"):
     assert said in text
+
+
+def test_training_and_evaluation_are_told_apart(tmp_path, results):
+  """A run trained on one machine and evaluated on another."""
+  text = written(tmp_path, results)
+  first, second = (
+    text.index(said) for said in ("2 × NVIDIA H100", "2 × cpu; float32; jax")
+  )
+  assert text.index("trained on") < first < text.index("evaluated on") < second
+  again = (*results.trained, environment("TPU v5", "0.10.2"))
+  text = written(tmp_path, dataclasses.replace(results, trained=again))
+  assert "trained on (start 2)" in text and "2 × TPU v5" in text
 
 
 def test_page_needs_nothing_else(tmp_path, results):
