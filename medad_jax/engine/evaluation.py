@@ -14,7 +14,8 @@ import optax
 
 import medad_jax
 from medad_jax.data import spec
-from medad_jax.engine import members, parallel, processes, scorer, writers
+from medad_jax.engine import members, processes, scorer, writers
+from medad_jax.engine.devices import Devices
 from medad_jax.report import figures, page
 from medad_jax.scoring import metrics, pixels, spread
 from medad_jax.types import Method, TrainState, UserError
@@ -54,7 +55,7 @@ def evaluate(
     method,
     states,
     config["evaluation"]["batch_size"],
-    parallel.Devices(tuple(jax.devices()), config["parallel"]),
+    Devices(tuple(jax.devices()), config["parallel"]),
     len(trials),
   )
   with _Maps(test, len(trials), workdir) as maps:

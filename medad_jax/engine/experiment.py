@@ -15,7 +15,6 @@ from medad_jax.engine import (
   environment,
   evaluation,
   members,
-  parallel,
   pretrained,
   processes,
   run,
@@ -24,6 +23,7 @@ from medad_jax.engine import (
   writers,
 )
 from medad_jax.engine import config as configuration
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import table
@@ -122,7 +122,7 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
     return _evaluate(method, states, dataset, config, workdir)
 
 
-def _devices(stages: Iterable[Stage], settings: Settings) -> parallel.Devices:
+def _devices(stages: Iterable[Stage], settings: Settings) -> Devices:
   """The devices as the user wants them, checked against the largest phase."""
   trained = [stage for stage in stages if isinstance(stage, Phase)]
   largest = max(trained, key=lambda phase: phase.members, default=None)
@@ -138,7 +138,7 @@ def _devices(stages: Iterable[Stage], settings: Settings) -> parallel.Devices:
   return devices
 
 
-def _copies(devices: parallel.Devices) -> int:
+def _copies(devices: Devices) -> int:
   """How often what is on every device lies in one memory."""
   # Cores of a CPU that are devices share it.
   return len(devices.all) if devices.all[0].platform == "cpu" else 1
@@ -195,7 +195,7 @@ def _record_start(
   config: Mapping[str, Any],
   stages: Sequence[Stage],
   trials: int,
-  devices: parallel.Devices,
+  devices: Devices,
   log: writers.Writers,
 ) -> None:
   """Keeps what the training runs on, where there is something to train."""

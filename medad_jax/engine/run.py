@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from medad_jax.data import feeds
-from medad_jax.engine import members, parallel, program, writers
+from medad_jax.engine import members, program, writers
+from medad_jax.engine.devices import Devices
 from medad_jax.types import Method, Phase, TrainState
 
 States = dict[str, TrainState]
@@ -41,7 +42,7 @@ class Run:
   pools: Mapping[str, np.ndarray]
   shape: tuple[int, int, int]
   trials: members.Trials
-  devices: parallel.Devices
+  devices: Devices
   steps_per_call: int
   checkpoint_seconds: float
   scoring_batch: int = 64

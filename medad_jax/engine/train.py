@@ -9,7 +9,6 @@ nothing is computed and thrown away.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
-import time
 
 import jax
 import numpy as np
@@ -25,6 +24,7 @@ from medad_jax.engine import (
   validation,
   writers,
 )
+from medad_jax.engine.clock import Clock
 from medad_jax.engine.run import Run, States
 from medad_jax.types import Fit, Phase, Pretrained, Stage, TrainState, UserError
 
@@ -136,7 +136,7 @@ class PhaseRun:
       run.log.note(f"{phase.name}: already trained")
       return self.checkpoints.final(self._abstract())
     states, done = self._begin()
-    clock = _Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
+    clock = Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
     ahead = [s for s in segments(self.steps) if s.stop > done]
     self._announce(states, ahead, done)
     with writers.Progress(
@@ -201,7 +201,7 @@ class PhaseRun:
     states: TrainState,
     done: int,
     bar: writers.Progress,
-    clock: "_Clock",
+    clock: Clock,
   ) -> TrainState:
     """Takes the segment's steps; `states` and the result hold all members."""
     bounds = self._bounds(segment, done)
@@ -378,29 +378,3 @@ def _imported(stage: Pretrained, run: Run) -> TrainState:
   saved.finish(states)
   run.log.note(f"{stage.name}: {', '.join(stage.origins)} kept with the run")
   return states
-
-
-class _Clock:
-  """Seconds a phase has trained, over all runs, and when to save next.
-
-  Several processes save together, when the first one says. It is asked at
-  every eighth call only, as the answer is waited for.
-  """
-
-  def __init__(self, before: float, interval: float):
-    self._start = time.monotonic() - before
-    self._interval = interval
-    self._calls = 0
-    self.saved()
-
-  def seconds(self) -> float:
-    return time.monotonic() - self._start
-
-  def saved(self) -> None:
-    self._last = time.monotonic()
-
-  def due(self) -> bool:
-    self._calls += 1
-    if processes.count() > 1 and self._interval and self._calls % 8:
-      return False
-    return processes.agreed(time.monotonic() - self._last >= self._interval)
