@@ -56,7 +56,7 @@ class Validation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mesh:
+class Axes:
   """Devices along each axis; None to choose by their number.
 
   Attributes:
@@ -105,7 +105,7 @@ class Settings:
   checkpoint_seconds: Seconds = 120.0
   data: Data = Data()
   validation: Validation = Validation()
-  mesh: Mesh = Mesh()
+  mesh: Axes = Axes()
   evaluation: Evaluation = Evaluation()
 
   def __post_init__(self):
