@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from medad_jax import files
 from medad_jax.data import feeds, index, spec
 from medad_jax.engine import (
   checkpoint,
@@ -47,7 +48,7 @@ def train_and_evaluate(
   """
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  stages = method.phases()
+  stages = _until(method.phases(), settings.until)
   _check_selection(settings, config["method"], stages)
   trials = members.seeds(settings.seed, settings.seeds)
   devices = _devices(stages, settings)
@@ -86,6 +87,9 @@ def train_and_evaluate(
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
+        data_text=dataset.fingerprint,
+        method_text=repr(method),
+        reuse=_other_run(settings.reuse),
       )
       states = train.train(stages, shared)
     return _evaluate(method, states, dataset, config, workdir)
@@ -142,6 +146,40 @@ def _copies(devices: Devices) -> int:
   """How often what is on every device lies in one memory."""
   # Cores of a CPU that are devices share it.
   return len(devices.all) if devices.all[0].platform == "cpu" else 1
+
+
+def _until(stages: Sequence[Stage], last: str | None) -> tuple[Stage, ...]:
+  """The stages up to that one; all of them for None.
+
+  Raises:
+    UserError: there is no such stage.
+  """
+  names = [stage.name for stage in stages]
+  if last is None:
+    return tuple(stages)
+  if last not in names:
+    raise UserError(
+      f"until='{last}' names no stage; set it to one of {', '.join(names)}, or"
+      " leave it out to train all."
+    )
+  return tuple(stages[: names.index(last) + 1])
+
+
+def _other_run(path: str | None) -> Path | None:
+  """The run whose stages are taken over.
+
+  Raises:
+    UserError: there is none.
+  """
+  if path is None:
+    return None
+  folder = files.expanded(path)
+  if not (folder / "checkpoints").is_dir():
+    raise UserError(
+      f"reuse={path} holds no checkpoints; set it to the work folder of a run"
+      " that has finished a stage, or leave it out."
+    )
+  return folder
 
 
 def _check_selection(
