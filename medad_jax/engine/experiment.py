@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from medad_jax import files
 from medad_jax.data import feeds, index, spec
 from medad_jax.engine import (
   checkpoint,
   environment,
   evaluation,
   members,
-  parallel,
   pretrained,
   processes,
   run,
@@ -24,6 +24,7 @@ from medad_jax.engine import (
   writers,
 )
 from medad_jax.engine import config as configuration
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import draw, results, table
@@ -47,7 +48,7 @@ def train_and_evaluate(
   """
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  stages = method.phases()
+  stages = trained.stages_of(settings, method)
   _check_selection(settings, config["method"], stages)
   trials = members.seeds(settings.seed, settings.seeds)
   devices = trained.devices_of(settings, stages)
@@ -86,6 +87,9 @@ def train_and_evaluate(
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
+        data_text=dataset.fingerprint,
+        method_text=repr(method),
+        reuse=_other_run(settings.reuse),
       )
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices)
@@ -126,10 +130,27 @@ def evaluate_run(
     return _evaluate(model, dataset, folder, out, save)
 
 
-def _copies(devices: parallel.Devices) -> int:
+def _copies(devices: Devices) -> int:
   """How often what is on every device lies in one memory."""
   # Cores of a CPU that are devices share it.
   return len(devices.all) if devices.all[0].platform == "cpu" else 1
+
+
+def _other_run(path: str | None) -> Path | None:
+  """The run whose stages are taken over.
+
+  Raises:
+    UserError: there is none.
+  """
+  if path is None:
+    return None
+  folder = files.expanded(path)
+  if not (folder / "checkpoints").is_dir():
+    raise UserError(
+      f"reuse={path} holds no checkpoints; set it to the work folder of a run"
+      " that has finished a stage, or leave it out."
+    )
+  return folder
 
 
 def _check_selection(
@@ -183,7 +204,7 @@ def _record_start(
   config: Mapping[str, Any],
   stages: Sequence[Stage],
   trials: int,
-  devices: parallel.Devices,
+  devices: Devices,
   log: writers.Writers,
 ) -> None:
   """Keeps what the training runs on, where there is something to train."""

@@ -1,6 +1,6 @@
 """From trained states to the scores of images."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.engine import batched, checkpoint, members, parallel
-from medad_jax.types import Fit, Method, Scores, TrainState
+from medad_jax.engine import batched, checkpoint, members
+from medad_jax.engine.devices import Devices
+from medad_jax.types import Fit, Method, Scores, Stage, TrainState
 
 States = Mapping[str, TrainState]
 LATENT = "latent"  # of a method's predictions: the code [b ...] of each image
@@ -49,7 +50,7 @@ class Scorer:
     method: Method,
     states: States,
     batch_size: int,
-    devices: parallel.Devices,
+    devices: Devices,
     trials: int = 1,
   ):
     function = score_function(method, trials)
@@ -79,7 +80,7 @@ def on_host(tree: Any, count: int) -> Any:
 
 
 def restore(
-  method: Method,
+  stages: Sequence[Stage],
   trials: members.Trials,
   shape: tuple[int, int, int],
   workdir: Path,
@@ -90,8 +91,8 @@ def restore(
     UserError: a stage has not finished.
   """
   states: dict[str, TrainState] = {}
-  who = {s.name: members.of_stage(s, trials) for s in method.phases()}
-  for stage in method.phases():
+  who = {s.name: members.of_stage(s, trials) for s in stages}
+  for stage in stages:
     target = None
     if not isinstance(stage, Fit):
       reads = getattr(stage, "reads", ())

@@ -11,7 +11,8 @@ import numpy as np
 
 from medad_jax import files
 from medad_jax.engine import config as configuration
-from medad_jax.engine import cores, members, parallel, scorer
+from medad_jax.engine import cores, members, scorer
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.settings import Settings
 from medad_jax.engine.workdir import Workdir
 from medad_jax.types import Method, Phase, Stage, TrainState, UserError
@@ -35,7 +36,7 @@ class Trained:
   config: Mapping[str, Any]
   method: Method
   states: Mapping[str, TrainState]
-  devices: parallel.Devices
+  devices: Devices
 
   @classmethod
   def load(cls, workdir: Path | str) -> "Trained":
@@ -52,9 +53,10 @@ class Trained:
     config = folder.config()
     settings = configuration.settings_of(config)
     method = configuration.build_method(config)
-    devices = devices_of(settings, method.phases())
+    stages = stages_of(settings, method)
+    devices = devices_of(settings, stages)
     states = scorer.restore(
-      method, _trials(settings), _shape(settings), folder.path
+      stages, _trials(settings), _shape(settings), folder.path
     )
     return cls(config, method, states, devices)
 
@@ -109,7 +111,7 @@ class Trained:
     )
 
 
-def devices_of(settings: Settings, stages: Iterable[Stage]) -> parallel.Devices:
+def devices_of(settings: Settings, stages: Iterable[Stage]) -> Devices:
   """The devices as the user wants them, checked against the largest phase.
 
   Raises:
@@ -127,6 +129,24 @@ def devices_of(settings: Settings, stages: Iterable[Stage]) -> parallel.Devices:
   if largest is not None:
     devices.check(count, largest.length.batch_size)
   return devices
+
+
+def stages_of(settings: Settings, method: Method) -> tuple[Stage, ...]:
+  """A run's stages: the method's, up to the one it stops after.
+
+  Raises:
+    UserError: there is no such stage.
+  """
+  stages, last = tuple(method.phases()), settings.until
+  names = [stage.name for stage in stages]
+  if last is None:
+    return stages
+  if last not in names:
+    raise UserError(
+      f"until='{last}' names no stage; set it to one of {', '.join(names)}, or"
+      " leave it out to train all."
+    )
+  return stages[: names.index(last) + 1]
 
 
 def _trials(settings: Settings) -> members.Trials:
