@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 import contextlib
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +60,7 @@ def train_and_evaluate(
   pools = index.hold_out(pools, settings.validation.share)
   origins = _origins(stages)
   images = np.concatenate([dataset.splits[name].images for name in used])
-  feed = feeds.choose(
-    images,
-    settings.data.feed,
-    settings.data.resident_mb,
-    copies=_copies(devices),
-  )
+  feed = _feed(images, settings.data, devices)
   folder = Workdir(workdir)
   with folder.locked():
     folder.claim(config, _identity(dataset))
@@ -130,10 +124,11 @@ def evaluate_run(
     return _evaluate(model, dataset, folder, out, save)
 
 
-def _copies(devices: Devices) -> int:
-  """How often what is on every device lies in one memory."""
-  # Cores of a CPU that are devices share it.
-  return len(devices.all) if devices.all[0].platform == "cpu" else 1
+def _feed(images: np.ndarray, data: Data, devices: Devices) -> feeds.Feed:
+  """Where batches of the images come from."""
+  # Cores of a CPU that are devices share one memory, and each has a copy.
+  copies = len(devices.all) if devices.all[0].platform == "cpu" else 1
+  return feeds.choose(images, data.feed, data.resident_mb, copies=copies)
 
 
 def _other_run(path: str | None) -> Path | None:
@@ -190,7 +185,7 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
   """Keeps them beside the checkpoints, which hold the numbers."""
   path = workdir / evaluation.WEIGHTS
   if processes.first() and not path.exists():
-    path.write_text(json.dumps(origins) + "\n")
+    files.write_json(path, dict(origins))
 
 
 def _identity(dataset: spec.Dataset) -> dict[str, Any]:
