@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import importlib
+import io
 import os
 from pathlib import Path
 import shutil
@@ -172,7 +173,8 @@ def _build(kind, name, root, work, settings) -> Path:
       file_format="array_record",
       **settings,
     )
-    with contextlib.redirect_stdout(None):  # TFDS speaks of downloads
+    # TFDS speaks of downloads; joblib needs a stream that it can flush.
+    with contextlib.redirect_stdout(io.StringIO()):
       builder.download_and_prepare(download_dir=fresh / "downloads")
     final = root / name / str(builder.version)
     _move(fresh / name / str(builder.version), final, work / "old")
