@@ -88,6 +88,8 @@ def builder_names() -> list[str]:
 def main(argv: list[str] | None = None) -> int:
   """The command line; returns the exit status."""
   args = _parse(argv)
+  # Names of files may be no text in the encoding of the terminal.
+  sys.stdout.reconfigure(errors="backslashreplace")
   options = {"split_file": args.split_file} if args.split_file else {}
   try:
     folder = build(

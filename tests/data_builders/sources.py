@@ -1,6 +1,6 @@
 """Tiny sources for every builder, as their original folders look."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import functools
 import json
 from pathlib import Path
@@ -115,6 +115,11 @@ def masks(folder: Path, name: str) -> None:
     mask = np.zeros((20, 13), np.uint8)
     mask[i : i + 5] = 255
     Image.fromarray(mask).save(folder / name.format(i))
+
+
+def below(folder: Path, pattern: str) -> Iterator[Path]:
+  """Files of a source, in the order of names."""
+  return iter(sorted(folder.rglob(pattern)))
 
 
 def in_color(places: Mapping[str, int], folder: Path) -> Path:
