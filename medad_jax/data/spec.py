@@ -16,7 +16,7 @@ from typing import Any
 from jaxtyping import Bool, Int, UInt8
 import numpy as np
 
-from medad_jax.data import cache
+from medad_jax.data import cache, unmarked
 from medad_jax.types import UserError
 
 SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal", "test")
@@ -115,6 +115,9 @@ def open_dataset(
       folder, root, name, split, facts, place, shape
     )
     splits[split] = Split(**stored)
+    unmarked.warn(
+      f"{name}/{split}", stored["names"], stored["labels"], stored["masks"]
+    )
   return Dataset(
     name=name,
     splits=splits,
@@ -220,7 +223,14 @@ def _not_built(root: Path, name: str) -> str:
 
 
 def _build_command(root: Path, name: str) -> str:
+  from data_builders import build  # lists folders; loads no builder
+
+  names = build.builder_names()
+  what = f"{name} --source=DIR"
+  if name not in names:
+    what = f"BUILDER --source=DIR --name={name}"
   flag = "" if root == default_data_dir() else f" --data_dir={root}"
-  return (
-    f"build it with: python -m data_builders.build {name} --source=DIR{flag}"
-  )
+  command = f"build it with: python -m data_builders.build {what}{flag}"
+  if name in names:
+    return command
+  return f"{command} (BUILDER: {', '.join(names)}; folder takes any images)"
