@@ -86,7 +86,7 @@ def isic(folder: Path) -> Path:
   for part, labels in {"Training": "0010000010", "Test": "1001001"}.items():
     stem = f"ISIC2018_Task3_{part}"
     names = [f"ISIC_{part == 'Test':d}{i:06}" for i in range(len(labels))]
-    for seed, name in enumerate(names):
+    for seed, name in enumerate(names, 100 * (part == "Test")):
       (folder / f"{stem}_Input").mkdir(parents=True, exist_ok=True)
       picture = image(seed, mode="RGB")
       picture.save(folder / f"{stem}_Input" / f"{name}.jpg")
