@@ -7,6 +7,7 @@ Nothing here needs TensorFlow: TFDS encodes no image when it is given bytes.
 
 import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -131,7 +132,8 @@ class SetBuilder(
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator[Any]]:
     del dl_manager  # the user has the files: licences forbid a download
-    found = self.find()
+    with _reading(self.source):
+      found = self.find()
     splits = {name: rows for name, rows in found.items() if rows}
     self._check(splits)
     self.info.metadata.update(
@@ -146,13 +148,15 @@ class SetBuilder(
 
   def _check(self, splits: Mapping[str, Sequence[Row]]) -> None:
     """Refuses files that cannot be used, and warns of what looks wrong."""
-    for sentence in self.left_out():
+    with _reading(self.source):
+      left_out, misfits = self.left_out(), self.misfits()
+    for sentence in left_out:
       notices.warn(sentence)
     rows = [row for part in splits.values() for row in part]
     pairs = [(row.path, row.mask) for row in rows if row.path]
     stray = masks.among([image for image, _ in pairs], self.source)
     digests = verify.verify(
-      pairs, {**self.misfits(), **stray}, self.source, self._journal
+      pairs, {**misfits, **stray}, self.source, self._journal
     )
     leaks.check(
       {
@@ -183,25 +187,22 @@ class SetBuilder(
     self.info.metadata["fingerprints"][split] = digest.hexdigest()
 
 
+@contextlib.contextmanager
+def _reading(source: Path) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    raise UserError(
+      f"{error.filename or source} cannot be read"
+      f" ({(error.strerror or str(error)).lower()}); restore it, or make it"
+      " readable."
+    ) from error
+
+
 def _legible(name: str) -> str:
   """A name as UTF-8 text; bytes of another encoding become \\xNN."""
   raw = name.encode("utf-8", "surrogateescape")
   return raw.decode("utf-8", "backslashreplace")
-
-
-def read_file(path: Path) -> bytes:
-  """Returns the content of a list or table of the source.
-
-  Raises:
-    UserError: it cannot be read.
-  """
-  try:
-    return path.read_bytes()
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be read ({(error.strerror or str(error)).lower()});"
-      " restore it, or make it readable."
-    ) from error
 
 
 def check_inside(names: Iterable[str], origin: Path) -> None:

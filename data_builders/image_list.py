@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, list[str]]:
     )
   try:
     # Bytes, since json knows the encodings of a byte order mark.
-    tree = json.loads(base.read_file(path))
+    tree = json.loads(path.read_bytes())
   except (ValueError, RecursionError) as error:
     raise UserError(f"{path} is not JSON ({error}); restore it.") from error
   keys = [key for parts in _LISTS.values() for key, _ in parts]

@@ -130,13 +130,11 @@ def _inspect_content(data: bytes, is_mask: bool) -> Finding:
       size = image.size
   except Image.UnidentifiedImageError:
     return Finding(f"not an image that is read ({', '.join(decode.FORMATS)})")
-  except Image.DecompressionBombError:
-    return Finding("more pixels than Pillow opens: make it smaller")
   # Pillow's decoders raise nearly anything on a damaged file, and one of them
   # must not hide the others.
   except Exception as error:
     reason = " ".join(str(error).split())
-    return Finding(f"truncated or corrupt ({reason})")
+    return Finding(f"truncated, corrupt or beyond Pillow's limits ({reason})")
   return Finding(reason, hashlib.sha256(data).hexdigest(), size, marked)
 
 

@@ -61,7 +61,7 @@ def _read(path: Path) -> list[tuple[str, int]]:
   if not path.is_file():
     raise UserError(f"there is no {path}; --source must be {Builder.SOURCE}.")
   try:
-    text = base.read_file(path).decode("utf-8-sig")
+    text = path.read_bytes().decode("utf-8-sig")
     table = csv.DictReader(io.StringIO(text, newline=""))
     columns, entries = table.fieldnames or (), list(table)
   except (UnicodeDecodeError, csv.Error) as error:

@@ -220,11 +220,11 @@ STRANGE = {
   "a link to itself": (loop, "too many levels of symbolic links"),
   "a long text": (
     lambda path: path.write_bytes(text_chunk()),
-    "truncated or corrupt (Decompressed data too large",
+    "truncated, corrupt or beyond Pillow's limits (Decompressed data too large",
   ),
   "too many pixels": (
     lambda path: path.write_bytes(bomb()),
-    "more pixels than Pillow opens",
+    "truncated, corrupt or beyond Pillow's limits (Image size (2500000000",
   ),
 }
 
@@ -270,14 +270,28 @@ def test_a_file_without_permission_is_not_corrupt(tmp_path, monkeypatch):
     build.build("rsna", source=source, data_dir=tmp_path / "data")
 
 
-@pytest.mark.parametrize("builder", ["rsna", "isic"])
-def test_a_list_without_permission_is_named(builder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  ("builder", "call"),
+  [
+    ("rsna", "read_bytes"),
+    ("rsna", "is_file"),
+    ("rsna", "is_dir"),
+    ("isic", "read_bytes"),
+    ("isic", "is_file"),
+  ],
+)
+def test_a_source_without_permission_is_named(
+  builder, call, tmp_path, monkeypatch
+):
   source = sources.make(builder, tmp_path / "source")
+  method = getattr(Path, call)
 
   def refuse(path):
+    if not path.is_relative_to(source) or path == source:
+      return method(path)
     raise PermissionError(13, "Permission denied", str(path))
 
-  monkeypatch.setattr(Path, "read_bytes", refuse)
+  monkeypatch.setattr(Path, call, refuse)
   with pytest.raises(UserError, match=r"cannot be read \(permission denied\)"):
     build.build(builder, source=source, data_dir=tmp_path / "data")
 
