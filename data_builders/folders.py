@@ -10,10 +10,10 @@ from data_builders import litter
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
-_LITTER = "hidden or left by an operating system"
-_ENDING = f"of another ending than {', '.join(SUFFIXES)}"
+_LITTER = "hidden, or of an operating system"
+_ENDING = f"not ending in {', '.join(SUFFIXES)}"
 _TWICE = "in folders that a link leads to a second time"
-_OUTSIDE = "images in folders that are no part of the layout"
+_OUTSIDE = "images in folders outside of the layout"
 
 
 @dataclasses.dataclass
@@ -74,7 +74,7 @@ def describe(left_out: Mapping[tuple[str, str], int]) -> list[str]:
   for (reason, kind), count in sorted(left_out.items()):
     reasons[reason].append((kind, count))
   return [
-    f"{sum(count for _, count in kinds)} files are left out, {reason}:"
+    f"files left out ({reason}): {sum(count for _, count in kinds)},"
     f" {', '.join(f'{kind} ({count})' for kind, count in kinds)}"
     for reason, kinds in reasons.items()
   ]
