@@ -83,6 +83,25 @@ def test_litter_is_left_out_and_counted(name, ending, tmp_path, capsys):
   )
 
 
+@pytest.mark.parametrize(
+  "litter", ["@eaDir/Set/0.png", ".x/0.png", "Thumbs.db"]
+)
+def test_litter_beside_the_folder_of_an_archive(litter, tmp_path):
+  source = sources.class_folders(tmp_path / "source")
+  make(archive_test.pack(tmp_path / "a.zip", source, [litter]), tmp_path)
+
+
+def test_many_kinds_of_files_are_cut(tmp_path, capsys):
+  source = sources.class_folders(tmp_path / "source")
+  for i in range(30):
+    (source / f"train/normal/1.2.840.{i}").write_text("a DICOM file's name")
+  make(source, tmp_path)
+  [line] = capsys.readouterr().err.splitlines()
+  assert ": 30, .0 (1), .1 (1), " in line
+  assert line.endswith(", ...")
+  assert len(line) < 250
+
+
 def test_every_builder_of_folders_skips_litter(tmp_path, capsys):
   for name in ("brats", "c16", "colon", "cpchild", "oct"):
     source = sources.make(name, tmp_path / name)
