@@ -88,8 +88,9 @@ def builder_names() -> list[str]:
 def main(argv: list[str] | None = None) -> int:
   """The command line; returns the exit status."""
   args = _parse(argv)
-  # Names of files may be no text in the encoding of the terminal.
-  sys.stdout.reconfigure(errors="backslashreplace")
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # The encoding of a terminal need not have the characters of a file's name.
+    sys.stdout.reconfigure(errors="backslashreplace")
   options = {"split_file": args.split_file} if args.split_file else {}
   try:
     folder = build(

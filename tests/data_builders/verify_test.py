@@ -128,6 +128,15 @@ def test_several_pages_or_frames(kind, tmp_path):
   assert "2 pages or frames" in inspected(tmp_path, FRAMES[kind])
 
 
+def test_the_previews_in_a_cameras_file_are_no_pages(tmp_path):
+  data = saved(
+    picture("RGB"), "MPO", save_all=True, append_images=[picture("RGB")]
+  )
+  with decode.open_image(data) as image:
+    assert (image.format, image.n_frames) == ("MPO", 2)
+  assert inspected(tmp_path, data) is None
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_an_orientation_that_the_reader_ignores(kind, orientation, tmp_path):
