@@ -13,7 +13,6 @@ from medad_jax.engine import (
   cores,
   evaluation,
   members,
-  pretrained,
   processes,
   run,
   scorer,
@@ -22,6 +21,7 @@ from medad_jax.engine import (
 )
 from medad_jax.report import table
 from medad_jax.types import Fit, Method, Phase, UserError
+from medad_jax.weights import pretrained
 
 
 def train_and_evaluate(

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from medad_jax import rng
-from medad_jax.engine import checkpoint, optim, parallel, pretrained
+from medad_jax.engine import checkpoint, optim, parallel
 from medad_jax.types import Fit, Phase, TrainState, UserError
+from medad_jax.weights import pretrained
 
 
 @dataclasses.dataclass(frozen=True)
