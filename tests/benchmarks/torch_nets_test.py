@@ -131,7 +131,7 @@ def _published(name):
       found[2],
       {0: 1, 2: 3, 3: 5, 5: 7}[int(found[3])],
     )
-    return f"{path}.{'conv_' if up else ''}block.{layer}."
+    return f"{path}.{'conv_block.' if up else ''}block.{layer}."
 
   return re.sub(r"^(\w+_path\.\d)(\.block)?\.(\d)\.", block, name)
 
