@@ -1,4 +1,4 @@
-"""PyTorch's `state_dict` and Flax's variables, one made into the other.
+"""Conversion between PyTorch's `state_dict` and Flax's variables.
 
 A table names PyTorch's modules of a net; the kind of each module says what its
 tensors are called and how their axes lie on both sides.
@@ -14,7 +14,8 @@ import numpy as np
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_COUNT = "num_batches_tracked"  # of batch normalization; nothing here needs it
+# Of batch normalization. PyTorch needs it only for averages without momentum.
+_COUNT = "num_batches_tracked"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Layout:
 
   Attributes:
     axes: for each axis in Flax, its place in PyTorch's shape. PyTorch's other
-      axes have length 1, and Flax has them not.
+      axes have length 1 and are absent in Flax.
     rank: number of PyTorch's axes.
   """
 
@@ -163,7 +164,7 @@ def entries(table: Table, variables: Any) -> dict[str, Entry]:
 
 
 class Misfits(NamedTuple):
-  """All that keeps a `state_dict` from being the variables of a net.
+  """Differences between a `state_dict` and the variables of a net.
 
   Attributes:
     missing: names that it lacks.
@@ -208,7 +209,7 @@ def misfits(
 def to_flax(table: Table, state: Mapping[str, Any]) -> dict[str, Any]:
   """Flax's variables of a `state_dict`, views of the same values.
 
-  It converts what it is given: `misfits` says first whether that is the net.
+  Only names are checked; call `misfits` before for the rest.
 
   Raises:
     KeyError: the table has no such name.
@@ -225,7 +226,8 @@ def to_flax(table: Table, state: Mapping[str, Any]) -> dict[str, Any]:
 def to_torch(table: Table, variables: Any) -> dict[str, np.ndarray]:
   """The `state_dict` of Flax's variables, in the table's order.
 
-  It can be loaded strictly: batch normalizations count 0 batches.
+  `load_state_dict` takes it with `strict=True`. Flax does not count the batches
+  of batch normalization, so `num_batches_tracked` is 0.
 
   Raises:
     ValueError: the table has no name for some variables; all are listed.

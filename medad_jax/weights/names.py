@@ -1,8 +1,8 @@
-"""What the references call the modules of their nets, one table a net.
+"""PyTorch's names of the modules of each net: one table a net.
 
-`conversion` turns `state_dict`s into variables and back by these tables. Those
-of DDAD-ASR (Cai et al., Medical Image Analysis 2023) and of MedIAnomaly (Cai et
-al., Medical Image Analysis 2025) differ though the nets are the same.
+`conversion` turns `state_dict`s into variables and back by these tables.
+DDAD-ASR (Cai et al., Medical Image Analysis 2023) and MedIAnomaly (Cai et al.,
+Medical Image Analysis 2025) name the same autoencoder differently.
 """
 
 from medad_jax.nets import vgg

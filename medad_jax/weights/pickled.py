@@ -64,10 +64,10 @@ def load(
   path: Path,
   storage: Callable[[str, np.dtype, int], Storage],
 ) -> Any:
-  """The dicts, lists, tuples, numbers, texts and tensors of a pickle.
+  """The content of a pickle: containers, numbers, texts and tensors.
 
   Args:
-    file: stands at the pickle, and afterwards behind it.
+    file: positioned at the pickle; afterwards, behind it.
     path: for messages.
     storage: makes the storage of (key, dtype, size).
 
@@ -81,12 +81,18 @@ def load(
 def named(tree: Any) -> dict[str, Tensor]:
   """Tensors by their path in nested containers, such as "r42.0".
 
-  What is neither a tensor nor a container is left out.
+  Numbers and texts, such as an epoch, are left out.
 
   Raises:
-    ValueError: containers hold each other too often or too deeply.
+    ValueError: containers hold each other too often or too deeply, or a name
+      is too long or given twice.
   """
-  return dict(_leaves(tree, (), itertools.count()))
+  found: dict[str, Tensor] = {}
+  for name, tensor in _leaves(tree, (), itertools.count()):
+    if name in found:
+      raise ValueError(f"two tensors have the name {name}")
+    found[name] = tensor
+  return found
 
 
 class _Machine:
@@ -102,7 +108,7 @@ class _Machine:
     self._memo: dict[int, Any] = {}
 
   def run(self, file: io.BytesIO) -> Any:
-    """What the pickle leaves on the stack."""
+    """The value that the pickle leaves on the stack."""
     for count, (operation, argument, _) in enumerate(pickletools.genops(file)):
       if count == _MOST_OPERATIONS:
         raise UserError(
@@ -158,7 +164,8 @@ class _Machine:
         stack.append(self._stand_in(module, name))
       case "REDUCE" | "NEWOBJ":
         arguments, function = stack.pop(), stack.pop()
-        stack.append(function(*arguments))  # only stand-ins can be called
+        # Nothing on the stack can be called but the stand-ins.
+        stack.append(function(*arguments))
       case "BUILD":
         state = stack.pop()
         if isinstance(stack[-1], _Holder):
@@ -182,7 +189,7 @@ class _Machine:
     self._stack[-1].extend(items)
 
   def _stand_in(self, module: str, name: str) -> Any:
-    """Our equivalent of what the pickle names."""
+    """Our equivalent of a function or class that the pickle names."""
     if module == "torch" and name in STORAGES:
       return STORAGES[name]
     if (module, name) in _KNOWN:
@@ -300,7 +307,8 @@ def _leaves(
   if isinstance(value, _Holder):
     yield from _leaves(value.data, keys, count)
   elif isinstance(value, Tensor):
-    name = ".".join(str(key)[:_LONGEST_NAME] for key in keys)
+    # A key that is shared by many tensors must not be copied for each.
+    name = ".".join(str(key)[: _LONGEST_NAME + 1] for key in keys)
     if len(name) > _LONGEST_NAME:
       raise ValueError(f"a name has more than {_LONGEST_NAME} letters")
     yield name, value

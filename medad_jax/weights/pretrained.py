@@ -1,8 +1,7 @@
 """Pretrained networks that were imported: kept once, loaded by name.
 
-They lie in the user's cache ($MEDAD_CACHE_DIR, by default ~/.cache/medad_jax)
-as weights/NAME.npz, together with where the numbers are from, which goes into
-every result.
+The user's cache ($MEDAD_CACHE_DIR, by default ~/.cache/medad_jax) holds them as
+weights/NAME.npz, together with their provenance, which every result reports.
 """
 
 from collections.abc import Iterator, Mapping
@@ -69,7 +68,7 @@ def load(name: str) -> Pretrained:
 
 
 def provenance(name: str, origin: str) -> str:
-  """Where weights are from: "official", "random" or a hash.
+  """The origin of weights: "official", "random" or a hash.
 
   Args:
     name: of the network.
@@ -101,7 +100,7 @@ def keep(name: str, arrays: Arrays, sha256: str) -> None:
 
 
 def is_official(name: str, sha256: str) -> bool:
-  """Whether a file with this hash is the official one."""
+  """True if this is the hash of the official file."""
   return sha256.startswith(catalog.NETS[name].digest)
 
 

@@ -140,7 +140,7 @@ def _member(
 def _size_of(archive: zipfile.ZipFile, path: Path, name: str) -> int:
   """Bytes of a member, checked to be in the file as they are.
 
-  Compressed members could inflate to any size; PyTorch compresses nothing.
+  A compressed member could inflate to any size; PyTorch compresses nothing.
   """
   info = archive.getinfo(name)
   if info.compress_type != zipfile.ZIP_STORED:

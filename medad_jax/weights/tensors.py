@@ -25,7 +25,7 @@ class Tensor:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-  """Turns whatever goes wrong while a file is read into one sentence.
+  """Turns every error while a file is read into one sentence.
 
   Raises:
     UserError: the file cannot be opened, or its content makes no sense.

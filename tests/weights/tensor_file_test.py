@@ -243,6 +243,23 @@ def test_a_small_file_takes_no_gigabytes(bomb, write, tmp_path, measured):
       refused(path, "damaged|tensors")
 
 
+def test_a_long_name_is_told(tmp_path):
+  numbers = np.ones(1, np.float32)
+  path = sources.write_zip(tmp_path / "net.pth", {"x" * 199: (numbers,)})
+  refused(path, "a name has more than 200 letters")
+  path = sources.write_zip(tmp_path / "net.pth", {"x" * 200: numbers})
+  assert tensor_file.read(path).keys() == {"x" * 200}
+  path = sources.write_zip(tmp_path / "net.pth", {"x" * 201: numbers})
+  refused(path, "a name has more than 200 letters")
+
+
+def test_two_tensors_of_one_name_are_told(tmp_path):
+  numbers = np.ones(1, np.float32)
+  twice = {"a": {"b": numbers}, "a.b": numbers}
+  path = sources.write_zip(tmp_path / "net.pth", twice)
+  refused(path, "two tensors have the name a.b")
+
+
 def test_operations_are_counted(tmp_path, monkeypatch):
   path = sources.write_zip(tmp_path / "net.pth", tree())
   assert tensor_file.read(path)
