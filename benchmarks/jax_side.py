@@ -25,14 +25,15 @@ from medad_jax.engine import (
 from medad_jax.engine import (
   cores,
   members,
-  parallel,
+  program,
   scorer,
   train,
   writers,
 )
+from medad_jax.engine.devices import Devices
 from medad_jax.types import Phase, TrainState
 
-_SEEDS = (0,)
+_TRIALS = members.seeds(0, 1)
 
 
 class Loop:
@@ -43,10 +44,10 @@ class Loop:
     states: of all its members before their first step.
     feed: its images.
     pools: rows of the feed by pool name.
-    layout: devices of the first phase.
+    devices: of the run.
     steps_per_call: at most.
     number: which of the phase's segments.
-    frozen: final states of earlier phases.
+    earlier: members and final states of the stages that the phase reads.
 
   Attributes:
     states: of the segment's members, after the steps taken so far.
@@ -58,36 +59,30 @@ class Loop:
     states: TrainState,
     feed: feeds.Feed,
     pools: dict[str, np.ndarray],
-    layout: parallel.Layout,
+    devices: Devices,
     steps_per_call: int,
     number: int = 0,
-    frozen: dict[str, TrainState] | None = None,
+    earlier: program.Earlier | None = None,
   ):
-    self._phase, self._feed = phase, feed
-    self._order = train.make_order(phase, pools, _SEEDS)
-    who = members.of_phase(phase, _SEEDS)
-    epoch_steps = self._order.epoch_steps()
-    steps = [phase.training.epochs * n for n in epoch_steps]
+    earlier = earlier or {}
+    order = train.make_order(phase, pools, _TRIALS)
+    steps = train.count_steps(phase, order)
     self._segment = list(train.segments(steps))[number]
-    live = np.asarray(self._segment.members)
-    layout = parallel.shrink(layout, len(live), phase.training.batch_size)
-    self._layout = layout
-    self._call = train.make_call(phase, feed, layout)
-    everybody = len(live) == len(who)
-    # Copies, as calls consume what they are given.
-    part = (
-      jax.device_put(states, may_alias=False)
-      if everybody
-      else jax.tree.map(lambda x: x[live], states)
+    live = self._segment.members
+    self._program = program.Program(
+      phase,
+      devices.layout(len(live), phase.length.batch_size),
+      feed,
+      order,
+      _TRIALS,
+      live,
+      {name: who for name, (who, _) in earlier.items()},
+      steps_per_call,
     )
-    self.states = layout.put(part, parallel.MEMBER)
-    places = train.make_places(who, epoch_steps, self._segment.members)
-    self._places = layout.put(places, parallel.MEMBER)
-    self._frozen = layout.put(frozen or {}, parallel.WHOLE)
-    self._constant = layout.put(feed.constant, parallel.WHOLE)
-    alone = not phase.looped and jax.default_backend() == "cpu"
-    total = self._segment.stop - self._segment.start
-    self._take = train.call_steps(total, 1 if alone else steps_per_call)
+    # Copies, as calls consume what they are given.
+    self.states = self._program.place(jax.device_put(states, may_alias=False))
+    self._constants = self._program.constants(earlier)
+    self._take = steps_per_call
     self._at = self._segment.start
     self._folder = tempfile.TemporaryDirectory()
     self._log = writers.Writers(Path(self._folder.name))
@@ -95,18 +90,15 @@ class Loop:
   def run(self, steps: int) -> int:
     """Takes at least that many steps, in whole calls; returns how many."""
     bounds = [self._next() for _ in range(-(-steps // self._take))]
-    chunks = self._feed.chunks(
-      self._order, bounds, self._segment.members, self._phase.sources
-    )
     pending = None
-    for (_, stop), chunk in zip(bounds, chunks, strict=True):
-      chunk = self._layout.put(chunk, parallel.FEED)
-      self.states, metrics = self._call(
-        self.states, self._places, chunk, self._frozen, self._constant
+    chunks = self._program.chunks(bounds)
+    for (start, stop), chunk in zip(bounds, chunks, strict=True):
+      self.states, found = self._program.call(
+        self.states, self._constants, chunk
       )
       if pending is not None:
         self._record(*pending)
-      pending = stop, self._layout.get(metrics, parallel.STEPS)
+      pending = stop, found, stop - start
     if pending is not None:
       self._record(*pending)
     jax.block_until_ready(self.states)
@@ -125,12 +117,12 @@ class Loop:
     self._at = self._segment.start if done else stop
     return start, stop
 
-  def _record(self, stop: int, metrics: dict[str, jax.Array]) -> None:
-    whole = jax.device_get(metrics)
+  def _record(self, stop: int, found: Any, count: int) -> None:
+    whole = self._program.metrics(found, count)
     if not np.isfinite(whole["loss"]).all():
       raise FloatingPointError(f"the loss at step {stop} is not finite")
     rows = {name: values.mean(0).tolist() for name, values in whole.items()}
-    self._log.scalars(self._phase.name, stop, rows)
+    self._log.scalars(self._program.phase.name, stop, rows)
 
 
 class Scoring:
@@ -215,7 +207,7 @@ class Ddad(_Jax):
     images = protocol.training_images()[..., None]
     self._feed = feeds.choose(images, "resident", 0.0)
     self._pools = _pools(protocol)
-    self._layout = cores.make_layout(self._ensemble.members, protocol.batch)
+    self._devices = cores.devices(self._ensemble.members)
     self._states: dict[str, TrainState] = {}
 
   def parts(self) -> list[Part]:
@@ -231,25 +223,27 @@ class Ddad(_Jax):
     if part.phase == "ensembles":
       return self._loop(self._ensemble, self._protocol.together().index(part))
     if part.phase == "refinement":
-      return self._loop(self._refine, 0, {"ensemble": self._final("ensemble")})
+      who = members.of_stage(self._ensemble, _TRIALS)
+      earlier = {"ensemble": (who, self._final("ensemble"))}
+      return self._loop(self._refine, 0, earlier)
     return self._score()
 
-  def _loop(self, phase, number, frozen=None):
+  def _loop(self, phase, number, earlier=None):
     return Loop(
       phase,
       self._initial(phase.name),
       self._feed,
       self._pools,
-      self._layout,
+      self._devices,
       self._config["steps_per_call"],
       number,
-      frozen,
+      earlier,
     )
 
   def _score(self):
     names = (self._ensemble.name, self._refine.name)
     states = {name: self._final(name) for name in names}
-    found = scorer.Scorer(self._method, states, self._test_batch)
+    found = scorer.Scorer(self._method, states, self._test_batch, self._devices)
     return Scoring(found, self._protocol.test_images()[..., None])
 
   def _final(self, name: str) -> TrainState:
@@ -261,7 +255,7 @@ class Ddad(_Jax):
     if name not in self._states:
       phase = next(p for p in self._method.phases() if p.name == name)
       shape = self._feed.images.shape[1:]
-      self._states[name] = members.init_states(phase, _SEEDS, shape)
+      self._states[name] = members.init_states(phase, _TRIALS, shape)
     return self._states[name]
 
 
@@ -294,13 +288,13 @@ class Reconstruction(_Jax):
   def _make(self, part):
     protocol = self._protocol
     images = protocol.training_images()[..., None]
-    layout = cores.make_layout(1, protocol.batch)
+    devices = cores.devices(1)
     return Loop(
       self._phase,
-      members.init_states(self._phase, _SEEDS, images.shape[1:]),
+      members.init_states(self._phase, _TRIALS, images.shape[1:]),
       feeds.choose(images, "resident", 0.0),
       {index.NORMAL: np.arange(protocol.normal)},
-      layout,
+      devices,
       self._config["steps_per_call"],
     )
 
@@ -323,5 +317,5 @@ def _pools(protocol: Protocol) -> dict[str, np.ndarray]:
   normal, unlabelled = protocol.normal, protocol.unlabelled
   return {
     index.NORMAL: np.arange(normal),
-    index.MIXED: np.arange(normal + unlabelled),
+    "mixed": np.arange(normal + unlabelled),
   }

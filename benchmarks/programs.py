@@ -21,9 +21,17 @@ import numpy as np
 from configs import rsna_ddad
 from medad_jax.data import index, resident
 from medad_jax.engine import config as configuration
-from medad_jax.engine import members, parallel, scorer, train
+from medad_jax.engine import members, program, scorer, train
+from medad_jax.engine.devices import Devices
 from medad_jax.methods import ddad
-from medad_jax.types import Batch, Phase, Scores, TrainState, UserError
+from medad_jax.types import (
+  NORMAL,
+  Batch,
+  Phase,
+  Scores,
+  TrainState,
+  UserError,
+)
 
 COLLECTIVES = (
   "all-reduce",
@@ -33,14 +41,13 @@ COLLECTIVES = (
   "reduce-scatter",
 )
 PRECISIONS = ("float32", "bfloat16")
-_SEEDS = (0,)
+_TRIALS = members.seeds(0, 1)
 # RSNA's rows; DDAD-ASR adds 4000 unlabelled ones for its UDM.
 _POOLS = index.make_pools(
+  (NORMAL, ddad.Unlabelled(extra=4000, anomaly_ratio=0.6).pool()),
   {"train": 3851, "unlabelled_normal": 4000, "unlabelled_abnormal": 5012},
-  extra=4000,
-  anomaly_ratio=0.6,
 )
-_IMAGES = len(_POOLS[index.MIXED])
+_IMAGES = len(_POOLS["mixed"])
 
 
 class Counts(NamedTuple):
@@ -81,19 +88,28 @@ class Program:
   devices: tuple[jax.Device, ...] = ()
 
   @functools.cached_property
-  def layout(self) -> parallel.Layout:
-    """Members and batch on the devices, as a run spreads them by default."""
-    return parallel.make_layout(
-      self.phase.members,
-      self.phase.training.batch_size,
-      devices=self.devices or host(1),
+  def engine(self) -> program.Program:
+    """The engine's program, on the devices as a run spreads it by default."""
+    devices = Devices(self.devices or host(1))
+    size = self.phase.length.batch_size
+    before = {stage.name: stage for stage in self.before}
+    return program.Program(
+      self.phase,
+      devices.layout(self.phase.members, size),
+      self._feed(),
+      train.make_order(self.phase, _POOLS, _TRIALS),
+      _TRIALS,
+      tuple(range(self.phase.members)),
+      {s: members.of_stage(before[s], _TRIALS) for s in self.phase.reads},
+      self.steps,
     )
 
   @functools.cached_property
   def compiled(self) -> jax.stages.Compiled:
     """Compiled for shapes: nothing is run, no image is there."""
-    call = train.make_call(self.phase, self._feed(), self.layout)
-    return call.lower(*self.shapes()).compile()
+    states = members.abstract_states(self.phase, _TRIALS, self._shape)
+    before = _finals(members.abstract_states, self.before, self._shape)
+    return self.engine.lower(states, before).compile()
 
   def on_host(self) -> "Program":
     """The program for as many of the host's devices, if it is not."""
@@ -101,32 +117,23 @@ class Program:
       return self
     return dataclasses.replace(self, devices=host(len(self.devices)))
 
-  def shapes(self) -> tuple[Any, ...]:
-    """Of the call's arguments: states, places, chunk, frozen, constant."""
-    states = members.abstract_states(self.phase, _SEEDS, self._shape)
-    frozen = _finals(members.abstract_states, self.before, self._shape)
-    return _shapes((states, *self._rows(), frozen, self._feed().constant))
-
   def start(self) -> Callable[[int], Any]:
     """A function that takes the steps, each time from where it came to.
 
     Its argument is not used; its result holds the metrics.
     """
-    put, call = self.layout.put, self.compiled
-    states = members.init_states(self.phase, _SEEDS, self._shape)
-    states = put(states, parallel.MEMBER)
-    frozen = _finals(members.init_states, self.before, self._shape)
-    places, chunk = self._rows()
-    rest = (
-      put(places, parallel.MEMBER),
-      put(chunk, parallel.FEED),
-      put(frozen, parallel.WHOLE),
-      put({"image": noise(_IMAGES, self.side)}, parallel.WHOLE),
+    ready = dataclasses.replace(
+      self.engine, feed=resident.Resident(noise(_IMAGES, self.side))
     )
+    states = members.init_states(self.phase, _TRIALS, self._shape)
+    before = _finals(members.init_states, self.before, self._shape)
+    earlier = {s: (who, before[s]) for s, who in ready.reads.items()}
+    placed, constants = ready.place(states), ready.constants(earlier)
+    (chunk,) = ready.chunks([(0, self.steps)])
 
     def take(_: int) -> Any:
-      nonlocal states
-      states, metrics = call(states, *rest)
+      nonlocal placed
+      placed, metrics = ready.call(placed, constants, chunk)
       return metrics
 
     return take
@@ -139,15 +146,6 @@ class Program:
     """Black images: one number, seen everywhere."""
     pixel = np.zeros((), np.uint8)
     return resident.Resident(np.broadcast_to(pixel, (_IMAGES, *self._shape)))
-
-  def _rows(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Places and the first chunk of row numbers, as training makes them."""
-    order = train.make_order(self.phase, _POOLS, _SEEDS)
-    live = range(self.phase.members)
-    bounds = [(0, self.steps)]
-    chunks = self._feed().chunks(order, bounds, live, self.phase.sources)
-    who = members.of_phase(self.phase, _SEEDS)
-    return train.make_places(who, order.epoch_steps(), live), next(chunks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,10 +171,7 @@ class Evaluation:
   def score(
     self, states: Mapping[str, TrainState], images: jax.Array
   ) -> Scores:
-    """What the engine's scorer computes of one seed's states."""
-    shared = {phase.name for phase in self.method.phases() if phase.shared}
-    fitted = {name: states[name] for name in shared}
-    own = {name: states[name] for name in states.keys() - shared}
+    """What the engine's scorer computes."""
     numbers = jnp.arange(len(images))
     batch = Batch(
       image=resident.normalize(images),
@@ -185,8 +180,7 @@ class Evaluation:
       slot=numbers,
       id=numbers,
     )
-    preds = jax.vmap(self.method.predict, (0, None))(own, batch)
-    return self.method.score(preds, batch, fitted)
+    return scorer.score_function(self.method, len(_TRIALS))(states, batch)
 
   def shapes(self) -> tuple[Any, ...]:
     """Of the arguments of `score`."""
@@ -199,18 +193,19 @@ class Evaluation:
     """A function that scores so many batches; its argument is not used."""
     shape = (self.side, self.side, 1)
     states = _finals(members.init_states, self.method.phases(), shape)
-    ready = scorer.Scorer(self.method, states, self.batch)
+    devices = Devices(tuple(jax.devices()))
+    ready = scorer.Scorer(self.method, states, self.batch, devices)
     images = noise(calls * self.batch, self.side)
     return lambda _: ready.images(images)
 
 
 def rsna(
-  members: int, batch: int, refine_batch: int = 8, precision: str = "float32"
+  count: int, batch: int, refine_batch: int = 8, precision: str = "float32"
 ) -> ddad.Method:
   """DDAD-ASR as configs/rsna_ddad.py describes it, but for these sizes.
 
   Args:
-    members: of both ensembles together.
+    count: members of both ensembles together.
     batch: images of a step of the ensembles.
     refine_batch: images of a step of the refinement net.
     precision: of all nets, one of `PRECISIONS`.
@@ -218,13 +213,13 @@ def rsna(
   Raises:
     UserError: there are no two ensembles of that many members.
   """
-  if members % 2 or members < 4:
+  if count % 2 or count < 4:
     raise UserError(
-      f"{members} members make no two ensembles; give an even number of them,"
+      f"{count} members make no two ensembles; give an even number of them,"
       " 4 or more"
     )
   config = rsna_ddad.get_config()
-  config.ensemble.size = members // 2
+  config.ensemble.size = count // 2
   config.train.batch_size = batch
   config.refine.batch_size = refine_batch
   config.model.precision = precision
@@ -236,8 +231,10 @@ def rsna(
 def ensemble(count: int, batch: int, precision: str = "float32") -> Phase:
   """The ensembles' phase with any number of members, the larger half UDM."""
   unknown = -(-count // 2)
-  pools = (index.MIXED,) * unknown + (index.NORMAL,) * (count - unknown)
   phase = rsna(6, batch, precision=precision).phases()[0]
+  assert isinstance(phase, Phase)
+  mixed, normal = phase.pools[0], phase.pools[-1]
+  pools = (mixed,) * unknown + (normal,) * (count - unknown)
   return dataclasses.replace(phase, pools=pools)
 
 
@@ -322,7 +319,7 @@ def _finals(
 ) -> dict[str, TrainState]:
   """What later phases and evaluation see of phases: no optimizers."""
   return {
-    phase.name: dataclasses.replace(make(phase, _SEEDS, shape), opt={})
+    phase.name: dataclasses.replace(make(phase, _TRIALS, shape), opt={})
     for phase in phases
   }
 

@@ -120,7 +120,7 @@ def print_times(
     taken = times[str(value)]
     rate = program.steps / statistics.median(taken)
     phase = program.phase
-    images = rate * phase.members * phase.training.batch_size
+    images = rate * phase.members * phase.length.batch_size
     rows.append(
       (
         value,

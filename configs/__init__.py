@@ -1,1 +1,4 @@
-"""Values only: each file has get_config(arg) -> ml_collections.ConfigDict."""
+"""What differs from the defaults: get_config(arg) -> ml_collections.ConfigDict.
+
+A method's dataclass has the defaults (`medad_jax.engine.config.defaults`).
+"""

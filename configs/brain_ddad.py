@@ -10,7 +10,4 @@ from configs import _ddad
 
 
 def get_config(backbone: str = "ae"):
-  config = _ddad.published(backbone, "brain")
-  config.data.extra = 1000
-  config.data.anomaly_ratio = 0.6
-  return config
+  return _ddad.published(backbone, "brain", extra=1000)

@@ -10,7 +10,4 @@ from configs import _ddad
 
 
 def get_config(backbone: str = "ae"):
-  config = _ddad.published(backbone, "lag")
-  config.data.extra = 1500
-  config.data.anomaly_ratio = 0.6
-  return config
+  return _ddad.published(backbone, "lag", extra=1500)

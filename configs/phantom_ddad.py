@@ -11,10 +11,8 @@ from configs import _ddad
 
 
 def get_config(backbone: str = "ae"):
-  config = _ddad.published(backbone, "phantom")
+  config = _ddad.published(backbone, "phantom", extra=1500)
   config.data.image_size = 32
-  config.data.extra = 1500
-  config.data.anomaly_ratio = 0.6
   config.ensemble.size = 2
   config.train.epochs = 30
   config.train.learning_rate = 1e-3

@@ -40,14 +40,14 @@ FOREGROUND = ("brain", "brats", "lgg", "phantom")  # noise spares the background
 def get_config(argument: str = "phantom/ae") -> ConfigDict:
   dataset, _, name = argument.partition("/")
   method, headline = METHODS.get(name, (name, None))
-  config = _base.run(method, dataset)
+  config = _base.default(method, dataset)
   config.data.channels = 3 if dataset in RGB else 1
-  config.train = _base.adam(EPOCHS.get(dataset, 250), 64, 1e-3)
+  config.train.epochs = EPOCHS.get(dataset, 250)
   config.train.drop_last = False
-  config.model = ConfigDict({"width": 16, "latent": 16, "hidden": 1024})
-  config.model.precision = "float32"  # or bfloat16
-  config.model.down_depth = 1
-  config.model.up_depth = 1
+  config.train.learning_rate = 1e-3
+  config.train.b1 = 0.9
+  if "hidden" in config.model:
+    config.model.hidden = 1024
   if headline is not None:
     config.model.headline = headline
   if method == "memae":
@@ -55,7 +55,5 @@ def get_config(argument: str = "phantom/ae") -> ConfigDict:
   if method == "dae":
     config.data.image_size = 128
     config.train.batch_size = 16
-    config.model = ConfigDict({"width": 64})
-    config.model.precision = "float32"
     config.model.foreground = dataset in FOREGROUND
   return config

@@ -10,7 +10,4 @@ from configs import _ddad
 
 
 def get_config(backbone: str = "ae"):
-  config = _ddad.published(backbone, "rsna")
-  config.data.extra = 4000
-  config.data.anomaly_ratio = 0.6
-  return config
+  return _ddad.published(backbone, "rsna", extra=4000)

@@ -18,7 +18,7 @@ TWO_STAGE = {
   "cutpaste-2s-union": ("cutpaste_2s", {"variant": "union"}),
   "cutpaste-2s-3way": ("cutpaste_2s", {"variant": "3way"}),
   "anatpaste": ("anatpaste", {}),
-  "resnet18-imagenet": ("resnet18_imagenet", {"imagenet_statistics": False}),
+  "resnet18-imagenet": ("resnet18_imagenet", {}),
 }
 METHODS = (*ONE_STAGE, *TWO_STAGE)
 EPOCHS = {"vin": 400}  # of the one-stage methods; the others 250
@@ -31,36 +31,19 @@ def get_config(argument: str = "phantom/nsa") -> ConfigDict:
 
 
 def _one_stage(dataset: str, name: str) -> ConfigDict:
-  config = _base.run(name, dataset)
+  config = _base.default(name, dataset)
   config.data.image_size = 256  # of which a view is 7/8
   config.data.resize = "crop"
-  config.train = _base.adam(EPOCHS.get(dataset, 250), 64, 1e-3)
-  config.train.final_rate = 1e-6
-  config.train.drop_last = False
-  config.model = ConfigDict({"width": 64})
-  config.model.precision = "float32"  # or bfloat16
-  config.recipe = ConfigDict({"patches": 3, "background": 20}, type_safe=False)
+  config.train.epochs = EPOCHS.get(dataset, 250)
   return config
 
 
 def _two_stage(dataset: str, name: str) -> ConfigDict:
   method, model = TWO_STAGE[name]
-  config = _base.run(method, dataset)
+  config = _base.default(method, dataset)
   config.data.image_size = 224
   config.data.channels = 3
-  config.model = ConfigDict({"density": "gaussian", **model})
-  if method == "resnet18_imagenet":
-    return config
-  config.model.precision = "float32"  # or bfloat16
-  config.model.layers = 1
-  config.model.width = 64
-  config.train = _base.adam(100, 64, 0.03)
-  config.train.optimizer = "sgd"
-  config.train.weight_decay = 3e-5
-  config.train.final_rate = 0.0
-  config.train.rate_lag = 1
-  config.train.pass_rows = 3000
-  config.train.epoch_steps = 256
+  config.model.update(model)
   return config
 
 
@@ -69,7 +52,7 @@ def _small(config: ConfigDict) -> ConfigDict:
     config.data.image_size = 64
     return config
   config.validation.share = 0.1
-  if config.train.optimizer == "sgd":
+  if config.train.algorithm == "sgd":
     config.data.image_size = 64
     config.train.epochs = 4
     config.train.epoch_steps = 25

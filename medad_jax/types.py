@@ -1,4 +1,4 @@
-"""The central types: what a batch, a state, a phase and a method are.
+"""The central types: what a batch, a state, a stage and a method are.
 
 Letters in shapes: b examples, h w c image, k members, z latent.
 """
@@ -10,6 +10,7 @@ import dataclasses
 from typing import (
   Any,
   ClassVar,
+  Literal,
   NotRequired,
   Protocol,
   TypedDict,
@@ -20,13 +21,15 @@ from flax import struct
 import jax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from medad_jax.training import Length
+
 Params = Mapping[str, Any]  # a pytree of parameters, by part: {"net": ...}
 Metrics = Mapping[str, Float[Array, ""]]
 Preds = Mapping[str, Array]
 
 
 class UserError(Exception):
-  """A mistake a user can mend; its text is one sentence, shown as it is.
+  """A mistake a user can fix; its text is one sentence, shown as it is.
 
   The sentence says what was given, what was wanted and what to do. The
   binaries print it and leave with status 2, without a traceback.
@@ -34,7 +37,11 @@ class UserError(Exception):
 
 
 class Batch(TypedDict):
-  """Examples on one device, for one member."""
+  """Examples on one device, for one member.
+
+  A phase with `Inputs.batches` above 1 gets that many, along a leading axis.
+  Columns of the data set that a phase asks for are further entries, each [b].
+  """
 
   image: Float[Array, "b h w c"]  # [-1, 1]
   label: Int[Array, "b"]  # 0 normal, 1 abnormal, -1 unlabelled
@@ -75,10 +82,10 @@ class TrainState:
   """One member of one phase; arrays only.
 
   Attributes:
-    step: optimiser steps taken so far.
+    step: optimizer steps taken so far.
     params: trainable parameters.
     extra: everything else that changes, such as running statistics.
-    opt: the optimiser's state.
+    opt: the optimizer's state.
     key: the member's root key, never advanced: a step folds in its number.
   """
 
@@ -92,128 +99,164 @@ class TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """What a loss knows besides parameters and examples.
+  """What a step knows besides its state and its batch.
 
   Attributes:
     key: this step's key; fold in a name, and a slot for per-example draws.
-    step: optimiser steps taken before this one.
-    epoch_steps: steps that make a pass over the member's pool.
+    step: optimizer steps taken before this one.
+    epoch_steps: steps that make an epoch of this member.
+    epochs: of this member's whole phase.
     axis: where the batch is split.
-    frozen: the final states of earlier phases by name, all members of this
-      member's seed (k first).
+    own: by stage, the final state of this member's predecessor in the stages
+      that the phase reads: the member of the same pool and place, or the only
+      member of a stage that has one.
+    ensemble: by stage, the final states of all members (k first) of this
+      member's trial in the stages that the phase reads.
   """
 
   key: PRNGKeyArray
   step: Int[Array, ""]
   epoch_steps: Int[Array, ""]
+  epochs: Int[Array, ""]
   axis: Axis = Axis()
-  frozen: Mapping[str, TrainState] = dataclasses.field(default_factory=dict)
+  own: Mapping[str, TrainState] = dataclasses.field(default_factory=dict)
+  ensemble: Mapping[str, TrainState] = dataclasses.field(default_factory=dict)
+
+  @property
+  def epoch(self) -> Int[Array, ""]:
+    """Epochs completed before this step."""
+    return self.step // self.epoch_steps
+
+  @property
+  def epoch_ends(self) -> Bool[Array, ""]:
+    """Whether this step is its epoch's last."""
+    return (self.step + 1) % self.epoch_steps == 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
-  """How long and with which optimiser a phase trains.
+class Pool:
+  """Rows of the data set that a member trains on.
 
   Attributes:
-    epochs: passes over a member's own pool, or `epoch_steps` each.
-    batch_size: examples a step, over all devices.
-    learning_rate: the first epoch's.
-    optimizer: "adam" or "sgd".
-    b1: decay of Adam's first moment; SGD's momentum.
-    b2: decay of Adam's second moment.
-    weight_decay: L2 added to the gradient before the moments (not AdamW).
-    grad_clip: largest global gradient norm, None for no clipping.
-    final_rate: where the rate would be after the last epoch, on half a cosine
-      that falls from epoch to epoch; None for a constant rate.
-    rate_lag: epochs that the falling rate stays behind.
-    drop_last: whether the last images of a pass that do not fill a batch are
-      left out; otherwise they are a smaller step of their own.
-    pass_rows: images of a pass: the pool's first, again and again where it has
-      fewer; None for the pool as it is.
-    epoch_steps: steps that are called an epoch; None for those of a pass.
+    name: names the pool, and with it the random streams of its members.
+    splits: by split, how many of its first rows; None for all.
+    truncate: whether a split with fewer rows than that gives those it has.
+    advice: what a user should change where a split has too few.
   """
 
-  epochs: int
-  batch_size: int
-  learning_rate: float
-  optimizer: str = "adam"
-  b1: float = 0.9
-  b2: float = 0.999
-  weight_decay: float = 0.0
-  grad_clip: float | None = None
-  final_rate: float | None = None
-  rate_lag: int = 0
-  drop_last: bool = True
-  pass_rows: int | None = None
-  epoch_steps: int | None = None
+  name: str
+  splits: Mapping[str, int | None]
+  truncate: bool = False
+  advice: str = ""
+
+  def __hash__(self) -> int:
+    return hash((self.name, tuple(self.splits.items())))
 
 
-# (key, image shape) -> params, extra; written for ONE member.
+NORMAL = Pool("normal", {"train": None})
+
+# (key, image shape) -> params, extra; ONE member.
 Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
 # (params, extra, batch, context) -> loss, (extra, metrics); ONE member. The
-# loss is the mean over this device's examples: the engine averages devices.
+# loss is the mean over this device's examples: the step averages devices.
 Loss = Callable[
   [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
 ]
-# (params, extra, context) -> params, extra; ONE member, after its step.
-Amend = Callable[[Any, Any, Context], tuple[Any, Any]]
 # uint8 images [n h w c] -> arrays [n ...] by their names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
-# (state, normal images, key) -> image scores "normal" and "synthetic", each
-# [b], of the images and of anomalies made from them; ONE member.
-Validate = Callable[[TrainState, Batch, PRNGKeyArray], Mapping[str, Array]]
+
+
+@runtime_checkable
+class Step(Protocol):
+  """One member's optimizer step; `medad_jax.steps` has the usual kinds."""
+
+  def start(self, params: Any) -> Any:
+    """The optimizer's state before the first step."""
+    ...
+
+  def __call__(
+    self, state: TrainState, batch: Batch, context: Context
+  ) -> tuple[TrainState, Metrics]:
+    """The state after the step, and metrics: "loss" and whatever else."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """What a step wants besides one batch of images.
+
+  Attributes:
+    source: whether every example has `source`, a second image of its pool.
+    batches: fresh batches a step.
+    prepare: what else a batch holds of each image, made once, on the host.
+    columns: columns of the data set that a batch holds, as whole numbers.
+  """
+
+  source: bool = False
+  batches: int = 1
+  prepare: Prepare | None = None
+  columns: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Monitor:
+  """A number that says how training goes, from held-out normal images.
+
+  Attributes:
+    label: names the number in metrics.jsonl.
+    values: (state, batch, key) -> values [b] by name; ONE member.
+    summary: values [n] by name, on the host -> the number.
+    higher_is_better: whether the best is the greatest.
+  """
+
+  label: str
+  values: Callable[[TrainState, Batch, PRNGKeyArray], Mapping[str, Array]]
+  summary: Callable[[Mapping[str, Any]], float]
+  higher_is_better: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-  """A stretch of training in which all members share one program.
+  """A stage that is trained step by step; its members share one program.
 
   Attributes:
-    name: key of the phase's states, folder of its checkpoints.
-    training: length and optimiser.
-    pools: for each member, the name of the rows it trains on.
+    name: key of the stage's states, folder of its checkpoints.
+    length: epochs or steps, and the batches' size.
+    pools: for each member, the rows it trains on.
     init: makes one member's parameters.
-    loss: one member's loss.
-    amend: what happens to a member after each optimizer step besides the step,
-      such as drawing weights anew; None for nothing.
+    step: one member's step.
+    inherit: (params, extra, own) -> params, extra: takes over weights of
+      earlier stages, which `reads` names; None to start from `init` alone.
+    reads: earlier stages whose states `step` and `inherit` need; only these
+      are placed on the devices.
     shared: True when the states belong to `score` (one net for the whole
       ensemble) and not to `predict` (one net a member).
-    sources: True when a batch needs `source`, a second image of the pool.
-    prepare: what else a batch holds of each image, made once, on the host;
-      None for nothing.
-    validate: scores of held-out normal images and of synthetic anomalies; None
-      where the method makes none.
-    looped: whether steps may follow one another inside a compiled program. On
+    inputs: what a step wants besides one batch of images.
+    monitors: what is measured on held-out images, by name.
+    looped: whether steps may follow one another inside a compiled loop. On
       CPUs, XLA's gradients of convolutions are several times slower there:
       False for nets of library convolutions.
-    weights: parts of the parameters that are "imported" (pretrained weights of
-      that name take their place) or stay "random" in their stead.
+    made_of: values that decide the states besides data, seeds, rows and the
+      stages in `reads`, so that another run's can be reused; None for all
+      fields of the method.
   """
 
   name: str
-  training: Training
-  pools: tuple[str, ...]
+  length: Length
+  pools: tuple[Pool, ...]
   init: Init
-  loss: Loss
-  amend: Amend | None = None
+  step: Step
+  inherit: Callable[[Any, Any, Mapping[str, TrainState]], Any] | None = None
+  reads: tuple[str, ...] = ()
   shared: bool = False
-  sources: bool = False
-  prepare: Prepare | None = None
-  validate: Validate | None = None
+  inputs: Inputs = Inputs()
+  monitors: Mapping[str, Monitor] = dataclasses.field(default_factory=dict)
   looped: bool = True
-  weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-  def __post_init__(self):
-    for origin in self.weights.values():
-      if origin not in ("imported", "random"):
-        raise UserError(
-          f"model.weights='{origin}' was given; set it to 'imported', or to"
-          " 'random' to try the program without them"
-        )
+  made_of: Any = None
 
   @property
   def members(self) -> int:
-    """How many there are."""
+    """The number of members."""
     return len(self.pools)
 
 
@@ -225,22 +268,57 @@ class Fit:
 
   Attributes:
     name: key of the stage's states, folder of its checkpoint.
-    pools: for each member, the name of the rows it sees.
-    features: (states of earlier phases by name, batch) -> [b d]; ONE member.
-    estimate: features [n d] -> arrays by name, on the host; ONE member.
+    pools: for each member, the rows it sees.
+    features: (own states of the stages in `reads`, batch) -> pytree [b ...];
+      ONE member.
+    estimate: an iterator of features [n ...], batch after batch -> arrays by
+      name, on the host; ONE member.
+    reads: earlier stages that `features` needs.
+    made_of: as in `Phase`.
   """
 
   name: str
-  pools: tuple[str, ...]
-  features: Callable[[Mapping[str, TrainState], Batch], Float[Array, "b d"]]
+  pools: tuple[Pool, ...]
+  features: Callable[[Mapping[str, TrainState], Batch], Any]
   estimate: Callable[[Any], Mapping[str, Any]]
+  reads: tuple[str, ...] = ()
+  made_of: Any = None
 
   shared: ClassVar[bool] = False
 
   @property
   def members(self) -> int:
-    """How many there are."""
+    """The number of members."""
     return len(self.pools)
+
+
+Origin = Literal["imported", "random"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+  """A stage of imported networks: one copy, whatever the number of members.
+
+  They are saved with the checkpoints, so evaluation needs no other files.
+
+  Attributes:
+    name: key of the stage's state, folder of its checkpoint.
+    init: makes random parameters of the same shapes.
+    origins: by part of the parameters, "imported" (weights of that name take
+      its place) or "random".
+    shared: whether the state belongs to `score` and not to `predict`.
+  """
+
+  name: str
+  init: Init
+  origins: Mapping[str, Origin]
+  shared: bool = False
+
+  pools: ClassVar[tuple[Pool, ...]] = (NORMAL,)
+  members: ClassVar[int] = 1
+
+
+Stage = Phase | Fit | Pretrained
 
 
 @struct.dataclass
@@ -268,16 +346,28 @@ class Method(Protocol):
     """Names of the image scores as they are shown; the last is the headline."""
     ...
 
-  def phases(self) -> tuple[Phase | Fit, ...]:
-    """What to train or to estimate, in order."""
+  def phases(self) -> tuple[Stage, ...]:
+    """The stages, in order."""
     ...
 
   def predict(self, states: Mapping[str, TrainState], batch: Batch) -> Preds:
-    """One member's view of a batch, from its states of the unshared phases."""
+    """One member's view of a batch, from its own states.
+
+    Args:
+      states: by stage, the member's state of every stage that is not shared;
+        of a stage with one member, that one's.
+      batch: the images.
+    """
     ...
 
   def score(
     self, preds: Preds, batch: Batch, fitted: Mapping[str, TrainState]
   ) -> Scores:
-    """Scores from all members' views (k first) and the shared phases."""
+    """Scores from all members' views.
+
+    Args:
+      preds: of all members, k first.
+      batch: the images.
+      fitted: states of the shared stages, members first.
+    """
     ...

@@ -1,14 +1,18 @@
 """A DDAD-ASR small enough to compile in seconds, and images for it."""
 
+import jax
 import numpy as np
 
 from medad_jax.data import index, resident
-from medad_jax.engine import parallel, writers
+from medad_jax.engine import members, writers
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.run import Run
 from medad_jax.methods import ae, ddad
-from medad_jax.types import Training
+from medad_jax.training import Length, Optimizer
+from medad_jax.types import NORMAL
 
 SHAPE = (16, 16, 1)
+TRIALS = members.seeds(0, 1)
 COUNTS = {"train": 24, "unlabelled_normal": 8, "unlabelled_abnormal": 8}
 
 
@@ -17,8 +21,12 @@ def method(size: int = 2, epochs: int = 2, refine_epochs: int = 1):
   return ddad.Method(
     backbone=ae.Method(width=4, latent=3, hidden=8),
     ensemble=ddad.Ensemble(size),
-    training=Training(epochs, 8, 1e-3, b1=0.5),
-    refine=ddad.Refine(("dual",), 4, Training(refine_epochs, 4, 1e-3)),
+    unlabelled=ddad.Unlabelled(extra=16, anomaly_ratio=0.5),
+    length=Length(epochs, 8),
+    optimizer=Optimizer(learning_rate=1e-3, b1=0.5),
+    refine=ddad.Refine(
+      ("dual",), 4, Length(refine_epochs, 4), Optimizer(learning_rate=1e-3)
+    ),
   )
 
 
@@ -36,7 +44,14 @@ def images(
 
 
 def pools() -> dict[str, np.ndarray]:
-  return index.make_pools(COUNTS, extra=16, anomaly_ratio=0.5)
+  return index.make_pools(
+    (NORMAL, ddad.Unlabelled(extra=16, anomaly_ratio=0.5).pool()), COUNTS
+  )
+
+
+def devices(member: int = 1, batch: int = 1, mode: str = "jit"):
+  """Some of the simulated devices, as a user would ask for them."""
+  return Devices(tuple(jax.devices()), mode, member, batch)
 
 
 def feed(shape=SHAPE) -> resident.Resident:
@@ -49,8 +64,8 @@ def run(workdir, feed, **options) -> Run:
     "log": writers.Writers(workdir),
     "pools": pools(),
     "shape": feed.images.shape[1:],
-    "seeds": (0,),
-    "layout": parallel.make_layout(4, 8, member_devices=1, batch_devices=1),
+    "trials": TRIALS,
+    "devices": devices(),
     "steps_per_call": 2,
     "checkpoint_seconds": 0.0,
   }

@@ -14,6 +14,15 @@ from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray, UInt8
 
 from medad_jax import rng, types
 from medad_jax.augment import medians, placement, poisson, windows
+from medad_jax.ranges import (
+  Count,
+  FixedShare,
+  Level,
+  Part,
+  Positive,
+  Share,
+  Weight,
+)
 
 # OpenCV clones nothing where fewer pixels are inside the box's rim.
 _CLONED = 50
@@ -65,22 +74,22 @@ class Recipe:
   mixed: bool = True
   factor: bool = False
   label: Literal["binary", "factor", "intensity", "raw"] = "binary"
-  patches: int = 3
-  smallest: float = 0.03
-  largest: float = 0.4
-  gamma_shape: int = 2
-  gamma_scale: float = 0.03
-  gamma_offset: float = 0.05
-  scales: tuple[float, float] = (0.7, 1.3)
-  spread: float = 0.5
-  background: int = 20
-  min_object: float = 0.7
-  min_overlap: float = 0.7
-  tries: int = 199
-  factors: tuple[float, float] = (0.05, 0.95)
-  tolerance: int = 1
-  steepness: float = 0.5
-  midpoint: float = 4.0
+  patches: Count = 3
+  smallest: FixedShare = 0.03
+  largest: FixedShare = 0.4
+  gamma_shape: Count = 2
+  gamma_scale: Positive = 0.03
+  gamma_offset: Share = 0.05
+  scales: tuple[Positive, Positive] = (0.7, 1.3)
+  spread: Weight = 0.5
+  background: Level = 20
+  min_object: Part = 0.7
+  min_overlap: Part = 0.7
+  tries: Count = 199
+  factors: tuple[Share, Share] = (0.05, 0.95)
+  tolerance: Level = 1
+  steepness: Positive = 0.5
+  midpoint: Weight = 4.0
 
   def bounds(self, side: int) -> tuple[int, int]:
     """`smallest` and `largest` in pixels: 7 and 90 of 224."""

@@ -4,18 +4,20 @@ There is no iterator state: the data position is the step number, every feed
 gives the same batches, and a resumed run continues exactly.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import functools
 import zlib
 
 import numpy as np
 
-from medad_jax.types import UserError
+from medad_jax.types import Pool, UserError
 
 NORMAL = "normal"
-MIXED = "mixed"
 HELD_OUT = "held_out"
+
+# In the order in which they lie in a training array.
+_SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal")
 
 # (members, rows of a batch) -> those that a process feeds.
 Part = Callable[[int, int], tuple[slice, slice]]
@@ -33,6 +35,7 @@ class Order:
     drop_last: whether the rows of a pass that do not fill a batch are left
       out; otherwise they are a last, smaller step.
     given_steps: steps that are called an epoch; None for those of a pass.
+    batches: fresh batches a step; with several, steps go on through passes.
   """
 
   pools: tuple[np.ndarray, ...]
@@ -41,6 +44,7 @@ class Order:
   batch_size: int
   drop_last: bool = True
   given_steps: int | None = None
+  batches: int = 1
 
   def epoch_steps(self) -> tuple[int, ...]:
     """Steps an epoch, for each member.
@@ -50,8 +54,13 @@ class Order:
         are kept differ in size, or their epochs are no passes.
     """
     passes = self._count_pass_steps()
+    if self.batches > 1 and not self.drop_last:
+      raise UserError(
+        f"a step takes {self.batches} batches, which must be of one size: set"
+        " drop_last to True."
+      )
     if self.given_steps is None:
-      return passes
+      return tuple(max(n // self.batches, 1) for n in passes)
     if not self.drop_last:
       raise UserError(
         f"epoch_steps={self.given_steps} counts steps of one size: set"
@@ -95,19 +104,30 @@ class Order:
     Returns:
       'id' and 'source' (another row of the same pool, uniform over all but
       the row itself) and 'slot' (position in the global batch), int32
-      [stop - start, len(members), b].
+      [stop - start, len(members), b]; of several batches a step, with those as
+      a last axis.
     """
     steps = [
       np.stack([self._step(m, step) for m in members], 1)
       for step in range(start, stop)
     ]
     ids, sources = np.stack(steps, 1)
-    slot = np.broadcast_to(np.arange(ids.shape[-1], dtype=np.int32), ids.shape)
+    slot = np.arange(ids.shape[2], dtype=np.int32)
+    if self.batches > 1:
+      slot = slot[:, None]
+    slot = np.broadcast_to(slot, ids.shape)
     return {"id": ids, "source": sources, "slot": slot}
 
   def _step(self, member: int, step: int) -> np.ndarray:
-    """[2, b]: rows and sources."""
-    number, within = divmod(step, self._pass_steps[member])
+    """[2, b]: rows and sources; of several batches [2, b, n]."""
+    if self.batches == 1:
+      return self._batch(member, step)
+    numbers = range(step * self.batches, (step + 1) * self.batches)
+    return np.stack([self._batch(member, n) for n in numbers], -1)
+
+  def _batch(self, member: int, number: int) -> np.ndarray:
+    """[2, b]: rows and sources of a member's batch of that number."""
+    number, within = divmod(number, self._pass_steps[member])
     at = slice(within * self.batch_size, (within + 1) * self.batch_size)
     return self._pass(member, number)[:, at]
 
@@ -135,7 +155,7 @@ def everything(members: int, rows: int) -> tuple[slice, slice]:
 
 def cut(rows: Mapping[str, np.ndarray], part: Part) -> dict[str, np.ndarray]:
   """A part of arrays [t, k, b]."""
-  at = (slice(None), *part(*rows["id"].shape[1:]))
+  at = (slice(None), *part(*rows["id"].shape[1:3]))
   return {name: array[at] for name, array in rows.items()}
 
 
@@ -162,72 +182,60 @@ def pass_rows(
   return np.stack([pool[order], pool[(order + shift) % n]]).astype(np.int32)
 
 
-def splits_used(extra: int, anomaly_ratio: float) -> tuple[str, ...]:
-  """The splits that `make_pools` takes rows from, in the array's order."""
-  abnormal = int(extra * anomaly_ratio)
+def splits_used(pools: Iterable[Pool]) -> tuple[str, ...]:
+  """The splits that pools take rows from, in the array's order."""
   wanted = {
-    "train": 1,
-    "unlabelled_normal": extra - abnormal,
-    "unlabelled_abnormal": abnormal,
+    split
+    for pool in pools
+    for split, rows in pool.splits.items()
+    if rows is None or rows > 0
   }
-  return tuple(name for name, rows in wanted.items() if rows > 0)
+  return tuple(sorted(wanted, key=_SPLITS.index))
 
 
 def make_pools(
-  counts: Mapping[str, int],
-  *,
-  extra: int,
-  anomaly_ratio: float,
-  allow_truncation: bool = False,
+  pools: Iterable[Pool], counts: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
-  """The row pools of a training array that holds the splits one after another.
+  """Rows of pools in an array that holds the splits one after another.
 
   Args:
-    counts: rows of 'train', 'unlabelled_normal', 'unlabelled_abnormal', in the
-      order in which they lie in the array.
-    extra: unlabelled images to add for the mixed pool.
-    anomaly_ratio: share of them that is abnormal, in [0, 1].
-    allow_truncation: take what there is where `extra` asks for more, as the
-      reference does silently (DDAD-ASR spec Q7).
+    pools: what is wanted.
+    counts: rows of each split, in the order in which they lie in the array.
 
   Returns:
-    'normal': the normal rows; 'mixed': these and the first unlabelled rows of
-    each class (prefixes in list order, as the reference takes them).
+    Rows by the pools' names: prefixes of the splits, in list order.
 
   Raises:
-    UserError: the ratio is impossible.
+    UserError: a split has fewer rows than a pool wants.
   """
-  if not 0 <= anomaly_ratio <= 1:
-    raise UserError(
-      f"data.anomaly_ratio={anomaly_ratio} is not a share; set it to a number"
-      " from 0 to 1."
+  starts = dict(zip(counts, np.cumsum([0, *counts.values()]), strict=False))
+  found = {}
+  for pool in pools:
+    _check_counts(pool, counts)
+    found[pool.name] = np.concatenate(
+      [
+        starts[split] + np.arange(counts[split])[:rows]
+        for split, rows in pool.splits.items()
+        if split in counts
+      ]
     )
-  abnormal = int(extra * anomaly_ratio)
-  wanted = {
-    "unlabelled_normal": extra - abnormal,
-    "unlabelled_abnormal": abnormal,
+  return found
+
+
+def _check_counts(pool: Pool, counts: Mapping[str, int]) -> None:
+  short = {
+    split: rows
+    for split, rows in pool.splits.items()
+    if rows is not None and rows > counts.get(split, 0)
   }
-  short = {k: n for k, n in wanted.items() if n > counts.get(k, 0)}
-  if short and not allow_truncation:
+  if short and not pool.truncate:
     lacks = " and ".join(
-      f"{n} of {k} (there are {counts.get(k, 0)})" for k, n in short.items()
+      f"{rows} of {split} (there are {counts.get(split, 0)})"
+      for split, rows in short.items()
     )
     raise UserError(
-      f"data.extra={extra} with data.anomaly_ratio={anomaly_ratio} asks for"
-      f" {lacks}; lower data.extra, change data.anomaly_ratio or set"
-      " data.allow_truncation."
+      f"the pool '{pool.name}' asks for {lacks} images; {pool.advice}."
     )
-  starts = np.cumsum([0, *counts.values()])
-  spans = {
-    name: np.arange(start, start + count)
-    for (name, count), start in zip(counts.items(), starts, strict=False)
-  }
-  empty = np.arange(0)
-  unlabelled = [spans.get(name, empty)[:n] for name, n in wanted.items()]
-  return {
-    NORMAL: spans["train"],
-    MIXED: np.concatenate([spans["train"], *unlabelled]),
-  }
 
 
 def hold_out(

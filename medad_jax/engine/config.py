@@ -1,74 +1,95 @@
-"""Configurations: check them, build what they describe, remember them.
+"""Configurations: make them, check them, build what they describe.
 
-The module name is the registry, and a method's dataclass fields are its
-configuration: plain fields are read from `config.model`, `training` from
-`config.train`, other sections (`ensemble`, `refine`) from the section of the
-same name, with the fields of their own `training` beside the rest. A field
-that the configuration leaves out keeps its default.
+`engine/fields.py` says which fields there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
-import difflib
-import importlib
-import json
-from pathlib import Path
-import pkgutil
-import typing
 from typing import Any
 
-from medad_jax import methods
-from medad_jax.engine import processes
-from medad_jax.types import Method, Training, UserError
+from medad_jax import ranges
+from medad_jax.engine import fields
+from medad_jax.engine.settings import Settings
+from medad_jax.types import Method, UserError
 
 Config = Mapping[str, Any]
 
-# What only says how and where to run, or which score to put first: it may
-# change between a run and its continuation, or between training and evaluation.
-RUN_FIELDS = (
-  "parallel",
-  "mesh",
-  "steps_per_call",
-  "checkpoint_seconds",
-  "evaluation",
-  "data.dir",
-  "data.feed",
-  "data.resident_mb",
-  "model.headline",
-)
+_SHOWN = 4  # offenders that one sentence names; the others are counted
 
 
-def method_names() -> list[str]:
-  """The methods there are: the public modules of `medad_jax.methods`."""
-  found = pkgutil.iter_modules(methods.__path__)
-  return sorted(m.name for m in found if not m.name.startswith("_"))
+def defaults(method: str, backbone: str | None = None) -> dict[str, Any]:
+  """The configuration of a method, nested, with every field there is.
+
+  Args:
+    method: a module of `medad_jax.methods`.
+    backbone: the method that it wraps; None for its own choice, if it wraps
+      one.
+
+  Raises:
+    UserError: there is no such method, or it cannot wrap the backbone.
+  """
+  config: dict[str, Any] = {}
+  for field in fields.of(method, backbone):
+    _put(config, field.name, ranges.plain(field.default, field.annotation))
+  return config
+
+
+def kinds(method: str, backbone: str | None = None) -> dict[str, type]:
+  """The plain types of all fields by dotted name, None apart.
+
+  Args:
+    method: as for `defaults`.
+    backbone: as for `defaults`.
+  """
+  return {field.name: field.kind for field in fields.of(method, backbone)}
 
 
 def build_method(config: Config) -> Method:
   """The method that the configuration describes.
 
-  Raises:
-    UserError: the method, a section or a field is unknown or impossible.
-  """
-  return _build(config["method"], config)
-
-
-def check(config: Config) -> None:
-  """Checks what no method checks.
+  Numbers of the method, but not its settings, may be traced arrays [].
 
   Raises:
-    UserError: a value is impossible.
+    UserError: a field is unknown, missing or out of its range.
   """
-  size = config["data"]["image_size"]
-  if size < 16 or size % 16:
-    raise UserError(
-      f"data.image_size={size} cannot be halved four times; set it to a"
-      " multiple of 16."
-    )
-  for name in ("steps_per_call", "evaluation.batch_size", "validation.every"):
-    value = flatten(config)[name]
-    if value < 1:
-      raise UserError(f"{name}={value} is too small; set it to 1 or more.")
+  default = fields.default_of(config.get("method"), config.get("backbone"))
+  _check_names(config)
+  for name in fields.wrapped(default):
+    if config.get(name) is None:
+      raise UserError(
+        f"{config['method']} was given without config.{name}; start from"
+        f" {fields.where(config['method'])}."
+      )
+  return _filled(default, _read(config, fields.of_method(default)))
+
+
+def settings_of(config: Config) -> Settings:
+  """The run's settings that the configuration describes.
+
+  Raises:
+    UserError: a setting is missing or out of its range.
+  """
+  return _filled(Settings(), _read(config, fields.of_settings()))
+
+
+def with_hyper(config: Config, hyper: Mapping[str, Any]) -> dict[str, Any]:
+  """The configuration with other values, such as those of a trial.
+
+  Args:
+    config: whole.
+    hyper: values by name, {"train.learning_rate": 1e-4}; they may be traced.
+
+  Raises:
+    UserError: the configuration has no such field.
+  """
+  known = list(flatten(config))
+  for name in hyper:
+    if name not in known:
+      raise UserError(f"{name} is not a field{fields.nearest(name, known)}.")
+  changed = _copied(config)
+  for name, value in hyper.items():
+    _put(changed, name, value)
+  return changed
 
 
 def flatten(config: Config, prefix: str = "") -> dict[str, Any]:
@@ -82,125 +103,89 @@ def flatten(config: Config, prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def claim(workdir: Path, config: Config) -> None:
-  """Makes `workdir` this configuration's, or checks that it is.
+def _read(config: Config, wanted: Iterable[fields.Field]) -> dict[tuple, Any]:
+  """The fields' values by place."""
+  flat, found, missing, wrong = flatten(config), {}, [], []
+  for field in wanted:
+    if field.name not in flat:
+      missing.append(f"config.{field.name}")
+      continue
+    value = ranges.plain(flat[field.name], field.annotation)
+    found[field.place] = value
+    problem = ranges.problem(field.name, value, field.annotation)
+    wrong += [problem] if problem else []
+  if missing:
+    raise UserError(
+      f"{_listed(missing)} missing from the configuration of"
+      f" {_described(config)}; make it with the files of configs/, whose"
+      " argument names method and backbone."
+    )
+  if wrong:
+    raise UserError(f"{'; '.join(wrong[:_SHOWN])}{_rest(wrong)}.")
+  return found
 
-  Raises:
-    UserError: the folder holds a run of another configuration.
-  """
-  path = workdir / "config.json"
-  if path.exists():
-    _check_same(load(workdir), config, workdir)
-  if not processes.first():
+
+def _filled(default: Any, values: Mapping[tuple, Any], place=()) -> Any:
+  """The dataclass with the values in their places."""
+  changes = {}
+  for field in dataclasses.fields(default):
+    inner, value = (*place, field.name), getattr(default, field.name)
+    if inner in values:
+      changes[field.name] = values[inner]
+    elif dataclasses.is_dataclass(value):
+      changes[field.name] = _filled(value, values, inner)
+  return dataclasses.replace(default, **changes)
+
+
+def _check_names(config: Config) -> None:
+  """Raises UserError if the configuration has fields that nobody reads."""
+  method = config["method"]
+  known = [field.name for field in fields.of(method, config.get("backbone"))]
+  unknown = [name for name in flatten(config) if name not in known]
+  if not unknown:
     return
-  workdir.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(dict(config), indent=2) + "\n")
-  temporary.replace(path)
-
-
-def load(workdir: Path) -> dict[str, Any]:
-  """The configuration a folder was trained with.
-
-  Raises:
-    UserError: there is none.
-  """
-  path = workdir / "config.json"
-  if not path.exists():
+  named = _listed([f"config.{name}" for name in unknown])
+  owners = fields.owners(unknown)
+  if owners:
     raise UserError(
-      f"{workdir} holds no run (no config.json); give the --workdir of a"
-      " training run."
+      f"{named} not of {_described(config)}, but of {', '.join(owners)}; start"
+      f" from a configuration of {method} ({fields.where(method)})."
     )
-  return json.loads(path.read_text())
-
-
-def _check_same(old: Config, new: Config, workdir: Path) -> None:
-  before, after = flatten(old), flatten(new)
-  differ = [
-    f"{name} ({before.get(name)} there, {after.get(name)} now)"
-    for name in sorted(before.keys() | after.keys())
-    if before.get(name) != after.get(name)
-    and not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
-  ]
-  if differ:
-    raise UserError(
-      f"{workdir} holds a run of another configuration, which differs in"
-      f" {', '.join(differ)}; use the same values or another --workdir."
-    )
-
-
-def _build(name: str, config: Config) -> Method:
-  if name not in method_names():
-    raise UserError(
-      f"'{name}' is not a method; there are {', '.join(method_names())}"
-      f"{_nearest(name, method_names())}."
-    )
-  cls = importlib.import_module(f"medad_jax.methods.{name}").Method
-  hints = typing.get_type_hints(cls)
-  model = dict(config.get("model", {}))
-  values = {}
-  for field in dataclasses.fields(cls):
-    kind = hints[field.name]
-    default = None if field.default is dataclasses.MISSING else field.default
-    if hasattr(kind, "phases"):  # a method that this one wraps
-      values[field.name] = _build(config[field.name], config)
-      model = {}  # these are the wrapped method's
-    elif kind is Training:
-      section = config.get("train", {})
-      values[field.name] = _section("train", kind, section, default)
-    elif dataclasses.is_dataclass(kind):
-      section = config.get(field.name, {})
-      values[field.name] = _section(field.name, kind, section, default)
-    elif field.name in model:
-      values[field.name] = _plain(model.pop(field.name))
-  if model:
-    plain = [f.name for f in dataclasses.fields(cls) if _is_plain(f, hints)]
-    raise _unknown("model", next(iter(model)), plain)
-  return cls(**values)
-
-
-def _section(name: str, kind: Any, section: Config, default: Any) -> Any:
-  """A dataclass from a section; a nested `training` reads the same section.
-
-  What the section leaves out is the default's, if there is one.
-  """
-  hints = typing.get_type_hints(kind)
-  nested = [f for f in dataclasses.fields(kind) if hints[f.name] is Training]
-  fields = [f.name for f in dataclasses.fields(kind) if f not in nested]
-  known = fields + [f.name for f in dataclasses.fields(Training) if nested]
-  for key in section:
-    if key not in known:
-      raise _unknown(name, key, known)
-  values = {k: _plain(v) for k, v in section.items() if k in fields}
-  for field in nested:
-    changed = {k: v for k, v in section.items() if k not in fields}
-    trained: Any = getattr(default, field.name) if default else field.default
-    values[field.name] = dataclasses.replace(trained, **changed)
-  try:
-    return dataclasses.replace(default, **values) if default else kind(**values)
-  except TypeError as error:
-    raise UserError(
-      f"config.{name} is incomplete ({error}); its fields are"
-      f" {', '.join(known)}."
-    ) from error
-
-
-def _is_plain(field: dataclasses.Field, hints: Mapping[str, Any]) -> bool:
-  kind = hints[field.name]
-  return not (dataclasses.is_dataclass(kind) or hasattr(kind, "phases"))
-
-
-def _plain(value: Any) -> Any:
-  return tuple(value) if isinstance(value, list) else value
-
-
-def _unknown(section: str, key: str, known: list[str]) -> UserError:
-  return UserError(
-    f"config.{section}.{key} is not a field; there are"
-    f" {', '.join(known)}{_nearest(key, known)}."
+  there = fields.beside(unknown[0], known) or list(config)
+  raise UserError(
+    f"{named} no field of {_described(config)}; there are {', '.join(there)}"
+    f"{fields.nearest(unknown[0], known)}."
   )
 
 
-def _nearest(name: str, names: list[str]) -> str:
-  near = difflib.get_close_matches(name, names, 1)
-  return f" (did you mean '{near[0]}'?)" if near else ""
+def _described(config: Config) -> str:
+  backbone = config.get("backbone")
+  return config["method"] + (
+    f" with the backbone {backbone}" if backbone else ""
+  )
+
+
+def _listed(names: list[str]) -> str:
+  """ "a, b and 3 more are" or "a is"."""
+  if len(names) == 1:
+    return f"{names[0]} is"
+  return f"{', '.join(names[:_SHOWN])}{_rest(names)} are"
+
+
+def _rest(items: list[str]) -> str:
+  return f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+
+
+def _put(config: dict[str, Any], name: str, value: Any) -> None:
+  """Puts a value where its dotted name says."""
+  *parents, last = name.split(".")
+  for parent in parents:
+    config = config.setdefault(parent, {})
+  config[last] = value
+
+
+def _copied(config: Config) -> dict[str, Any]:
+  return {
+    key: _copied(value) if isinstance(value, Mapping) else value
+    for key, value in config.items()
+  }

@@ -4,48 +4,36 @@ import os
 
 import jax
 
-from medad_jax.engine import parallel
+from medad_jax.engine.devices import Devices
 
 
-def make_layout(
+def devices(
   members: int,
-  batch_size: int,
   *,
   mode: str = "jit",
-  member_devices: int | None = None,
-  batch_devices: int | None = None,
-) -> parallel.Layout:
-  """`parallel.make_layout` on all devices, where a CPU's cores are some.
+  member: int | None = None,
+  batch: int | None = None,
+) -> Devices:
+  """All devices of this machine; a CPU's cores are some, where that helps.
 
   Programs side by side train members faster than one program on all cores, but
   halves of a batch on two cores are slower than a whole one on both: on a CPU
-  members are spread and batches are not, unless the user says how. It must
-  come before anything asks JAX for its devices; afterwards, in one of several
-  processes, or where the environment sets their number, cores stay as they are.
+  members are spread and batches are not, unless the user says how.
 
   Args:
-    members: ensemble members that train together.
-    batch_size: examples of the global batch.
+    members: the most that train together.
     mode: 'jit' or 'pmap'.
-    member_devices: size of the mesh's member axis; None to choose.
-    batch_devices: size of the mesh's batch axis; None to choose.
-
-  Returns:
-    A layout whose axes divide `members` and `batch_size`.
-
-  Raises:
-    UserError: the mode is unknown or the axes do not divide.
+    member: size of the mesh's member axis; None to choose.
+    batch: size of the mesh's batch axis; None to choose.
   """
-  chosen = member_devices is not None or batch_devices is not None
-  made = not chosen and _make_devices(share(members, _cores()))
-  whole = made and jax.default_backend() == "cpu"
-  return parallel.make_layout(
-    members,
-    batch_size,
-    mode=mode,
-    member_devices=member_devices,
-    batch_devices=1 if whole else batch_devices,
-    whole_batches=whole,
+  chosen = member is not None or batch is not None
+  split = not chosen and _split_cpu(share(members, _cores()))
+  return Devices(
+    tuple(jax.devices()),
+    mode,
+    member,
+    batch,
+    whole_batches=split and jax.default_backend() == "cpu",
   )
 
 
@@ -60,8 +48,12 @@ def share(members: int, cores: int) -> int:
   return max(n for n in range(1, most + 1) if members % n == 0)
 
 
-def _make_devices(count: int) -> bool:
-  """Whether that many CPU devices were made."""
+def _split_cpu(count: int) -> bool:
+  """Whether that many CPU devices were made.
+
+  It must come before anything asks JAX for its devices. Afterwards, in one of
+  several processes, or where the environment sets their number, they stay.
+  """
   flags = os.environ.get("XLA_FLAGS", "")
   if (
     "JAX_NUM_CPU_DEVICES" in os.environ

@@ -15,6 +15,7 @@ import optax
 import medad_jax
 from medad_jax.data import spec
 from medad_jax.engine import members, processes, scorer, writers
+from medad_jax.engine.devices import Devices
 from medad_jax.report import figures, page
 from medad_jax.scoring import metrics, pixels, spread
 from medad_jax.types import Method, TrainState, UserError
@@ -49,15 +50,15 @@ def evaluate(
     UserError: a score is not finite.
   """
   test = dataset.splits["test"]
-  seeds = members.seeds_of(config["seed"], config["seeds"])
+  trials = members.seeds(config["seed"], config["seeds"])
   ready = scorer.Scorer(
     method,
     states,
     config["evaluation"]["batch_size"],
-    config["parallel"],
-    len(seeds),
+    Devices(tuple(jax.devices()), config["parallel"]),
+    len(trials),
   )
-  with _Maps(test, len(seeds), workdir) as maps:
+  with _Maps(test, len(trials), workdir) as maps:
     # Without masks the maps stay on the device.
     wanted = test.masks is not None and processes.first()
     found = ready.images(test.images, maps.take if wanted else None)
@@ -71,7 +72,7 @@ def evaluate(
   first = {name: values[:, 0] for name, values in scores.items()}
   shown = _gallery(test, first, ready)
   if processes.first():
-    _write_scores(workdir / "scores.csv", test, scores, seeds)
+    _write_scores(workdir / "scores.csv", test, scores, trials)
     _write_json(workdir / "results.json", results)
     drawn = _draw(workdir, test.labels, first, shown)
     page.write(workdir / "report.html", results, drawn)
@@ -166,12 +167,12 @@ def _check_finite(scores: Mapping[str, np.ndarray]) -> None:
     )
 
 
-def _write_scores(path: Path, test: spec.Split, scores, seeds) -> None:
+def _write_scores(path: Path, test: spec.Split, scores, trials) -> None:
   """One row an image; with several seeds a column `name@seed` for each."""
   columns = {
-    name if len(seeds) == 1 else f"{name}@{seed}": values[:, s]
+    name if len(trials) == 1 else f"{name}@{trial.seed}": values[:, s]
     for name, values in scores.items()
-    for s, seed in enumerate(seeds)
+    for s, trial in enumerate(trials)
   }
   with path.open("w", newline="") as file:
     table = csv.writer(file)

@@ -1,16 +1,19 @@
 """From a configuration to a run: what the two binaries do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medad_jax import files
 from medad_jax.data import feeds, index, spec
-from medad_jax.engine import config as configuration
 from medad_jax.engine import (
+  checkpoint,
   cores,
+  environment,
   evaluation,
   members,
   processes,
@@ -19,8 +22,12 @@ from medad_jax.engine import (
   train,
   writers,
 )
+from medad_jax.engine import config as configuration
+from medad_jax.engine.devices import Devices
+from medad_jax.engine.settings import Data, Settings
+from medad_jax.engine.workdir import Workdir
 from medad_jax.report import table
-from medad_jax.types import Fit, Method, Phase, UserError
+from medad_jax.types import Phase, Pretrained, Stage, UserError
 from medad_jax.weights import pretrained
 
 
@@ -39,51 +46,53 @@ def train_and_evaluate(
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
-  configuration.check(config)
+  settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  data = config["data"]
-  phases = method.phases()
-  _check_validation(config, method)
-  seeds = members.seeds_of(config["seed"], config["seeds"])
-  first = next(phase for phase in phases if isinstance(phase, Phase))
-  layout = cores.make_layout(
-    first.members * len(seeds),
-    first.training.batch_size,
-    mode=config["parallel"],
-    member_devices=config["mesh"]["member"],
-    batch_devices=config["mesh"]["batch"],
-  )
-  used = index.splits_used(data["extra"], data["anomaly_ratio"])
-  dataset = _open(data, (*used, "test"))
+  stages = _until(method.phases(), settings.until)
+  _check_selection(settings, config["method"], stages)
+  trials = members.seeds(settings.seed, settings.seeds)
+  devices = _devices(stages, settings)
+  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
+  used = index.splits_used(wanted.values())
+  dataset = _open(settings.data, (*used, "test"))
   pools = index.make_pools(
-    {name: len(dataset.splits[name]) for name in used},
-    extra=data["extra"],
-    anomaly_ratio=data["anomaly_ratio"],
-    allow_truncation=data["allow_truncation"],
+    wanted.values(), {name: len(dataset.splits[name]) for name in used}
   )
-  pools = index.hold_out(pools, config["validation"]["share"])
-  origins = _origins(phases)
-  configuration.claim(workdir, config)
-  _remember(workdir, origins)
-  log = writers.Writers(workdir, processes.first())
+  pools = index.hold_out(pools, settings.validation.share)
+  origins = _origins(stages)
   images = np.concatenate([dataset.splits[name].images for name in used])
-  settings = run.Run(
-    workdir=workdir,
-    log=log,
-    feed=feeds.choose(images, data["feed"], data["resident_mb"]),
-    pools=pools,
-    shape=images.shape[1:],
-    seeds=seeds,
-    layout=layout,
-    steps_per_call=config["steps_per_call"],
-    checkpoint_seconds=config["checkpoint_seconds"],
-    scoring_batch=config["evaluation"]["batch_size"],
-    validate_every=config["validation"]["every"],
-    select=config["select"],
+  feed = feeds.choose(
+    images,
+    settings.data.feed,
+    settings.data.resident_mb,
+    copies=_copies(devices),
   )
-  states = train.train(phases, settings)
-  log.close()
-  return _evaluate(method, states, dataset, config, workdir)
+  folder = Workdir(workdir)
+  with folder.locked():
+    folder.claim(config, _identity(dataset))
+    _remember(workdir, origins)
+    with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
+      checkpoint.recover(workdir / "checkpoints", log.note)
+      _record_start(folder, config, stages, len(trials), devices, log)
+      shared = run.Run(
+        workdir=workdir,
+        log=log,
+        feed=feed,
+        pools=pools,
+        shape=images.shape[1:],
+        trials=trials,
+        devices=devices,
+        steps_per_call=settings.steps_per_call,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        scoring_batch=settings.evaluation.batch_size,
+        validate_every=settings.validation.every,
+        select=settings.select,
+        data_text=dataset.fingerprint,
+        method_text=repr(method),
+        reuse=_other_run(settings.reuse),
+      )
+      states = train.train(stages, shared)
+    return _evaluate(method, states, dataset, config, workdir)
 
 
 def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
@@ -97,46 +106,112 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
     What `results.json` holds.
 
   Raises:
-    UserError: there is no finished run, or no test data.
+    UserError: there is no finished run, or the test data are absent or
+      others than those of the training.
   """
-  config = configuration.load(workdir)
+  folder = Workdir(workdir)
+  config = folder.config()
   if data_dir is not None:
     config["data"]["dir"] = data_dir
+  settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  dataset = _open(config["data"], ("test",))
-  size, channels = config["data"]["image_size"], config["data"]["channels"]
-  seeds = members.seeds_of(config["seed"], config["seeds"])
-  states = scorer.restore(method, seeds, (size, size, channels), workdir)
-  return _evaluate(method, states, dataset, config, workdir)
+  dataset = _open(settings.data, ("test",))
+  folder.check_data(_identity(dataset))
+  side = settings.data.image_size
+  trials = members.seeds(settings.seed, settings.seeds)
+  states = scorer.restore(
+    method, trials, (side, side, settings.data.channels), workdir
+  )
+  with folder.locked():
+    return _evaluate(method, states, dataset, config, workdir)
 
 
-def _check_validation(config: Mapping[str, Any], method: Method) -> None:
-  """Raises UserError unless what is held out and selected has a sense."""
-  select, share = config["select"], config["validation"]["share"]
-  if select not in ("last", "synthetic"):
+def _devices(stages: Iterable[Stage], settings: Settings) -> Devices:
+  """The devices as the user wants them, checked against the largest phase."""
+  trained = [stage for stage in stages if isinstance(stage, Phase)]
+  largest = max(trained, key=lambda phase: phase.members, default=None)
+  count = settings.seeds * (largest.members if largest else 1)
+  devices = cores.devices(
+    count,
+    mode=settings.parallel,
+    member=settings.mesh.member,
+    batch=settings.mesh.batch,
+  )
+  if largest is not None:
+    devices.check(count, largest.length.batch_size)
+  return devices
+
+
+def _copies(devices: Devices) -> int:
+  """How often what is on every device lies in one memory."""
+  # Cores of a CPU that are devices share it.
+  return len(devices.all) if devices.all[0].platform == "cpu" else 1
+
+
+def _until(stages: Sequence[Stage], last: str | None) -> tuple[Stage, ...]:
+  """The stages up to that one; all of them for None.
+
+  Raises:
+    UserError: there is no such stage.
+  """
+  names = [stage.name for stage in stages]
+  if last is None:
+    return tuple(stages)
+  if last not in names:
     raise UserError(
-      f"select='{select}' is no rule; set it to 'last' or to 'synthetic'."
+      f"until='{last}' names no stage; set it to one of {', '.join(names)}, or"
+      " leave it out to train all."
     )
-  validates = any(getattr(p, "validate", None) for p in method.phases())
-  if not validates and (share or select == "synthetic"):
+  return tuple(stages[: names.index(last) + 1])
+
+
+def _other_run(path: str | None) -> Path | None:
+  """The run whose stages are taken over.
+
+  Raises:
+    UserError: there is none.
+  """
+  if path is None:
+    return None
+  folder = files.expanded(path)
+  if not (folder / "checkpoints").is_dir():
     raise UserError(
-      f"{config['method']} makes no synthetic anomalies to validate with; set"
-      " select to 'last' and validation.share to 0."
+      f"reuse={path} holds no checkpoints; set it to the work folder of a run"
+      " that has finished a stage, or leave it out."
     )
-  if select == "synthetic" and not share:
+  return folder
+
+
+def _check_selection(
+  settings: Settings, method: str, stages: Iterable[Stage]
+) -> None:
+  """Raises UserError unless what is held out and selected makes sense."""
+  known = {
+    name
+    for stage in stages
+    if isinstance(stage, Phase)
+    for name in stage.monitors
+  }
+  select = settings.select
+  if select != "last" and select not in known:
     raise UserError(
-      "select='synthetic' needs normal images that are held out; set"
+      f"select='{select}' is no rule of {method}; set it to one of"
+      f" {', '.join(['last', *sorted(known)])}."
+    )
+  if select != "last" and not settings.validation.share:
+    raise UserError(
+      f"select='{select}' needs normal images that are held out; set"
       " validation.share, to 0.1 say."
     )
 
 
-def _origins(phases: Iterable[Phase | Fit]) -> dict[str, str]:
+def _origins(stages: Iterable[Stage]) -> dict[str, str]:
   """Where pretrained weights are from; an error before anything is written."""
   return {
     part: pretrained.provenance(part, origin)
-    for phase in phases
-    if isinstance(phase, Phase)
-    for part, origin in phase.weights.items()
+    for stage in stages
+    if isinstance(stage, Pretrained)
+    for part, origin in stage.origins.items()
   }
 
 
@@ -147,14 +222,44 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
     path.write_text(json.dumps(origins) + "\n")
 
 
-def _open(data: Mapping[str, Any], splits: tuple[str, ...]) -> spec.Dataset:
+def _identity(dataset: spec.Dataset) -> dict[str, Any]:
+  """What tells a data set from another one of its name."""
+  facts = {"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)}
+  return {dataset.name: facts}
+
+
+def _record_start(
+  folder: Workdir,
+  config: Mapping[str, Any],
+  stages: Sequence[Stage],
+  trials: int,
+  devices: Devices,
+  log: writers.Writers,
+) -> None:
+  """Keeps what the training runs on, where there is something to train."""
+  saved = folder.path / "checkpoints"
+  if all(checkpoint.Checkpoints(saved, s.name).finished for s in stages):
+    return
+  meshes = {
+    stage.name: devices.layout(
+      trials * stage.members, stage.length.batch_size
+    ).mesh.shape
+    for stage in stages
+    if isinstance(stage, Phase)
+  }
+  precision = config["model"].get("precision", "float32")
+  if differ := folder.start(environment.describe(precision, meshes)):
+    log.note(f"going on with {', '.join(differ)}")
+
+
+def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
     return spec.open_dataset(
-      data["name"],
-      data["dir"],
-      image_size=data["image_size"],
-      channels=data["channels"],
-      resize=data["resize"],
+      data.name,
+      data.dir,
+      image_size=data.image_size,
+      channels=data.channels,
+      resize=data.resize,
       need=splits,
     )
 

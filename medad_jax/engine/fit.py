@@ -1,22 +1,30 @@
 """Stages in closed form: features of the normal images, then an estimate."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from medad_jax.engine import checkpoint, members, run, sweep
+from medad_jax.engine import checkpoint, members, program, run, sweep
 from medad_jax.types import Fit, TrainState
 
 
-def fit(stage: Fit, settings: run.Run, states: run.States) -> TrainState:
+def fit(
+  stage: Fit,
+  settings: run.Run,
+  earlier: program.Earlier,
+  given: TrainState | None = None,
+) -> TrainState:
   """The stage's estimates, or those that an earlier run left.
 
   Args:
     stage: what to estimate.
     settings: how and on what.
-    states: final states of the phases before it.
+    earlier: members and final states of the stages that it reads.
+    given: the same estimates, from another run; None to make them.
 
   Returns:
     A state whose parameters are the estimates, members first.
@@ -29,31 +37,30 @@ def fit(stage: Fit, settings: run.Run, states: run.States) -> TrainState:
     settings.log.note(f"{stage.name}: already estimated")
     return saved.final()
   start = time.monotonic()
-  found = estimate(stage, settings, states)
-  settings.log.note(f"{stage.name}: estimated for {stage.members} member(s)")
+  found = given or estimate(stage, settings, earlier)
+  made = "taken over" if given else "estimated"
+  settings.log.note(f"{stage.name}: {made} for {stage.members} member(s)")
   settings.log.scalars(stage.name, 1, {"seconds": time.monotonic() - start})
   saved.finish(found)
   return found
 
 
 def estimate(
-  stage: Fit, settings: run.Run, states: Mapping[str, TrainState]
+  stage: Fit, settings: run.Run, earlier: program.Earlier
 ) -> TrainState:
-  """The estimates of all members."""
-  seen = sweep.Sweep(
-    lambda states, batch: jax.vmap(stage.features, (0, None), 1)(states, batch),
-    settings.scoring_batch,
-    settings.layout.mode,
-  )
-  placed = seen.place(dict(states))
-  images = settings.feed.images
-  features = {
-    pool: seen.whole(placed, images[settings.pools[pool]])
-    for pool in dict.fromkeys(stage.pools)
-  }
+  """The estimates of all members, each from a stream of its features."""
+  who = members.of_stage(stage, settings.trials)
+  seen = sweep.Sweep(stage.features, settings.scoring_batch, settings.devices)
   found = [
-    stage.estimate(features[member.pool][:, k])
-    for k, member in enumerate(members.of_phase(stage, settings.seeds))
+    stage.estimate(
+      _features(
+        seen,
+        members.own_states(member, who, earlier),
+        settings.feed.images,
+        settings.pools[member.pool],
+      )
+    )
+    for member in who
   ]
   return TrainState(
     step=jnp.ones(len(found), jnp.int32),
@@ -62,3 +69,13 @@ def estimate(
     opt={},
     key=jax.random.split(jax.random.key(0), len(found)),
   )
+
+
+def _features(
+  seen: sweep.Sweep, own: Any, images: np.ndarray, rows: np.ndarray
+) -> Iterator[Any]:
+  """One member's features of the rows, batch after batch, on the host."""
+  placed = seen.place(own)
+  for at in range(0, len(rows), seen.size):
+    part = images[rows[at : at + seen.size]]
+    yield from seen.batches(placed, part)

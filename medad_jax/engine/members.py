@@ -1,21 +1,39 @@
-"""Who trains in a phase: a run's seeds, and in each the phase's members.
+"""Who trains in a stage: a run's trials, and in each the stage's members.
 
-A run of several seeds is several runs in one program. Every seed has all the
-members of the phase, seed after seed, and member `m` of seed `s` is what it
-would be in a run of that seed alone.
+A run of several trials is several runs in one program. Every trial has all the
+members of the stage, trial after trial, and member `m` of trial `t` is what it
+would be in a run of that trial alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from medad_jax import rng
-from medad_jax.engine import checkpoint, optim, parallel
-from medad_jax.types import Fit, Phase, TrainState, UserError
+from medad_jax.engine import checkpoint, parallel
+from medad_jax.types import Phase, Pretrained, Stage, TrainState
 from medad_jax.weights import pretrained
+
+Trials = tuple["Trial", ...]
+Shape = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """One training among several that share a program.
+
+  Attributes:
+    seed: of everything random.
+    hyper: by field as flags name it ("train.learning_rate"), a number that
+      takes the configured one's place.
+  """
+
+  seed: int
+  hyper: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,59 +44,179 @@ class Member:
     name: names its random streams: its pool and its place there, so that a
       larger ensemble adds members and leaves the others as they are.
     pool: name of the rows it trains on.
-    seed: the seed of its run.
-    run: the place of that seed among the seeds.
+    trial: the number of its trial.
+    seed: of its trial.
   """
 
   name: str
   pool: str
+  trial: int
   seed: int
-  run: int
 
 
-def seeds_of(first: int, count: int) -> tuple[int, ...]:
-  """`count` seeds from `first` on.
-
-  Raises:
-    UserError: there are none.
-  """
-  if count < 1:
-    raise UserError(f"seeds={count} trains nothing; set it to 1 or more.")
-  return tuple(range(first, first + count))
+def seeds(first: int, count: int) -> Trials:
+  """Trials of `count` seeds from `first` on, and nothing else that differs."""
+  return tuple(Trial(seed) for seed in range(first, first + count))
 
 
-def of_phase(phase: Phase | Fit, seeds: tuple[int, ...]) -> tuple[Member, ...]:
-  """All members, seed after seed."""
+def of_stage(stage: Stage, trials: Trials) -> tuple[Member, ...]:
+  """All members, trial after trial."""
   names = []
   count: dict[str, int] = {}
-  for pool in phase.pools:
-    names.append(f"{phase.name}/{pool}/{count.setdefault(pool, 0)}")
-    count[pool] += 1
+  for pool in stage.pools:
+    place = count.setdefault(pool.name, 0)
+    names.append((f"{stage.name}/{pool.name}/{place}", pool.name))
+    count[pool.name] += 1
   return tuple(
-    Member(name, pool, seed, run)
-    for run, seed in enumerate(seeds)
-    for name, pool in zip(names, phase.pools, strict=True)
+    Member(name, pool, number, trial.seed)
+    for number, trial in enumerate(trials)
+    for name, pool in names
   )
 
 
+def predecessors(
+  of: Sequence[Member], there: Sequence[Member]
+) -> np.ndarray | None:
+  """The number of each member's predecessor in another stage.
+
+  Args:
+    of: members of a stage.
+    there: members of an earlier one, of the same trials.
+
+  Returns:
+    int32 [k]: the member of the same trial, pool and place, or the only one of
+    a trial; None where a member has neither.
+  """
+  at = {(m.trial, _place(m)): n for n, m in enumerate(there)}
+  trials = {m.trial for m in there}
+  if len(there) == len(trials):
+    at = {(m.trial, _place(o)): n for n, m in enumerate(there) for o in of}
+  found = [at.get((m.trial, _place(m))) for m in of]
+  return None if None in found else np.array(found, np.int32)
+
+
 def init_states(
-  phase: Phase, seeds: tuple[int, ...], shape: tuple[int, int, int]
+  stage: Phase | Pretrained,
+  trials: Trials,
+  shape: Shape,
+  earlier: Mapping[str, tuple[Sequence[Member], TrainState]] | None = None,
 ) -> TrainState:
-  """All members of a phase before their first step, k first.
+  """All members of a stage before their first step, k first.
+
+  Args:
+    stage: what they train or import.
+    trials: of the run.
+    shape: of an image.
+    earlier: members and final states of the stages that it reads.
 
   Raises:
-    UserError: weights that the phase wants were not imported.
+    UserError: weights that the stage wants were not imported.
   """
+  own = _own_states(of_stage(stage, trials), earlier or {})
   # Runs once. On a CPU the generator's code takes 2 s to compile at this level
   # and 0.3 s to run, for DDAD's six members; 8 s and 0.3 s at the highest, 1 s
   # and 1 s at the lowest.
   options = {"xla_backend_optimization_level": 1}
   init = jax.jit(
-    lambda: _init_states(phase, seeds, shape), compiler_options=options
+    lambda own: _init_states(stage, trials, shape, own),
+    compiler_options=options,
   )
-  states = init()
+  states = init(own)
+  if isinstance(stage, Pretrained):
+    return _imported(states, stage.origins)
+  return states
+
+
+def abstract_states(
+  stage: Phase | Pretrained,
+  trials: Trials,
+  shape: Shape,
+  earlier: Mapping[str, tuple[Sequence[Member], TrainState]] | None = None,
+) -> TrainState:
+  """Shapes of `init_states`, what to restore into."""
+  own = _own_states(of_stage(stage, trials), earlier or {})
+  shapes = jax.eval_shape(
+    lambda own: _init_states(stage, trials, shape, own), own
+  )
+  return checkpoint.abstract(shapes, parallel.everywhere())
+
+
+def own_states(
+  member: Member,
+  who: Sequence[Member],
+  earlier: Mapping[str, tuple[Sequence[Member], TrainState]],
+) -> dict[str, TrainState]:
+  """One member's predecessors, without a leading axis."""
+  number = who.index(member)
+  own = _own_states(who, earlier)
+  return jax.tree.map(lambda x: x[number], own)
+
+
+def by_trial(states: Any, trials: int) -> Any:
+  """[trials * k, ...] -> [trials, k, ...]."""
+  return jax.tree.map(lambda x: x.reshape(trials, -1, *x.shape[1:]), states)
+
+
+def _place(member: Member) -> str:
+  """The name without its stage: pool and place."""
+  return member.name.partition("/")[2]
+
+
+def _own_states(who, earlier) -> dict[str, TrainState]:
+  """Each member's predecessors, k first."""
+  found = {}
+  for name, (there, states) in earlier.items():
+    numbers = predecessors(who, there)
+    if numbers is not None:
+      found[name] = jax.tree.map(lambda x, n=numbers: x[n], states)
+  return found
+
+
+def _init_states(stage, trials, shape, own) -> TrainState:
+  keys = jnp.stack(
+    [
+      rng.stream(jax.random.key(member.seed), member.name)
+      for member in of_stage(stage, trials)
+    ]
+  )
+  return jax.vmap(lambda key, own: init_state(stage, key, shape, own))(
+    keys, own
+  )
+
+
+def init_state(
+  stage: Phase | Pretrained,
+  key: jax.Array,
+  shape: Shape,
+  own: Mapping[str, TrainState],
+) -> TrainState:
+  """One member's state before its first step.
+
+  Args:
+    stage: what it trains or imports.
+    key: the member's.
+    shape: of an image.
+    own: its predecessors in the stages that the stage reads.
+  """
+  params, extra = stage.init(rng.stream(key, "init"), shape)
+  opt = {}
+  if isinstance(stage, Phase):
+    if stage.inherit is not None:
+      params, extra = stage.inherit(params, extra, own)
+    opt = stage.step.start(params)
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    extra=extra,
+    opt=opt,
+    key=rng.stream(key, "train"),
+  )
+
+
+def _imported(states: TrainState, origins: Mapping[str, str]) -> TrainState:
+  """The states with imported weights in place of random ones."""
   params, extra = dict(states.params), dict(states.extra)
-  for part, origin in phase.weights.items():
+  for part, origin in origins.items():
     if origin == "imported":
       found = pretrained.load(part).variables
       params[part] = _in_place(params[part], found.get("params", found))
@@ -87,31 +225,8 @@ def init_states(
   return dataclasses.replace(states, params=params, extra=extra)
 
 
-def abstract_states(
-  phase: Phase, seeds: tuple[int, ...], shape: tuple[int, int, int]
-) -> TrainState:
-  """Shapes of `init_states`, what to restore into."""
-  shapes = jax.eval_shape(lambda: _init_states(phase, seeds, shape))
-  return checkpoint.abstract(shapes, parallel.everywhere())
-
-
-def by_seed(states: Any, seeds: int) -> Any:
-  """[seeds * k, ...] -> [seeds, k, ...]."""
-  return jax.tree.map(lambda x: x.reshape(seeds, -1, *x.shape[1:]), states)
-
-
 def _in_place(initial: Any, imported: Any) -> Any:
   """The imported numbers of the arrays that there are, for every member."""
   if isinstance(initial, Mapping):
     return {k: _in_place(v, imported[k]) for k, v in initial.items()}
   return jnp.broadcast_to(jnp.asarray(imported), initial.shape)
-
-
-def _init_states(phase, seeds, shape) -> TrainState:
-  keys = jnp.stack(
-    [
-      rng.stream(jax.random.key(member.seed), member.name)
-      for member in of_phase(phase, seeds)
-    ]
-  )
-  return jax.vmap(lambda key: optim.init_state(phase, key, shape))(keys)

@@ -41,7 +41,7 @@ from jax.sharding import (
 import numpy as np
 
 from medad_jax.engine import processes
-from medad_jax.types import Axis, UserError
+from medad_jax.types import Axis
 
 MEMBER = PartitionSpec("member")
 FEED = PartitionSpec(None, "member", "batch")
@@ -58,13 +58,10 @@ class Layout:
   Attributes:
     mesh: of axes 'member' and 'batch', and perhaps 'copy'.
     mode: 'jit' or 'pmap'.
-    whole_batches: whether smaller phases leave devices idle rather than split
-      their batches.
   """
 
   mesh: Mesh
   mode: str
-  whole_batches: bool = False
 
   @property
   def axis(self) -> Axis:
@@ -112,9 +109,19 @@ class Layout:
     )
 
   @property
+  def platform(self) -> str:
+    """ "cpu", "gpu" or "tpu"."""
+    return self.mesh.devices.flat[0].platform
+
+  @property
+  def used(self) -> int:
+    """Devices whose work no other device does, too."""
+    return self.mesh.shape["member"] * self.mesh.shape["batch"]
+
+  @property
   def _options(self) -> dict[str, Any]:
     """What XLA's compiler for these devices does not do by itself."""
-    if self.mesh.devices.flat[0].platform != "cpu":
+    if self.platform != "cpu":
       return {}
     # Without it the loop over steps copies parameters and moments.
     return {"xla_cpu_copy_insertion_use_region_analysis": True}
@@ -211,65 +218,32 @@ class Layout:
 
 
 def make_layout(
-  members: int,
-  batch_size: int,
-  *,
-  mode: str = "jit",
-  member_devices: int | None = None,
-  batch_devices: int | None = None,
-  devices: Sequence[jax.Device] | None = None,
-  whole_batches: bool = False,
+  member: int, batch: int, mode: str, devices: Sequence[jax.Device]
 ) -> Layout:
-  """The layout that a user asked for, or the one that uses most devices.
+  """A mesh of the first devices; copies on the rest, of several processes.
 
   Args:
-    members: ensemble members that train together.
-    batch_size: examples of the global batch.
+    member: devices along 'member'.
+    batch: devices along 'batch'.
     mode: 'jit' or 'pmap'.
-    member_devices: size of the mesh's member axis; None to choose.
-    batch_devices: size of the mesh's batch axis; None to choose.
-    devices: None for all devices.
-    whole_batches: whether phases of fewer members use fewer devices.
-
-  Returns:
-    A layout whose axes divide `members` and `batch_size`.
-
-  Raises:
-    UserError: the mode is unknown or the axes do not divide.
+    devices: of the run.
   """
-  if mode not in MODES:
-    raise UserError(
-      f"config.parallel='{mode}' is none of {', '.join(MODES)}; choose one."
+  axes = {"member": member, "batch": batch}
+  copies = len(devices) // (member * batch)
+  if processes.count() > 1 and copies > 1:
+    axes["copy"] = copies
+  used = math.prod(axes.values())
+  shape, names = tuple(axes.values()), tuple(axes)
+  types = (AxisType.Auto,) * len(axes)
+  if used == len(jax.devices()) and used == len(devices):
+    # Orders the devices by how they are wired.
+    mesh = jax.make_mesh(shape, names, axis_types=types, devices=devices)
+  else:
+    # make_mesh refuses part of a TPU slice: it "contains a hole".
+    mesh = Mesh(
+      np.array(devices[:used]).reshape(shape), names, axis_types=types
     )
-  if mode == "pmap" and processes.count() > 1:
-    raise UserError(
-      "config.parallel='pmap' works in one process, of which there are"
-      f" {processes.count()}; set it to 'jit'."
-    )
-  devices = list(jax.devices() if devices is None else devices)
-  member = member_devices or math.gcd(members, len(devices))
-  batch = batch_devices or max(1, len(devices) // member)
-  _check(members, batch_size, member, batch, len(devices))
-  return _layout(member, batch, mode, devices, whole_batches)
-
-
-def shrink(layout: Layout, members: int, batch_size: int) -> Layout:
-  """The same devices for other sizes: freed member rows join the batch axis.
-
-  Used where a phase has fewer members (the refinement net) or some have
-  finished. Devices that fit neither axis stay idle, or are copies.
-  """
-  member = math.gcd(layout.mesh.shape["member"], members)
-  room = 1 if layout.whole_batches else layout.mesh.size // member
-  batch = max(
-    n
-    for n in range(1, room + 1)
-    if batch_size % n == 0 and (processes.count() == 1 or room % n == 0)
-  )
-  if (member, batch) == layout.mesh.devices.shape:
-    return layout
-  devices = list(layout.mesh.devices.flat)
-  return _layout(member, batch, layout.mode, devices, layout.whole_batches)
+  return Layout(mesh, mode)
 
 
 def everywhere() -> Sharding:
@@ -342,42 +316,3 @@ def _shift(index: slice, start: int) -> slice:
   if index.start is None and index.stop is None:
     return index
   return slice((index.start or 0) - start, index.stop - start)
-
-
-def _layout(member, batch, mode, devices, whole_batches) -> Layout:
-  axes = {"member": member, "batch": batch}
-  copies = len(devices) // (member * batch)
-  if processes.count() > 1 and copies > 1:
-    axes["copy"] = copies
-  mesh = jax.make_mesh(
-    tuple(axes.values()),
-    tuple(axes),
-    axis_types=(AxisType.Auto,) * len(axes),
-    devices=devices[: math.prod(axes.values())],
-  )
-  return Layout(mesh, mode, whole_batches)
-
-
-def _check(members, batch_size, member, batch, devices) -> None:
-  if processes.count() > 1 and devices % (member * batch):
-    raise UserError(
-      f"a mesh of {member} x {batch} leaves some of {devices} devices without"
-      " work, and perhaps a whole process; choose config.mesh.member and"
-      f" config.mesh.batch so that their product divides {devices}."
-    )
-  if member * batch > devices:
-    raise UserError(
-      f"config.mesh asks for {member} x {batch} devices and there are"
-      f" {devices}; lower config.mesh.member or config.mesh.batch."
-    )
-  if members % member:
-    raise UserError(
-      f"{members} members do not divide over config.mesh.member={member};"
-      f" use a divisor of {members}."
-    )
-  if batch_size % batch:
-    raise UserError(
-      f"train.batch_size={batch_size} does not divide over {batch} devices a"
-      f" member; set it to a multiple of {batch}, or config.mesh.batch to a"
-      f" divisor of {batch_size}."
-    )

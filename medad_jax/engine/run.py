@@ -1,21 +1,22 @@
-"""What the phases of a run share."""
+"""What the stages of a run share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from medad_jax.data import feeds
-from medad_jax.engine import parallel, writers
-from medad_jax.types import TrainState
+from medad_jax.engine import members, program, writers
+from medad_jax.engine.devices import Devices
+from medad_jax.types import Method, Phase, TrainState
 
 States = dict[str, TrainState]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """What all phases of a run share.
+  """What all stages of a run share.
 
   Attributes:
     workdir: where checkpoints go.
@@ -23,14 +24,19 @@ class Run:
     feed: where batches come from.
     pools: rows of the feed by pool name.
     shape: an image's [h, w, c].
-    seeds: seeds of everything random; each trains all members.
-    layout: devices of the first phase; later ones are fitted to them.
-    steps_per_call: steps a compiled call takes.
+    trials: each trains all members.
+    devices: where programs run.
+    steps_per_call: the most steps a compiled call takes.
     checkpoint_seconds: seconds between checkpoints; 0 for one every call.
     scoring_batch: images a call where nothing is trained.
     validate_every: epochs from one validation to the next.
-    select: whose states a phase ends with, the "last" or those of the best
-      validation on "synthetic" anomalies.
+    select: whose states a phase ends with: "last", or a monitor's name for
+      those of its best value.
+    data_text: names the data's pixels.
+    method_text: names the method and all its fields.
+    reuse: another run, whose finished stages are taken where they fit.
+    method_of: the method with numbers of a trial in place, by field; None
+      where trials differ in their seed alone.
   """
 
   workdir: Path
@@ -38,10 +44,28 @@ class Run:
   feed: feeds.Feed
   pools: Mapping[str, np.ndarray]
   shape: tuple[int, int, int]
-  seeds: tuple[int, ...]
-  layout: parallel.Layout
+  trials: members.Trials
+  devices: Devices
   steps_per_call: int
   checkpoint_seconds: float
   scoring_batch: int = 64
   validate_every: int = 10
   select: str = "last"
+  data_text: str = ""
+  method_text: str = ""
+  reuse: Path | None = None
+  method_of: Callable[[Mapping], Method] | None = None
+
+  def variant_of(self, name: str) -> program.Variant | None:
+    """The phase of that name with numbers of a trial in place."""
+    method_of = self.method_of
+    if method_of is None:
+      return None
+
+    def variant(hyper) -> Phase:
+      stages = method_of(hyper).phases()
+      found = next(stage for stage in stages if stage.name == name)
+      assert isinstance(found, Phase)
+      return found
+
+    return variant

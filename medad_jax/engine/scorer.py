@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from medad_jax.engine import checkpoint, members, sweep
-from medad_jax.types import Method, Phase, Scores, TrainState
+from medad_jax.engine.devices import Devices
+from medad_jax.types import Fit, Method, Scores, TrainState
 
 States = Mapping[str, TrainState]
 # (first image of the batch, maps by name [b s h w]) -> None
@@ -22,8 +23,8 @@ class Scorer:
     method: what scores.
     states: its final states by phase, members first, seed after seed.
     batch_size: images a call, over all devices; rounded up to divide.
-    mode: 'jit' or 'pmap'.
-    seeds: trainings that the states hold; each is scored by itself.
+    devices: the run's.
+    trials: trainings that the states hold; each is scored by itself.
   """
 
   def __init__(
@@ -31,10 +32,11 @@ class Scorer:
     method: Method,
     states: States,
     batch_size: int,
-    mode: str = "jit",
-    seeds: int = 1,
+    devices: Devices,
+    trials: int = 1,
   ):
-    self._sweep = sweep.Sweep(_score_function(method, seeds), batch_size, mode)
+    function = score_function(method, trials)
+    self._sweep = sweep.Sweep(function, batch_size, devices)
     self._states = self._sweep.place(dict(states))
 
   def images(
@@ -61,40 +63,55 @@ class Scorer:
 
 def restore(
   method: Method,
-  seeds: tuple[int, ...],
+  trials: members.Trials,
   shape: tuple[int, int, int],
   workdir: Path,
 ) -> dict[str, TrainState]:
   """The final states of a finished run, on the first device.
 
   Raises:
-    UserError: a phase has not finished.
+    UserError: a stage has not finished.
   """
-  states = {}
-  for phase in method.phases():
+  states: dict[str, TrainState] = {}
+  who = {s.name: members.of_stage(s, trials) for s in method.phases()}
+  for stage in method.phases():
     target = None
-    if isinstance(phase, Phase):
-      target = members.abstract_states(phase, seeds, shape)
-    saved = checkpoint.Checkpoints(workdir / "checkpoints", phase.name)
-    states[phase.name] = saved.final(target)
+    if not isinstance(stage, Fit):
+      reads = getattr(stage, "reads", ())
+      earlier = {name: (who[name], states[name]) for name in reads}
+      target = members.abstract_states(stage, trials, shape, earlier)
+    saved = checkpoint.Checkpoints(workdir / "checkpoints", stage.name)
+    states[stage.name] = saved.final(target)
   return states
 
 
-def _score_function(method: Method, seeds: int) -> Callable[..., Scores]:
-  """(states, batch) -> scores [b s ...]."""
-  shared = {phase.name for phase in method.phases() if phase.shared}
+def score_function(method: Method, trials: int) -> Callable[..., Scores]:
+  """(states, batch) -> scores [b t ...]."""
+  shared = {stage.name for stage in method.phases() if stage.shared}
 
-  def one_seed(states, batch):
-    own = {k: v for k, v in states.items() if k not in shared}
+  def one_trial(states, batch):
     fitted = {k: v for k, v in states.items() if k in shared}
-    preds = jax.vmap(method.predict, (0, None))(own, batch)
+    own, axes = _own({k: v for k, v in states.items() if k not in shared})
+    preds = jax.vmap(method.predict, (axes, None))(own, batch)
     return method.score(preds, batch, fitted)
 
   def score(states, batch):
-    runs = members.by_seed(states, seeds)
-    return jax.vmap(one_seed, (0, None), 1)(runs, batch)
+    apart = members.by_trial(states, trials)
+    return jax.vmap(one_trial, (0, None), 1)(apart, batch)
 
   return score
+
+
+def _own(states: States) -> tuple[dict[str, TrainState], dict[str, int | None]]:
+  """States by stage, and the axis of members in each."""
+  count = max(len(state.step) for state in states.values())
+  # One network that all members use is not copied for each.
+  single = {k for k, v in states.items() if len(v.step) == 1 < count}
+  own = {
+    k: jax.tree.map(lambda x: x[0], v) if k in single else v
+    for k, v in states.items()
+  }
+  return own, {k: None if k in single else 0 for k in states}
 
 
 def _first(tree: Any, count: int) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from medad_jax.data import resident
 from medad_jax.engine import parallel
+from medad_jax.engine.devices import Devices
 from medad_jax.types import Batch
 
 
@@ -18,23 +19,23 @@ class Sweep:
   Args:
     function: (states, batch) -> arrays, all with the examples first.
     batch_size: images a call, over all devices; rounded up to divide.
-    mode: 'jit' or 'pmap'.
+    devices: the run's.
   """
 
   def __init__(
     self,
     function: Callable[[Any, Batch], Any],
     batch_size: int,
-    mode: str = "jit",
+    devices: Devices,
   ):
-    devices = len(jax.devices())
-    self._size = -(-batch_size // devices) * devices
-    self._layout = parallel.make_layout(
-      1, self._size, mode=mode, member_devices=1
+    count = len(devices.all)
+    self.size = -(-batch_size // count) * count
+    self._layout = Devices(devices.all, devices.mode, member=1).layout(
+      1, self.size
     )
     self._call = self._layout.lift(
-      lambda states, images, ids: function(states, _batch(images, ids)),
-      (parallel.WHOLE, parallel.EXAMPLE, parallel.EXAMPLE),
+      lambda states, arrays: function(states, _batch(arrays)),
+      (parallel.WHOLE, parallel.EXAMPLE),
       parallel.EXAMPLE,
     )
 
@@ -43,41 +44,66 @@ class Sweep:
     return self._layout.put(states, parallel.WHOLE)
 
   def parts(
-    self, placed: Any, images: np.ndarray
+    self,
+    placed: Any,
+    images: np.ndarray,
+    source: np.ndarray | None = None,
   ) -> Iterator[tuple[int, int, Any]]:
-    """Results of uint8 images [n h w c], batch after batch.
+    """Yields (offset, count, results), batch after batch.
+
+    The last batch is padded by repeating images; only the first `count` results
+    are valid. They stay on the device.
 
     Args:
       placed: states from `place`.
-      images: any number.
-
-    Yields:
-      The first image's number, how many of the batch's there are, and the
-      results, on the device. The last batch is filled with images once more,
-      whose results come after the others'.
+      images: uint8 [n h w c].
+      source: a second image for each, where the function wants one.
     """
-    for at in range(0, len(images), self._size):
-      ids = np.arange(at, at + self._size, dtype=np.int32)
-      part = np.asarray(images[at : at + self._size])
-      full = part[np.arange(self._size) % len(part)]
-      args = (full, np.where(ids < len(images), ids, -1))
-      found = self._call(placed, *self._layout.put(args, parallel.EXAMPLE))
-      yield at, len(part), self._layout.get(found, parallel.EXAMPLE)
+    for at in range(0, len(images), self.size):
+      ids = np.arange(at, at + self.size, dtype=np.int32)
+      count = min(self.size, len(images) - at)
+      rows = at + np.arange(self.size) % count
+      arrays = {
+        "id": np.where(ids < len(images), ids, -1),
+        "image": np.asarray(images[rows]),
+      }
+      if source is not None:
+        arrays["source"] = np.asarray(source[rows])
+      found = self._call(placed, self._layout.put(arrays, parallel.EXAMPLE))
+      yield at, count, self._layout.get(found, parallel.EXAMPLE)
 
-  def whole(self, placed: Any, images: np.ndarray) -> Any:
+  def batches(
+    self,
+    placed: Any,
+    images: np.ndarray,
+    source: np.ndarray | None = None,
+  ) -> Iterator[Any]:
+    """Yields the results of all images, batch after batch, on the host."""
+    for _, count, found in self.parts(placed, images, source):
+      yield jax.tree.map(lambda x, n=count: np.asarray(x)[:n], found)
+
+  def whole(
+    self,
+    placed: Any,
+    images: np.ndarray,
+    source: np.ndarray | None = None,
+  ) -> Any:
     """Results of all images, on the host."""
-    parts = [
-      jax.tree.map(lambda x, n=count: np.asarray(x)[:n], found)
-      for _, count, found in self.parts(placed, images)
-    ]
+    parts = list(self.batches(placed, images, source))
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def _batch(images: jax.Array, ids: jax.Array) -> Batch:
+def _batch(arrays: dict[str, jax.Array]) -> Batch:
+  ids = arrays["id"]
+  normalized = {
+    name: resident.normalize(arrays[name])
+    for name in ("image", "source")
+    if name in arrays
+  }
   return Batch(
-    image=resident.normalize(images),
     label=jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
     valid=ids >= 0,
     slot=ids,
     id=ids,
+    **normalized,
   )

@@ -1,19 +1,15 @@
-"""The loop: every method trains here, phase by phase.
+"""The loop: every method trains here, stage by stage.
 
-A phase's members share one compiled program: `lax.scan` over a few steps,
-`vmap` over members, `Layout.lift` over devices. Members with fewer steps (the
-NDM of DDAD sees fewer images) leave the program when they have finished: the
+A phase's members share one compiled program (`program.py`). Members with fewer
+steps (the NDM of DDAD sees fewer images) leave it when they have finished: the
 phase is cut into segments, each compiled for the members still training, so
 nothing is computed and thrown away.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
-import math
-import time
 
-import jax
 import numpy as np
 
 from medad_jax.data import feeds, index
@@ -21,14 +17,19 @@ from medad_jax.engine import (
   checkpoint,
   fit,
   members,
-  optim,
-  parallel,
   processes,
+  program,
+  reuse,
   validation,
   writers,
 )
+from medad_jax.engine.calls import Calls
+from medad_jax.engine.clock import Clock
 from medad_jax.engine.run import Run, States
-from medad_jax.types import Fit, Phase, TrainState, UserError
+from medad_jax.types import Fit, Phase, Pretrained, Stage, TrainState, UserError
+
+# (first step, behind the last one) of a call.
+Bounds = list[tuple[int, int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,161 +41,128 @@ class Segment:
   members: tuple[int, ...]
 
 
-def train(phases: Sequence[Phase | Fit], run: Run) -> States:
-  """Runs all phases, or goes on where an earlier run stopped.
+def train(stages: Sequence[Stage], run: Run) -> States:
+  """Runs all stages, or goes on where an earlier run stopped.
 
   Args:
-    phases: what to train, in order.
+    stages: what to train, in order.
     run: how and on what.
 
   Returns:
-    The final states by phase name, members first, without optimizer states.
+    The final states by stage, members first, without optimizer states.
 
   Raises:
     UserError: a loss is not finite, or a checkpoint cannot be written.
   """
   states: States = {}
-  for phase in phases:
-    if isinstance(phase, Fit):
-      states[phase.name] = fit.fit(phase, run, states)
-    else:
-      states[phase.name] = PhaseRun(phase, run).train(states)
+  origins: dict[str, reuse.Origin] = {}
+  who = {stage.name: members.of_stage(stage, run.trials) for stage in stages}
+  for stage in stages:
+    read = getattr(stage, "reads", ())
+    earlier = {name: (who[name], states[name]) for name in read}
+    origin = reuse.origin_of(stage, run, origins)
+    match stage:
+      case Fit():
+        given = reuse.found(stage, run, origin, None)
+        found = None if given is None else given[1]
+        states[stage.name] = fit.fit(stage, run, earlier, found)
+      case Pretrained():
+        states[stage.name] = _imported(stage, run)
+      case Phase():
+        states[stage.name] = PhaseRun(stage, run, earlier, origin).train()
+    reuse.keep(stage, run, origin)
+    origins[stage.name] = origin
   return states
 
 
 def segments(steps: Sequence[int]) -> Iterator[Segment]:
   """Cuts a phase where members finish; `steps` counts each member's."""
   start = 0
-  for stop in sorted(set(steps)):
+  for stop in sorted({n for n in steps if n}):
     live = tuple(m for m, n in enumerate(steps) if n >= stop)
     yield Segment(start, stop, live)
     start = stop
 
 
-def call_steps(total: int, most: int) -> int:
-  """Steps a call takes: a divisor of `total` near `most`, if there is one.
-
-  A last, shorter call would be compiled for itself.
-  """
-  near = range(most, (most - 1) // 2, -1)
-  return next((n for n in near if total % n == 0), most)
-
-
 def make_order(
-  phase: Phase, pools: Mapping[str, np.ndarray], seeds: tuple[int, ...]
+  phase: Phase, pools: Mapping[str, np.ndarray], trials: members.Trials
 ) -> index.Order:
   """The batches of all members of a phase."""
-  who = members.of_phase(phase, seeds)
-  training = phase.training
+  who = members.of_stage(phase, trials)
+  length = phase.length
   passes = {
     name: rows
-    if training.pass_rows is None
+    if length.pass_rows is None
     # Repeated where the pool is smaller.
-    else np.resize(rows, training.pass_rows)
+    else np.resize(rows, length.pass_rows)
     for name, rows in pools.items()
   }
   return index.Order(
     tuple(passes[member.pool] for member in who),
     tuple(member.name for member in who),
     tuple(member.seed for member in who),
-    training.batch_size,
-    training.drop_last,
-    training.epoch_steps,
+    length.batch_size,
+    length.drop_last,
+    length.epoch_steps,
+    phase.inputs.batches,
   )
 
 
-def make_places(
-  who: Sequence[members.Member],
-  epoch_steps: Sequence[int],
-  live: Sequence[int],
-) -> dict[str, np.ndarray]:
-  """What tells the live members apart inside the program, each [k].
-
-  "run" is the place of the member's seed, "epoch_steps" its steps an epoch.
-  """
-  return {
-    "run": np.array([who[m].run for m in live], np.int32),
-    "epoch_steps": np.array([epoch_steps[m] for m in live], np.int32),
-  }
-
-
-def make_call(
-  phase: Phase, feed: feeds.Feed, layout: parallel.Layout, seeds: int = 1
-) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-  """Compiles several steps of the phase's members.
-
-  Returns:
-    (states MEMBER, places MEMBER, chunk FEED, frozen WHOLE, constant WHOLE) ->
-    (states MEMBER, metrics STEPS); the states are donated. Places are those of
-    `make_places`.
-  """
-  step = optim.gradient_step(phase, layout.axis)
-  # With one seed all members share the frozen states, and none are copied.
-  shared = None if seeds == 1 else 0
-
-  def call(states, places, chunk, frozen, constant):
-    if seeds > 1:
-      runs = members.by_seed(frozen, seeds)
-      frozen = jax.tree.map(lambda x: x[places["run"]], runs)
-
-    def body(states, chunk):
-      batch = feed.batch(constant, chunk)
-      return jax.vmap(step, (0, 0, shared, 0))(
-        states, batch, frozen, places["epoch_steps"]
-      )
-
-    if len(jax.tree.leaves(chunk)[0]) > 1:
-      return jax.lax.scan(body, states, chunk)
-    states, metrics = body(states, jax.tree.map(lambda x: x[0], chunk))
-    return states, jax.tree.map(lambda x: x[None], metrics)
-
-  return layout.lift(
-    call,
-    (
-      parallel.MEMBER,
-      parallel.MEMBER,
-      parallel.FEED,
-      parallel.WHOLE,
-      parallel.WHOLE,
-    ),
-    (parallel.MEMBER, parallel.STEPS),
-    donate=(0,),
-  )
+def count_steps(phase: Phase, order: index.Order) -> tuple[int, ...]:
+  """Steps of each member of a phase."""
+  epoch_steps = order.epoch_steps()
+  if phase.length.steps is not None:
+    return (phase.length.steps,) * len(epoch_steps)
+  return tuple(phase.length.epochs * n for n in epoch_steps)
 
 
 class PhaseRun:
-  """One phase on its way from the first step, or a checkpoint, to its end."""
+  """One phase on its way from the first step, or a checkpoint, to its end.
 
-  def __init__(self, phase: Phase, run: Run):
-    self.phase, self.run = phase, run
-    self.members = members.of_phase(phase, run.seeds)
-    self.order = make_order(phase, run.pools, run.seeds)
+  Args:
+    phase: what is trained.
+    run: how and on what.
+    earlier: members and final states of the stages that it reads.
+    origin: what decides it.
+  """
+
+  def __init__(
+    self,
+    phase: Phase,
+    run: Run,
+    earlier: program.Earlier,
+    origin: reuse.Origin,
+  ):
+    self.phase, self.run, self.earlier = phase, run, earlier
+    self.members = members.of_stage(phase, run.trials)
+    self.order = make_order(phase, run.pools, run.trials)
     self.epoch_steps = self.order.epoch_steps()
-    self.steps = tuple(phase.training.epochs * n for n in self.epoch_steps)
+    # Members that another run has trained take no steps here.
+    self.given = reuse.found(phase, run, origin, self._abstract())
+    ready = self.given[0] if self.given else []
+    self.steps = tuple(
+      0 if m in ready else n
+      for m, n in enumerate(count_steps(phase, self.order))
+    )
     self.checkpoints = checkpoint.Checkpoints(
       run.workdir / "checkpoints", phase.name
     )
 
-  def train(self, frozen: States) -> TrainState:
+  def train(self) -> TrainState:
     """The phase's final states, without optimizer states."""
     phase, run = self.phase, self.run
     if self.checkpoints.finished:
       run.log.note(f"{phase.name}: already trained")
       return self.checkpoints.final(self._abstract())
     states, done = self._begin()
-    clock = _Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
+    clock = Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
     ahead = [s for s in segments(self.steps) if s.stop > done]
-    sizes = [self._layout(segment).mesh.size for segment in ahead]
-    run.log.note(
-      f"{phase.name}: {len(self.members)} member(s), {max(self.steps):,} steps,"
-      f" from step {done:,}, on {max(sizes, default=0)} device(s)\n"
-      + writers.parameter_table(states.params)
-    )
+    self._announce(states, ahead, done)
     with writers.Progress(
       phase.name, max(self.steps), done, processes.first()
     ) as bar:
       for segment in ahead:
-        states = self._segment(segment, states, done, frozen, bar, clock)
+        states = self._segment(segment, states, done, bar, clock)
     states = self.validation.chosen(states)
     self.checkpoints.finish(states)
     self.validation.clear()
@@ -202,10 +170,10 @@ class PhaseRun:
 
   @functools.cached_property
   def feed(self) -> feeds.Feed:
-    """The run's feed, with what this phase prepares."""
+    """The run's feed, with what this phase prepares and the columns it asks."""
     path = self.run.workdir / "prepared" / f"{self.phase.name}.npz"
     with processes.first_before_others("prepared"):
-      return feeds.prepared(self.run.feed, self.phase.prepare, path)
+      return feeds.prepared(self.run.feed, self.phase.inputs.prepare, path)
 
   @functools.cached_property
   def validation(self) -> validation.Validation:
@@ -215,102 +183,129 @@ class PhaseRun:
     )
 
   def _abstract(self) -> TrainState:
-    return members.abstract_states(self.phase, self.run.seeds, self.run.shape)
+    run = self.run
+    return members.abstract_states(
+      self.phase, run.trials, run.shape, self.earlier
+    )
 
   def _begin(self) -> tuple[TrainState, int]:
     """The states to start from and the steps they have behind them."""
     done = self.checkpoints.latest()
-    if done is None:
-      run = self.run
-      return members.init_states(self.phase, run.seeds, run.shape), 0
-    return self.checkpoints.restore(done, self._abstract()), done
+    if done is not None:
+      return self.checkpoints.restore(done, self._abstract()), done
+    run = self.run
+    states = members.init_states(
+      self.phase, run.trials, run.shape, self.earlier
+    )
+    if self.given is None:
+      return states, 0
+    here, given = self.given
+    run.log.note(
+      f"{self.phase.name}: {len(here)} of {len(self.members)} member(s) taken"
+      f" from {run.reuse}"
+    )
+    return reuse.placed(states, here, given), 0
+
+  def _announce(
+    self, states: TrainState, ahead: Sequence[Segment], done: int
+  ) -> None:
+    """One line for the terminal; names and sizes go into a file."""
+    run = self.run
+    size = self.order.step_size(0)
+    used = [run.devices.layout(len(s.members), size).used for s in ahead]
+    table, total = writers.parameter_table(states.params)
+    run.log.keep(f"parameters/{self.phase.name}.txt", table)
+    run.log.note(
+      f"{self.phase.name}: {len(self.members)} member(s), {total},"
+      f" {max(self.steps):,} steps, from step {done:,}, on"
+      f" {max(used, default=0)} device(s)"
+    )
 
   def _segment(
     self,
     segment: Segment,
     states: TrainState,
     done: int,
-    frozen: States,
     bar: writers.Progress,
-    clock: "_Clock",
+    clock: Clock,
   ) -> TrainState:
     """Takes the segment's steps; `states` and the result hold all members."""
-    feed = self.feed
-    layout = self._layout(segment)
-    call = make_call(self.phase, feed, layout, len(self.run.seeds))
-    places = layout.put(
-      make_places(self.members, self.epoch_steps, segment.members),
-      parallel.MEMBER,
-    )
-    live = np.asarray(segment.members)
-    part = layout.put(_some(states, live), parallel.MEMBER)
-    frozen = layout.put(frozen, parallel.WHOLE)
-    constant = layout.put(feed.constant, parallel.WHOLE)
-
-    def merged() -> TrainState:
-      return _merged(states, layout.get(part, parallel.MEMBER), live)
-
     bounds = self._bounds(segment, done)
-    chunks = feed.chunks(
-      self.order, bounds, segment.members, self.phase.sources, layout.part
-    )
+    calls = Calls(lambda size: self._program(segment, size), self.earlier)
+    calls.switch(self.order.step_size(bounds[0][0]), states)
     bar.pause()  # the segment's program is compiled first
     pending = None
+    chunks = self._chunks(segment, bounds, calls)
     for (start, stop), chunk in zip(bounds, chunks, strict=True):
-      part, metrics = call(
-        part, places, layout.put(chunk, parallel.FEED), frozen, constant
-      )
+      calls.switch(self.order.step_size(start), states)
+      found = calls.take(chunk)
       # Reading the call before last lets the host prepare the next one while
       # the device works on this one.
       if pending is not None:
         self._record(*pending, bar, clock)
-      metrics = layout.get(metrics, parallel.STEPS)
-      pending = (segment, start, stop, metrics)
+      pending = (segment, start, stop, calls.reader(found, stop - start))
       measures = self.validation.due(start, stop, max(self.steps))
       saves = clock.due()
       if measures or saves:
         self._record(*pending, bar, clock)  # never keep what is not finite
         pending = None
+      # Both copy the states; the next call takes their memory.
       if measures:
-        self.validation.measure(stop, merged())
+        self.validation.measure(stop, calls.gather(states))
       if saves:
-        self.checkpoints.save(stop, merged())
+        self.checkpoints.save(stop, calls.gather(states))
         clock.saved()
     if pending is not None:
       self._record(*pending, bar, clock)
-    return merged()
+    return calls.gather(states)
 
-  def _layout(self, segment: Segment) -> parallel.Layout:
-    """The run's devices for the members of a segment."""
-    return parallel.shrink(
-      self.run.layout,
-      len(segment.members),
-      # Both sizes of batch must divide over the devices; some may idle.
-      math.gcd(self.phase.training.batch_size, self.order.remainder),
+  def _chunks(self, segment, bounds, calls) -> Iterator[dict[str, np.ndarray]]:
+    """The batches of all calls; whole and smaller ones have their own parts."""
+    return self.feed.chunks(
+      self.order,
+      bounds,
+      segment.members,
+      self.phase.inputs.source,
+      lambda k, rows: calls.program(rows).layout.part(k, rows),
     )
 
-  def _bounds(self, segment: Segment, done: int) -> list[tuple[int, int]]:
+  def _program(self, segment: Segment, size: int) -> program.Program:
+    """The program of a segment for batches of a size."""
+    run = self.run
+    return program.Program(
+      self.phase,
+      run.devices.layout(len(segment.members), size),
+      self.feed,
+      self.order,
+      run.trials,
+      segment.members,
+      {name: who for name, (who, _) in self.earlier.items()},
+      run.steps_per_call,
+      run.variant_of(self.phase.name),
+    )
+
+  def _bounds(self, segment: Segment, done: int) -> Bounds:
     """Where calls start and stop; a call holds batches of one size."""
-    alone = not self.phase.looped and jax.default_backend() == "cpu"
-    most = 1 if alone else self.run.steps_per_call
+    most = self.run.steps_per_call
     whole = [(segment.start, segment.stop)]
     if self.order.remainder:  # then every epoch ends with a smaller step
-      ends = range(self.epoch_steps[0], segment.stop + 1, self.epoch_steps[0])
+      length = self.epoch_steps[0]
+      ends = range(length, segment.stop + length, length)
       whole = [
-        part
+        (start, min(stop, segment.stop))
         for end in ends
-        for part in ((end - self.epoch_steps[0], end - 1), (end - 1, end))
+        for start, stop in ((end - length, end - 1), (end - 1, end))
+        if start < segment.stop
       ]
     return [
-      (start, min(start + take, stop))
+      (start, min(start + most, stop))
       for first, stop in whole
-      for take in [call_steps(stop - first, most)]
-      for start in range(max(first, done), stop, take)
+      for start in range(max(first, done), stop, most)
     ]
 
-  def _record(self, segment, start, stop, metrics, bar, clock) -> None:
+  def _record(self, segment, start, stop, read, bar, clock) -> None:
     """Writes the means over a call's steps, one value a member."""
-    whole = jax.device_get(metrics)
+    whole = read()
     self._check_finite(whole["loss"], segment, start)
     rows = {}
     for name, values in whole.items():
@@ -320,7 +315,7 @@ class PhaseRun:
       rows[name] = row
     rows["seconds"] = clock.seconds()
     self.run.log.scalars(self.phase.name, stop, rows)
-    size = self.order.step_size(start)
+    size = self.order.step_size(start) * self.phase.inputs.batches
     images = (stop - start) * len(segment.members) * size
     bar.update(stop - start, images, float(whole["loss"].mean()))
 
@@ -342,48 +337,17 @@ class PhaseRun:
 
   def _name(self, member: int) -> str:
     found = self.members[member]
-    seed = f" (seed {found.seed})" if len(self.run.seeds) > 1 else ""
-    return found.name + seed
+    several = len(self.run.trials) > 1
+    return found.name + (f" (seed {found.seed})" if several else "")
 
 
-def _some(states: TrainState, live: np.ndarray) -> TrainState:
-  """The states of some members; of all without a copy."""
-  if len(live) == len(states.step):
-    return states
-  return jax.tree.map(lambda x: x[live], states)
-
-
-def _merged(
-  states: TrainState, some: TrainState, live: np.ndarray
-) -> TrainState:
-  """The states of all, of which some have trained, perhaps elsewhere."""
-  if len(live) == len(states.step):
-    return some
-  states, some = parallel.gathered((states, some))
-  return jax.tree.map(lambda x, y: x.at[live].set(y), states, some)
-
-
-class _Clock:
-  """Seconds a phase has trained, over all runs, and when to save next.
-
-  Several processes save together, when the first one says. It is asked at
-  every eighth call only, as the answer is waited for.
-  """
-
-  def __init__(self, before: float, interval: float):
-    self._start = time.monotonic() - before
-    self._interval = interval
-    self._calls = 0
-    self.saved()
-
-  def seconds(self) -> float:
-    return time.monotonic() - self._start
-
-  def saved(self) -> None:
-    self._last = time.monotonic()
-
-  def due(self) -> bool:
-    self._calls += 1
-    if processes.count() > 1 and self._interval and self._calls % 8:
-      return False
-    return processes.agreed(time.monotonic() - self._last >= self._interval)
+def _imported(stage: Pretrained, run: Run) -> TrainState:
+  """The stage's state, from its checkpoint or from this user's weights."""
+  saved = checkpoint.Checkpoints(run.workdir / "checkpoints", stage.name)
+  if saved.finished:
+    run.log.note(f"{stage.name}: already imported")
+    return saved.final(members.abstract_states(stage, run.trials, run.shape))
+  states = members.init_states(stage, run.trials, run.shape)
+  saved.finish(states)
+  run.log.note(f"{stage.name}: {', '.join(stage.origins)} kept with the run")
+  return states

@@ -1,4 +1,4 @@
-"""Validation without labels: held-out normal images, synthetic anomalies."""
+"""Validation without labels: monitors of held-out normal images."""
 
 import dataclasses
 from typing import Any
@@ -9,17 +9,14 @@ import numpy as np
 from medad_jax import rng
 from medad_jax.data import index
 from medad_jax.engine import checkpoint, run, sweep
-from medad_jax.scoring import metrics
 from medad_jax.types import Phase, TrainState
-
-METRIC = "synthetic_auroc"
 
 
 class Validation:
   """Measures a phase's members now and then, and remembers the best.
 
-  The anomalies are the same at every measurement. Nothing is measured where
-  the phase makes none or no image was held out.
+  A member's synthetic anomalies are the same at every measurement. Nothing is
+  measured where the phase has no monitor or no image was held out.
 
   Args:
     phase: what is trained.
@@ -36,44 +33,51 @@ class Validation:
     target: TrainState,
   ):
     held_out = settings.pools.get(index.HELD_OUT, np.arange(0))
-    self._active = phase.validate is not None and len(held_out) > 0
-    self._selects = self._active and settings.select == "synthetic"
+    self._monitors = phase.monitors if len(held_out) else {}
+    self._chosen = self._monitors.get(settings.select)
+    self._select = settings.select
     self._phase, self._log = phase.name, settings.log
     self._every = settings.validate_every * epoch_steps
     self._best: dict[str, Any] | None = None
-    if not self._active:
+    if not self._monitors:
       return
     self._images = settings.feed.images[held_out]
-    key = rng.stream(jax.random.key(settings.seeds[0]), "validation")
-
-    def scores(states, batch):
-      return jax.vmap(phase.validate, (0, None, None), 1)(states, batch, key)
-
     self._sweep = sweep.Sweep(
-      scores, settings.scoring_batch, settings.layout.mode
+      self._values, settings.scoring_batch, settings.devices
     )
     self._saved = checkpoint.Checkpoints(
       settings.workdir / "checkpoints", f"{phase.name}_best"
     )
-    if self._selects:
+    if self._chosen is not None:
       self._best = self._remembered(target)
 
   def due(self, start: int, stop: int, last: int) -> bool:
     """Whether to measure after the steps [start, stop) of a phase's `last`."""
-    if not self._active:
+    if not self._monitors:
       return False
     return start // self._every < stop // self._every or stop == last
 
   def measure(self, step: int, states: TrainState) -> None:
-    """Writes the members' AUROCs, and keeps the states of the best."""
+    """Writes the members' values, and keeps the states of the best."""
     states = dataclasses.replace(states, opt={})
-    found = self._sweep.whole(self._sweep.place(states), self._images)
-    both = np.concatenate([found["normal"], found["synthetic"]])
-    labels = np.repeat([0, 1], len(self._images))
-    values = [metrics.auroc(labels, scores) for scores in both.T]
-    self._log.scalars(self._phase, step, {METRIC: values})
-    if self._selects:
-      self._keep(step, np.asarray(values), states)
+    # An image's partner is a row number, whatever the batch and the devices.
+    partners = np.roll(self._images, 1, 0)
+    placed = self._sweep.place(states)
+    found = self._sweep.whole(placed, self._images, partners)
+    values = {
+      name: [
+        monitor.summary({k: v[:, member] for k, v in found[name].items()})
+        for member in range(len(states.step))
+      ]
+      for name, monitor in self._monitors.items()
+    }
+    labels = {name: m.label for name, m in self._monitors.items()}
+    self._log.scalars(
+      self._phase, step, {labels[name]: v for name, v in values.items()}
+    )
+    if self._chosen is not None:
+      sign = 1 if self._chosen.higher_is_better else -1
+      self._keep(step, sign * np.asarray(values[self._select]), states)
 
   def chosen(self, states: TrainState) -> TrainState:
     """The states that the phase ends with."""
@@ -81,12 +85,24 @@ class Validation:
 
   def clear(self) -> None:
     """Removes what was remembered on the way."""
-    if self._selects:
+    if self._chosen is not None:
       self._saved.remove()
+
+  def _values(self, states, batch) -> dict[str, dict[str, jax.Array]]:
+    """What all monitors see, each [b k]."""
+
+    def member(state):
+      key = rng.stream(state.key, "validation")
+      return {
+        name: monitor.values(state, batch, key)
+        for name, monitor in self._monitors.items()
+      }
+
+    return jax.vmap(member, out_axes=1)(states)
 
   def _keep(self, step: int, values: np.ndarray, states: TrainState) -> None:
     """Every member's best so far; the first of equal ones."""
-    best = self._best or {"values": np.full(len(values), -1.0)}
+    best = self._best or {"values": np.full(len(values), -np.inf)}
     better = values > best["values"]
     if not better.any():
       return

@@ -5,25 +5,16 @@
 accelerators. Parameters, statistics, losses and optimizer keep float32.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from medad_jax import rng, types
+from medad_jax import rng
 
-PRECISIONS = ("float32", "bfloat16")
-
-
-def check_precision(precision: str) -> None:
-  """Raises UserError unless there is such a precision."""
-  if precision not in PRECISIONS:
-    raise types.UserError(
-      f"model.precision='{precision}' is none of {', '.join(PRECISIONS)};"
-      " choose one."
-    )
+Precision = Literal["float32", "bfloat16"]
 
 
 def init(net: nn.Module, key: PRNGKeyArray, *inputs: Array) -> tuple[Any, Any]:

@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
-from medad_jax import losses, rng, types
+from medad_jax import losses, rng, steps, types
 from medad_jax.augment import frame, synthesis
 from medad_jax.methods import _net
 from medad_jax.nets.encoder_decoder import STRIDES, EncoderDecoder
-from medad_jax.scoring import maps
+from medad_jax.ranges import Count, Width
+from medad_jax.scoring import maps, monitors
+from medad_jax.training import Length, Optimizer, Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,37 +31,32 @@ class OneStage:
     recipe: how anomalies are made.
     width: channels of the net's first stage.
     members: nets trained on the normal pool, with different random numbers.
-    precision: of the net, "float32" or "bfloat16" (`_net.py`).
-    training: length and optimizer.
+    precision: of the net (`_net.py`).
+    length: of the training.
+    optimizer: of the training.
   """
 
   recipe: synthesis.Recipe = synthesis.NSA
-  width: int = 64
-  members: int = 1
-  precision: str = "float32"
-  training: types.Training = types.Training(
-    epochs=250,
-    batch_size=64,
-    learning_rate=1e-3,
-    final_rate=1e-6,
-    drop_last=False,
+  width: Width = 64
+  members: Count = 1
+  precision: _net.Precision = "float32"
+  length: Length = Length(epochs=250, batch_size=64, drop_last=False)
+  optimizer: Optimizer = Optimizer(
+    learning_rate=1e-3, schedule=Schedule("cosine", final_rate=1e-6)
   )
 
   score_names = ("anomaly",)
-
-  def __post_init__(self):
-    _net.check_precision(self.precision)
 
   def phases(self) -> tuple[types.Phase, ...]:
     """ "train": all members on the normal pool."""
     phase = types.Phase(
       "train",
-      self.training,
-      ("normal",) * self.members,
+      self.length,
+      (types.NORMAL,) * self.members,
       self.init,
-      self.loss,
-      sources=not self.recipe.same,
-      validate=self.validate,
+      steps.Descend(self.loss, self.optimizer),
+      inputs=types.Inputs(source=not self.recipe.same),
+      monitors={"synthetic": monitors.auroc(self.validate)},
       looped=False,
     )
     return (phase,)
@@ -167,9 +164,10 @@ class OneStage:
   def validate(self, state, batch, key):
     """Scores of middle views, and of these with anomalies from one another."""
     view = as_uint8(frame.center(batch["image"]))
+    other = as_uint8(frame.center(batch["source"]))
     keys = rng.per_example(key, batch["slot"])
     made = jax.vmap(synthesis.synthesize, (0, 0, 0, None))(
-      keys, view, jnp.roll(view, 1, 0), self.recipe
+      keys, view, other, self.recipe
     )
     images = {"normal": view, "synthetic": made.image}
     return {

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from medad_jax import losses, types
+from medad_jax import losses, steps, types
 from medad_jax.methods import _net
 from medad_jax.nets import autoencoder
-from medad_jax.scoring import maps
+from medad_jax.ranges import Count, Depth, Width
+from medad_jax.scoring import maps, monitors
+from medad_jax.training import Length, Optimizer
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Reconstruction:
   """Members are trained apart; their mean reconstruction is compared.
 
@@ -23,47 +25,24 @@ class Reconstruction:
   `objective` (how its output is judged) or `error` (the pixel map).
 
   Attributes:
-    width: channels of the net's first layer.
-    latent: length of the code.
-    hidden: width of the dense layers around the code.
-    down_depth: convolutions a level of the encoder.
-    up_depth: convolutions a level of the decoder.
     members: nets trained on the normal pool, with different random numbers.
-    precision: of the net, "float32" or "bfloat16" (`_net.py`).
-    training: length and optimizer.
+    precision: of the net (`_net.py`).
+    length: of the training.
+    optimizer: of the training.
   """
 
-  width: int = 16
-  latent: int = 16
-  hidden: int = 2048
-  down_depth: int = 1
-  up_depth: int = 1
-  members: int = 1
-  precision: str = "float32"
-  training: types.Training = types.Training(
-    epochs=250, batch_size=64, learning_rate=5e-4, b1=0.5, b2=0.999
-  )
+  members: Count = 1
+  precision: _net.Precision = "float32"
+  length: Length = Length(epochs=250, batch_size=64)
+  optimizer: Optimizer = Optimizer(learning_rate=5e-4, b1=0.5)
 
-  def __post_init__(self):
-    _net.check_precision(self.precision)
+  looped: ClassVar[bool] = True  # see `types.Phase`
+  # Fields that mean nothing in a backbone: the method around it decides.
+  alone: ClassVar[tuple[str, ...]] = ("members", "length", "optimizer")
 
   def net(self, axis: types.Axis) -> nn.Module:
     """The net, called with (image, train); returns at least "x_hat"."""
-    return self.autoencoder(axis)
-
-  def autoencoder(
-    self, axis: types.Axis, **options: Any
-  ) -> autoencoder.Autoencoder:
-    """The autoencoder of these sizes."""
-    return autoencoder.Autoencoder(
-      self.width,
-      self.latent,
-      self.hidden,
-      self.down_depth,
-      self.up_depth,
-      axis=axis,
-      **options,
-    )
+    raise NotImplementedError
 
   def corrupt(
     self, batch: types.Batch, context: types.Context
@@ -102,6 +81,16 @@ class Reconstruction:
     loss, metrics = self.objective(out, batch["image"])
     return loss, (extra, metrics)
 
+  def validation_loss(
+    self, state: types.TrainState, batch: types.Batch, key: PRNGKeyArray
+  ) -> dict[str, Float[Array, "b"]]:
+    """ "error" of held-out images: the mean of each one's pixel map."""
+    del key
+    preds = self.reconstruct(state, batch["image"])
+    variance = jnp.exp(preds["log_var"]) if "log_var" in preds else None
+    error = self.error(batch["image"], preds["x_hat"], variance)
+    return {"error": maps.image_score(error)}
+
   @property
   def score_names(self) -> tuple[str, ...]:
     """ "rec_k" of each of several members, then "rec" of all."""
@@ -110,14 +99,34 @@ class Reconstruction:
 
   def phases(self) -> tuple[types.Phase, ...]:
     """ "train": all members on the normal pool."""
-    pools = ("normal",) * self.members
-    return (types.Phase("train", self.training, pools, self.init, self.loss),)
+    phase = types.Phase(
+      "train",
+      self.length,
+      (types.NORMAL,) * self.members,
+      self.init,
+      self.step(),
+      monitors={"validation_loss": monitors.mean(self.validation_loss)},
+      looped=self.looped,
+      # More members leave the others as they are.
+      made_of=dataclasses.replace(self, members=1),
+    )
+    return (phase,)
+
+  def step(self) -> types.Step:
+    """One member's step: down the gradient of `loss`."""
+    return steps.Descend(self.loss, self.optimizer)
 
   def predict(
     self, states: Mapping[str, types.TrainState], batch: types.Batch
   ) -> types.Preds:
+    """What `reconstruct` returns, and what further scores need."""
+    return self.reconstruct(states["train"], batch["image"])
+
+  def reconstruct(
+    self, state: types.TrainState, image: Float[Array, "b h w c"]
+  ) -> types.Preds:
     """ "x_hat" and, where the net predicts variances, "log_var"."""
-    out = self.outputs(states["train"], batch["image"])
+    out = self.outputs(state, image)
     return {name: out[name] for name in ("x_hat", "log_var") if name in out}
 
   def outputs(
@@ -182,7 +191,44 @@ class Reconstruction:
 
 
 @dataclasses.dataclass(frozen=True)
-class SeveralScores(Reconstruction):
+class Autoencoding(Reconstruction):
+  """A reconstruction by the convolutional autoencoder and its relatives.
+
+  Attributes:
+    width: channels of the net's first layer.
+    latent: length of the code.
+    hidden: width of the dense layers around the code.
+    down_depth: convolutions a level of the encoder.
+    up_depth: convolutions a level of the decoder.
+  """
+
+  width: Width = 16
+  latent: Width = 16
+  hidden: Width = 2048
+  down_depth: Depth = 1
+  up_depth: Depth = 1
+
+  def net(self, axis: types.Axis) -> nn.Module:
+    """The net, called with (image, train); returns at least "x_hat"."""
+    return self.autoencoder(axis)
+
+  def autoencoder(
+    self, axis: types.Axis, **options: Any
+  ) -> autoencoder.Autoencoder:
+    """The autoencoder of these sizes."""
+    return autoencoder.Autoencoder(
+      self.width,
+      self.latent,
+      self.hidden,
+      self.down_depth,
+      self.up_depth,
+      axis=axis,
+      **options,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SeveralScores(Autoencoding):
   """A reconstruction whose one training gives further scores.
 
   `predict` returns their maps [b h w] by name, beside "x_hat".
@@ -192,10 +238,11 @@ class SeveralScores(Reconstruction):
   """
 
   OTHERS: ClassVar[tuple[str, ...]]
+  alone = (*Autoencoding.alone, "headline")
+
   headline: str = "rec"
 
   def __post_init__(self):
-    super().__post_init__()
     if self.headline not in self._names():
       raise types.UserError(
         f"model.headline='{self.headline}' is no score of this method; choose"

@@ -10,16 +10,20 @@ trained on, and the rate stays behind its cosine by one epoch.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray
+import numpy as np
 
-from medad_jax import losses, rng, types
+from medad_jax import losses, rng, steps, types
 from medad_jax.augment.jitter import jitter
 from medad_jax.methods import _net
 from medad_jax.nets.projection import Projection
-from medad_jax.scoring import density
+from medad_jax.ranges import Count, Depth, Width
+from medad_jax.scoring import density, monitors
+from medad_jax.training import Length, Optimizer, Schedule
 
 # (key, image, its part of the batch) -> the image with an anomaly; RGB, whole
 # numbers in 0 .. 255; ONE example.
@@ -44,15 +48,8 @@ class Densities:
     members: nets trained, with different random numbers.
   """
 
-  density: str = "gaussian"
-  members: int = 1
-
-  def __post_init__(self):
-    if self.density not in _DENSITIES:
-      raise types.UserError(
-        f"model.density='{self.density}' is none of {', '.join(_DENSITIES)};"
-        " choose one."
-      )
+  density: Literal["gaussian", "kernel"] = "gaussian"
+  members: Count = 1
 
   def embed(
     self, states: Mapping[str, types.TrainState], batch: types.Batch
@@ -60,10 +57,15 @@ class Densities:
     """The features of images, of length 1."""
     raise NotImplementedError
 
-  def fit(self) -> types.Fit:
-    """The stage "density", on all normal images."""
-    pools = ("normal",) * self.members
-    return types.Fit("density", pools, self.embed, _DENSITIES[self.density][0])
+  def fit(self, stage: str) -> types.Fit:
+    """The stage "density", on all normal images, after `stage`."""
+    pools = (types.NORMAL,) * self.members
+    estimate, _ = _DENSITIES[self.density]
+
+    def of_stream(batches):
+      return estimate(np.concatenate(list(batches)))
+
+    return types.Fit("density", pools, self.embed, of_stream, (stage,))
 
   def distance(
     self, states: Mapping[str, types.TrainState], features: Float[Array, "b d"]
@@ -82,31 +84,26 @@ class TwoStage(Densities):
     layers: of 8 * width units in the projection head, before its last one of
       2 * width.
     width: channels of ResNet18's first stage.
-    precision: of the net, "float32" or "bfloat16" (`_net.py`).
-    training: length and optimizer.
+    precision: of the net (`_net.py`).
+    length: of the classifier's training.
+    optimizer: of the classifier's training.
   """
 
-  layers: int = 1
-  width: int = 64
-  precision: str = "float32"
-  training: types.Training = types.Training(
-    epochs=100,
-    batch_size=64,
+  layers: Depth = 1
+  width: Width = 64
+  precision: _net.Precision = "float32"
+  length: Length = Length(
+    epochs=100, batch_size=64, pass_rows=3000, epoch_steps=256
+  )
+  optimizer: Optimizer = Optimizer(
+    algorithm="sgd",
     learning_rate=0.03,
-    optimizer="sgd",
-    b1=0.9,
+    momentum=0.9,
     weight_decay=3e-5,
-    final_rate=0.0,
-    rate_lag=1,
-    pass_rows=3000,
-    epoch_steps=256,
+    schedule=Schedule("cosine", final_rate=0.0, lag=1),
   )
 
   score_names = ("classifier", "distance")
-
-  def __post_init__(self):
-    super().__post_init__()
-    _net.check_precision(self.precision)
 
   def views(self) -> tuple[View, ...]:
     """What makes the classes 1, 2, ... of an image, which is class 0."""
@@ -114,17 +111,16 @@ class TwoStage(Densities):
 
   def phases(self) -> tuple[types.Phase | types.Fit, ...]:
     """ "train", the classifier, then "density"."""
-    pools = ("normal",) * self.members
     phase = types.Phase(
       "train",
-      self.training,
-      pools,
+      self.length,
+      (types.NORMAL,) * self.members,
       self.init,
-      self.loss,
-      validate=self.validate,
+      steps.Descend(self.loss, self.optimizer),
+      monitors={"synthetic": monitors.auroc(self.validate)},
       looped=False,
     )
-    return (phase, self.fit())
+    return (phase, self.fit("train"))
 
   def init(self, key, image_shape):
     """Parameters and running statistics of one member, under "net"."""

@@ -13,7 +13,7 @@ from medad_jax.methods import _reconstruction
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(_reconstruction.Reconstruction):
+class Method(_reconstruction.Autoencoding):
   """Hyper-parameters of AE-L1."""
 
   def objective(self, out, image):

@@ -25,7 +25,7 @@ _KNOWN = "relu4_2"  # the layer whose statistics there are
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(_reconstruction.Reconstruction):
+class Method(_reconstruction.Autoencoding):
   """Hyper-parameters of AE-PL.
 
   Attributes:
@@ -34,7 +34,7 @@ class Method(_reconstruction.Reconstruction):
       relu4_2 alone.
   """
 
-  weights: str = "imported"
+  weights: types.Origin = "imported"
   layer: str = _KNOWN
 
   def __post_init__(self):
@@ -47,16 +47,16 @@ class Method(_reconstruction.Reconstruction):
 
   def phases(self):
     """ "features", which are not trained, then "train"."""
-    features = types.Phase(
+    features = types.Pretrained(
       "features",
-      types.Training(0, 1, 0.0),
-      ("normal",),
       self.init_features,
-      self.loss,
+      {"vgg19": self.weights, "vgg19_r42": self.weights},
       shared=True,
-      weights={"vgg19": self.weights, "vgg19_r42": self.weights},
     )
-    return (features, *super().phases())
+    (train,) = super().phases()
+    # The monitor would need VGG19, too; held-out images are not measured.
+    train = dataclasses.replace(train, reads=("features",), monitors={})
+    return (features, train)
 
   def init_features(self, key, image_shape):
     """VGG19 up to the layer, and statistics that change nothing."""
@@ -73,15 +73,16 @@ class Method(_reconstruction.Reconstruction):
     """Mean distance of the features."""
     image = batch["image"]
     out, extra = self.apply(params, extra, image, context)
-    distance = self.distance(context.frozen["features"], image, out["x_hat"])
+    distance = self.distance(context.own["features"], image, out["x_hat"])
     return jnp.mean(distance), (extra, {})
 
   def score(self, preds, batch, fitted):
     """ "rec_k" of each of several members, "rec" of their mean."""
     image = batch["image"]
+    features = jax.tree.map(lambda x: x[0], fitted["features"])
 
     def rec(x_hat):
-      distance = self.distance(fitted["features"], image, x_hat)
+      distance = self.distance(features, image, x_hat)
       return perceptual.upsample(distance, image.shape[1:3])
 
     x_hat = jnp.mean(preds["x_hat"], 0)
@@ -98,8 +99,8 @@ class Method(_reconstruction.Reconstruction):
     image: Float[Array, "b h w c"],
     x_hat: Float[Array, "b h w c"],
   ) -> Float[Array, "b y x"]:
-    """Distance of the features; `features` has one member in front."""
-    params = jax.tree.map(lambda x: x[0], features.params)
+    """Distance of the features of VGG19, the state of "features"."""
+    params = features.params
 
     def see(image):
       net, x = vgg.VGG19((self.layer,)), perceptual.preprocess(image)

@@ -19,7 +19,7 @@ from medad_jax.methods import _reconstruction
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(_reconstruction.Reconstruction):
+class Method(_reconstruction.Autoencoding):
   """Hyper-parameters of AE-SSIM.
 
   Attributes:
@@ -27,6 +27,8 @@ class Method(_reconstruction.Reconstruction):
   """
 
   registered: bool = False
+
+  alone = (*_reconstruction.Autoencoding.alone, "registered")
 
   def objective(self, out, image):
     """Mean of 1 - SSIM."""

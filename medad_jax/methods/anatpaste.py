@@ -13,6 +13,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from medad_jax import types
 from medad_jax.augment import anatomy
 from medad_jax.augment.anatpaste import anatpaste
 from medad_jax.methods import _two_stage
@@ -25,7 +26,8 @@ class Method(_two_stage.TwoStage):
   def phases(self):
     """ "train" with the images' anatomy, then "density"."""
     train, fitted = super().phases()
-    return dataclasses.replace(train, prepare=prepare), fitted
+    inputs = types.Inputs(prepare=prepare)
+    return dataclasses.replace(train, inputs=inputs), fitted
 
   def views(self):
     """One: a patch in the organ."""

@@ -12,17 +12,18 @@ import jax
 from medad_jax import rng
 from medad_jax.augment.erase import erase
 from medad_jax.methods import _reconstruction
+from medad_jax.ranges import FixedPart
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(_reconstruction.Reconstruction):
+class Method(_reconstruction.Autoencoding):
   """Hyper-parameters of CeAE.
 
   Attributes:
     hole: share of the image that the square hole takes.
   """
 
-  hole: float = 0.024
+  hole: FixedPart = 0.024
 
   def corrupt(self, batch, context):
     """A hole in every image."""

@@ -18,7 +18,7 @@ from medad_jax.methods import _reconstruction
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(_reconstruction.Reconstruction):
+class Method(_reconstruction.Autoencoding):
   """Hyper-parameters of the constrained AE."""
 
   def apply(self, params, extra, image, context):

@@ -7,11 +7,12 @@ as in its official code; which variant is its tables' CutPaste is not known.
 """
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from medad_jax import rng, types
+from medad_jax import rng
 from medad_jax.augment import cutpaste
 from medad_jax.methods import _two_stage
 
@@ -48,15 +49,7 @@ class Method(_two_stage.TwoStage):
       (two classes of anomalies).
   """
 
-  variant: str = "normal"
-
-  def __post_init__(self):
-    super().__post_init__()
-    if self.variant not in VARIANTS:
-      raise types.UserError(
-        f"model.variant='{self.variant}' is none of {', '.join(VARIANTS)};"
-        " choose one."
-      )
+  variant: Literal["normal", "scar", "union", "3way"] = "normal"
 
   def views(self):
     """By the variant."""

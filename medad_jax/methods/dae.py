@@ -19,11 +19,12 @@ from medad_jax import rng
 from medad_jax.augment.noise import coarse_noise
 from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets.unet import UNet
+from medad_jax.ranges import Depth, Weight, Width
 
 
 @dataclasses.dataclass(frozen=True)
 class Method(_reconstruction.Reconstruction):
-  """Hyper-parameters of DAE; `latent` and `hidden` have no meaning here.
+  """Hyper-parameters of DAE.
 
   Attributes:
     width: channels of the U-Net's first level.
@@ -34,17 +35,14 @@ class Method(_reconstruction.Reconstruction):
     centered: whether the noise has mean 0.
   """
 
-  width: int = 64
-  levels: int = 5
-  deviation: float = 0.2
-  grid: int = 16
+  width: Width = 64
+  levels: Depth = 5
+  deviation: Weight = 0.2
+  grid: Width = 16
   foreground: bool = False
   centered: bool = False
 
-  def phases(self):
-    """ "train", a step a call on CPUs: its convolutions are XLA's."""
-    (phase,) = super().phases()
-    return (dataclasses.replace(phase, looped=False),)
+  looped = False  # its convolutions are XLA's
 
   def net(self, axis):
     """The U-Net; it has no batch normalization and needs no axis."""

@@ -19,25 +19,27 @@ batches are dropped; the running variance is the unbiased one; members run on
 running statistics while the refinement net trains, also on images with pasted
 squares; maps enter it unscaled; deviations divide by k - 1, where the paper
 divides by k; the last weights are used, never the best on test images.
-Mended: the number of members is set, not found on disk; one member is refused
+Fixed: the number of members is set, not found on disk; one member is refused
 (its intra-discrepancy is not a number); every random draw is seeded, and fresh
 in every epoch.
 """
 
 from collections.abc import Mapping
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from medad_jax import losses, rng, types
+from medad_jax import losses, rng, steps, types
 from medad_jax.augment.paste import paste
 from medad_jax.methods import _net, _reconstruction, ae
 from medad_jax.nets.refine import RefineNet
+from medad_jax.ranges import Amount, Range, Share, Width
 from medad_jax.scoring import maps
+from medad_jax.training import Length, Optimizer
 
 # What each refinement net sees, in the order of its channels.
 _INPUTS = {"dual": ("inter", "intra"), "intra": ("intra",)}
@@ -51,14 +53,41 @@ class Ensemble:
     size: members of each of the two.
   """
 
-  size: int = 3
+  # The intra-discrepancy is a deviation among members: one has none.
+  size: Annotated[int, Range(2, 10_000)] = 3
 
-  def __post_init__(self):
-    if self.size < 2:
-      raise types.UserError(
-        f"ensemble.size={self.size} leaves the intra-discrepancy undefined:"
-        " it is a deviation among members, set the size to 2 or more"
-      )
+
+@dataclasses.dataclass(frozen=True)
+class Unlabelled:
+  """The images that the UDM sees besides the normal ones.
+
+  Attributes:
+    extra: how many.
+    anomaly_ratio: share of them that is abnormal.
+    allow_truncation: takes what there is where `extra` asks for more, as the
+      official code does silently.
+  """
+
+  section: ClassVar[str] = "data"  # of the configuration
+
+  extra: Amount = 0
+  anomaly_ratio: Share = 0.6
+  allow_truncation: bool = False
+
+  def pool(self) -> types.Pool:
+    """The normal images and these; prefixes in list order, as published."""
+    abnormal = int(self.extra * self.anomaly_ratio)
+    wanted = {
+      "unlabelled_normal": self.extra - abnormal,
+      "unlabelled_abnormal": abnormal,
+    }
+    return types.Pool(
+      "mixed",
+      {"train": None, **wanted},
+      self.allow_truncation,
+      "lower data.extra, change data.anomaly_ratio or set"
+      " data.allow_truncation",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,26 +97,21 @@ class Refine:
   Attributes:
     inputs: which to train, of "dual" and "intra"; none to skip refinement.
     width: channels of their hidden layers.
-    training: length (0 epochs to skip refinement) and optimizer.
+    length: of the training; 0 epochs skip the refinement.
+    optimizer: of the training.
   """
 
-  inputs: tuple[str, ...] = ("dual",)
-  width: int = 128
-  training: types.Training = types.Training(
-    epochs=100,
-    batch_size=8,
-    learning_rate=1e-4,
-    b1=0.5,
-    b2=0.999,
-    weight_decay=1e-4,
+  inputs: tuple[Literal["dual", "intra"], ...] = ("dual",)
+  width: Width = 128
+  length: Length = Length(epochs=100, batch_size=8)
+  optimizer: Optimizer = Optimizer(
+    learning_rate=1e-4, b1=0.5, weight_decay=1e-4
   )
 
   def __post_init__(self):
-    unknown = sorted(set(self.inputs) - set(_INPUTS))
-    if unknown or len(set(self.inputs)) < len(self.inputs):
+    if len(set(self.inputs)) < len(self.inputs):
       raise types.UserError(
-        f"refine.inputs={self.inputs} was given, but each must be one of"
-        f" {', '.join(_INPUTS)} and named once"
+        f"refine.inputs={self.inputs} was given; name each input once."
       )
 
 
@@ -96,17 +120,19 @@ class Method:
   """Hyper-parameters of DDAD-ASR.
 
   Attributes:
-    backbone: makes one member; its own `members` and `training` are not used.
+    backbone: makes one member; the fields in its `alone` are not used.
     ensemble: how many members.
-    training: length and optimizer of the ensembles.
+    unlabelled: what the UDM sees besides the normal images.
+    length: of the ensembles' training.
+    optimizer: of the ensembles' training.
     refine: the refinement nets.
   """
 
   backbone: _reconstruction.Reconstruction = ae.Method()
   ensemble: Ensemble = Ensemble()
-  training: types.Training = types.Training(
-    epochs=250, batch_size=64, learning_rate=5e-4, b1=0.5, b2=0.999
-  )
+  unlabelled: Unlabelled = Unlabelled()
+  length: Length = Length(epochs=250, batch_size=64)
+  optimizer: Optimizer = Optimizer(learning_rate=5e-4, b1=0.5)
   refine: Refine = Refine()
 
   @property
@@ -120,23 +146,24 @@ class Method:
 
   @property
   def _refined_inputs(self) -> tuple[str, ...]:
-    return self.refine.inputs if self.refine.training.epochs else ()
+    length = self.refine.length
+    steps_ = length.epochs if length.steps is None else length.steps
+    return self.refine.inputs if steps_ else ()
 
-  def phases(self) -> tuple[types.Phase, ...]:
+  def phases(self) -> tuple[types.Stage, ...]:
     """ "ensemble" (UDM members first), then "refine_dual" or "refine_intra".
 
     What the backbone needs before its training comes first.
     """
     size = self.ensemble.size
-    *before, single = self.backbone.phases()
-    ensemble = types.Phase(
-      "ensemble",
-      self.training,
-      ("mixed",) * size + ("normal",) * size,
-      single.init,
-      single.loss,
-      single.amend,
-      looped=single.looped,
+    backbone = dataclasses.replace(
+      self.backbone, length=self.length, optimizer=self.optimizer
+    )
+    *before, single = backbone.phases()
+    pools = (self.unlabelled.pool(),) * size + (types.NORMAL,) * size
+    # Neither the ensembles' size nor the refinement changes a member.
+    ensemble = dataclasses.replace(
+      single, name="ensemble", pools=pools, made_of=backbone
     )
     refinements = (self._refinement(name) for name in self._refined_inputs)
     return (*before, ensemble, *refinements)
@@ -144,8 +171,8 @@ class Method:
   def predict(
     self, states: Mapping[str, types.TrainState], batch: types.Batch
   ) -> types.Preds:
-    """What the backbone predicts."""
-    return self.backbone.predict({"train": states["ensemble"]}, batch)
+    """What the backbone reconstructs; none of its own maps are needed."""
+    return self.backbone.reconstruct(states["ensemble"], batch["image"])
 
   def score(
     self,
@@ -181,7 +208,7 @@ class Method:
 
     def loss(params, extra, batch, context):
       image, mask = _paste(batch, context)
-      stack = _stack(name, self._teach(image, batch, context))
+      stack = _stack(name, self._teach(image, context))
       logits, extra = _net.train(
         self._net(context.axis),
         params,
@@ -193,22 +220,27 @@ class Method:
 
     return types.Phase(
       f"refine_{name}",
-      self.refine.training,
-      ("normal",),
+      self.refine.length,
+      (types.NORMAL,),
       init,
-      loss,
+      steps.Descend(loss, self.refine.optimizer),
+      reads=("ensemble",),
       shared=True,
-      sources=True,
+      inputs=types.Inputs(source=True),
+      made_of=(
+        name,
+        dataclasses.replace(self.refine, inputs=()),
+        self.backbone,
+      ),
     )
 
   def _net(self, axis: types.Axis) -> RefineNet:
     return RefineNet(self.refine.width, axis)
 
-  def _teach(self, image, batch, context) -> dict[str, Array]:
+  def _teach(self, image, context) -> dict[str, Array]:
     """Maps of the frozen ensembles, all members on the same images."""
-    predict = jax.vmap(self.predict, in_axes=(0, None))
-    states = {"ensemble": context.frozen["ensemble"]}
-    preds = predict(states, {**batch, "image": image})
+    reconstruct = jax.vmap(self.backbone.reconstruct, in_axes=(0, None))
+    preds = reconstruct(context.ensemble["ensemble"], image)
     return lax.stop_gradient(self._maps(preds, image))
 
   def _maps(self, preds, image) -> dict[str, Float[Array, "b h w"]]:

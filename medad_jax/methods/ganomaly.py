@@ -15,19 +15,19 @@ statistics (`own_statistics`); without that by the running ones, as usual.
 import dataclasses
 
 import jax
-from jax import lax
 import jax.numpy as jnp
 
-from medad_jax import losses, rng, types
+from medad_jax import losses, rng, steps, types
 from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets import gan
+from medad_jax.ranges import Weight
 
 _LEAST = 32  # pixels a side that leave 2x2 numbers a channel
 _LOST = 1e-5  # a discriminator loss that is won for good
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(_reconstruction.Reconstruction):
+class Method(_reconstruction.Autoencoding):
   """Hyper-parameters of GANomaly.
 
   Attributes:
@@ -37,9 +37,9 @@ class Method(_reconstruction.Reconstruction):
     own_statistics: whether a test image is normalized by itself.
   """
 
-  adversarial_weight: float = 1.0
-  error_weight: float = 50.0
-  latent_weight: float = 1.0
+  adversarial_weight: Weight = 1.0
+  error_weight: Weight = 50.0
+  latent_weight: Weight = 1.0
   own_statistics: bool = True
 
   @property
@@ -47,10 +47,15 @@ class Method(_reconstruction.Reconstruction):
     """ "latent" alone, the mean of all members."""
     return ("latent",)
 
-  def phases(self):
-    """ "train": generator and discriminator together."""
-    (phase,) = super().phases()
-    return (dataclasses.replace(phase, amend=self.redraw),)
+  def step(self):
+    """Generator, then discriminator, both from one forward pass."""
+    return steps.Alternate(
+      (
+        steps.Turn("net", self.generate, self.optimizer),
+        steps.Turn("disc", self.discriminate, self.optimizer),
+      ),
+      after=self.redraw,
+    )
 
   def net(self, axis):
     """The generator."""
@@ -74,56 +79,70 @@ class Method(_reconstruction.Reconstruction):
     second, statistics = _net.init(
       self.discriminator(types.Axis()), rng.stream(key, "disc"), image
     )
-    epoch = {"loss": jnp.zeros(()), "images": jnp.zeros(())}
+    epoch = {"loss": jnp.zeros(()), "images": jnp.zeros((), jnp.int32)}
     return (
       {**params, "disc": second["net"]},
       {**extra, "disc": statistics["net"], "epoch": epoch},
     )
 
-  def loss(self, params, extra, batch, context):
-    """Both losses at once; each parameter gets the gradient of its own."""
+  def generate(self, params, extra, batch, context, handed):
+    """The generator's loss; hands its reconstructions on."""
+    del handed
     image = batch["image"]
     out, generated = self.apply(params, extra, image, context)
-    judge = _Judge(self.discriminator(context.axis), extra["disc"])
-    real, wanted = judge(params["disc"], image)
-    # The generator must not move the discriminator, nor the other way round.
-    _, found = judge(lax.stop_gradient(params["disc"]), out["x_hat"])
-    fake, _ = judge(params["disc"], lax.stop_gradient(out["x_hat"]))
+    (_, wanted), extra = self._judge(params, extra, image, context)
+    (_, found), extra = self._judge(params, extra, out["x_hat"], context)
     parts = {
-      "adversarial": jnp.mean((found - lax.stop_gradient(wanted)) ** 2),
+      "adversarial": jnp.mean((found - wanted) ** 2),
       "error": jnp.mean(losses.squared_error(out["x_hat"], image)),
       "latent": jnp.mean((out["latent"] - out["latent_hat"]) ** 2),
     }
-    generator = (
+    loss = (
       self.adversarial_weight * parts["adversarial"]
       + self.error_weight * parts["error"]
       + self.latent_weight * parts["latent"]
     )
-    second = jnp.mean(losses.real_or_fake(real, fake))
-    metrics = {**parts, "generator": generator, "discriminator": second}
-    extra = {
-      **generated,
-      "disc": judge.statistics,
-      "epoch": _count(extra["epoch"], second, image.shape[0], context.axis),
-    }
-    return generator + second, (extra, metrics)
+    return loss, ({**extra, **generated}, parts, out["x_hat"])
 
-  def redraw(self, params, extra, context):
+  def discriminate(self, params, extra, batch, context, x_hat):
+    """The discriminator's loss of the images and the generator's x_hat."""
+    image = batch["image"]
+    # The running statistics have seen these images in the generator's turn.
+    (real, _), _ = self._judge(params, extra, image, context)
+    (fake, _), extra = self._judge(params, extra, x_hat, context)
+    loss = jnp.mean(losses.real_or_fake(real, fake))
+    images = len(image) * context.axis.size
+    seen = {"loss": images * context.axis.mean(loss), "images": images}
+    epoch = jax.tree.map(jnp.add, extra["epoch"], seen)
+    return loss, ({**extra, "epoch": epoch}, {}, None)
+
+  def _judge(self, params, extra, image, context):
+    """What the discriminator says in training, and the new statistics."""
+    out, new = _net.train(
+      self.discriminator(context.axis),
+      {"net": params["disc"]},
+      {"net": extra["disc"]},
+      image,
+    )
+    return out, {**extra, "disc": new["net"]}
+
+  def redraw(self, params, extra, context, metrics):
     """Draws the discriminator anew where it has won for a whole epoch."""
+    del metrics
     epoch = extra["epoch"]
-    over = (context.step + 1) % context.epoch_steps == 0
     mean = epoch["loss"] / jnp.maximum(epoch["images"], 1)
-    again = over & (mean < _LOST)
+    again = context.epoch_ends & (mean < _LOST)
     drawn = _redrawn(rng.stream(context.key, "redraw"), params["disc"])
     disc = jax.tree.map(
       lambda new, old: jnp.where(again, new, old), drawn, params["disc"]
     )
-    epoch = jax.tree.map(lambda x: jnp.where(over, 0, x), epoch)
+    # The next epoch's sums start from nothing.
+    epoch = jax.tree.map(lambda x: jnp.where(context.epoch_ends, 0, x), epoch)
     return {**params, "disc": disc}, {**extra, "epoch": epoch}
 
-  def predict(self, states, batch):
+  def reconstruct(self, state, image):
     """ "x_hat", "latent" and "latent_hat"."""
-    return self.outputs(states["train"], batch["image"])
+    return self.outputs(state, image)
 
   def outputs(self, state, image):
     """The generator in tests."""
@@ -137,7 +156,7 @@ class Method(_reconstruction.Reconstruction):
       )
 
     def one(image):
-      alone = types.Context(state.key, state.step, state.step, types.Axis())
+      alone = types.Context(state.key, *(3 * [state.step]))
       out, _ = self.apply(state.params, state.extra, image[None], alone)
       return jax.tree.map(lambda x: x[0], out)
 
@@ -149,32 +168,6 @@ class Method(_reconstruction.Reconstruction):
     gap = jnp.mean((preds["latent"] - preds["latent_hat"]) ** 2, -1)
     x_hat = jnp.mean(preds["x_hat"], 0)
     return types.Scores({"latent": jnp.mean(gap, 0)}, {}, x_hat)
-
-
-class _Judge:
-  """The discriminator, whose running statistics see every call."""
-
-  def __init__(self, net, statistics):
-    self._net, self.statistics = net, statistics
-
-  def __call__(self, params, image):
-    out, new = self._net.apply(
-      {"params": params, "batch_stats": self.statistics},
-      image,
-      train=True,
-      mutable=["batch_stats"],
-    )
-    self.statistics = new["batch_stats"]
-    return out
-
-
-def _count(epoch, loss, examples, axis):
-  """Adds a step to the epoch's sums, over all devices."""
-  images = examples * axis.size
-  return {
-    "loss": epoch["loss"] + images * axis.mean(loss),
-    "images": epoch["images"] + images,
-  }
 
 
 def _redrawn(key, params):

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 
 from medad_jax import losses
 from medad_jax.methods import _reconstruction
+from medad_jax.ranges import FixedPart, Weight, Width
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(_reconstruction.Reconstruction):
+class Method(_reconstruction.Autoencoding):
   """Hyper-parameters of MemAE.
 
   Attributes:
@@ -26,9 +27,9 @@ class Method(_reconstruction.Reconstruction):
     entropy_weight: weight of the attention's entropy in the loss.
   """
 
-  slots: int = 25
-  threshold: float = 0.0
-  entropy_weight: float = 2e-4
+  slots: Width = 25
+  threshold: FixedPart = 0.0
+  entropy_weight: Weight = 2e-4
 
   def net(self, axis):
     """The autoencoder with memory."""

@@ -30,32 +30,23 @@ class Method(_two_stage.Densities):
     imagenet_statistics: whether images are normalized as ImageNet's.
   """
 
-  weights: str = "imported"
+  weights: types.Origin = "imported"
   imagenet_statistics: bool = False
 
   score_names = ("distance",)
 
   def phases(self):
     """ "features", which are not trained, then "density"."""
-    features = types.Phase(
-      "features",
-      types.Training(0, 1, 0.0),
-      ("normal",) * self.members,
-      self.init,
-      self.loss,
-      weights={"resnet18": self.weights},
+    features = types.Pretrained(
+      "features", self.init, {"resnet18": self.weights}
     )
-    return (features, self.fit())
+    return (features, self.fit("features"))
 
   def init(self, key, image_shape):
     """The net of one member, under "resnet18"."""
     image = jnp.zeros((1, *image_shape))
     made = ResNet18().init(rng.stream(key, "resnet18"), image, train=False)
     return {"resnet18": made["params"]}, {"resnet18": made["batch_stats"]}
-
-  def loss(self, params, extra, batch, context):
-    """Nothing is trained: the phase has no steps."""
-    raise NotImplementedError
 
   def embed(self, states, batch):
     """The mean of the last layer's pixels."""

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 from medad_jax import losses, rng, types
 from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets import autoencoder
+from medad_jax.ranges import Amount, Weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Method(_reconstruction.SeveralScores):
 
   OTHERS = ("grad_rec", "grad_kl", "grad_elbo", "combi")
 
-  divergence_weight: float = 0.005
-  draws: int = 1
+  divergence_weight: Weight = 0.005
+  draws: Amount = 1
 
   def net(self, axis):
     """The variational autoencoder."""
@@ -78,13 +79,30 @@ class Method(_reconstruction.SeveralScores):
 
   def predict(self, states, batch):
     """ "x_hat", and the maps [b h w] of all scores but "rec"."""
-    state = states["train"]
+    noise = self._noise(states["train"], len(batch["image"]))
+    return self.views(states["train"], batch["image"], noise)
+
+  def reconstruct(self, state, image):
+    """ "x_hat" alone: the mean over the draws."""
+    return {
+      "x_hat": self._mean(state, image, self._noise(state, len(image)))["x_hat"]
+    }
+
+  def _noise(self, state, count) -> Float[Array, "d b z"]:
+    """The same noise for every image; none for the mean code."""
     shape = (max(self.draws, 1), 1, self.latent)
     noise = jax.random.normal(rng.stream(state.key, "test"), shape)
     if not self.draws:
       noise = jnp.zeros(shape)
-    noise = jnp.repeat(noise, batch["image"].shape[0], 1)
-    return self.views(state, batch["image"], noise)
+    return jnp.repeat(noise, count, 1)
+
+  def _mean(self, state, image, noise) -> dict[str, Array]:
+    """The net's outputs, averaged over the draws."""
+
+    def one(noise):
+      return self.outputs(state, image, noise)
+
+    return jax.tree.map(lambda x: jnp.mean(x, 0), jax.vmap(one)(noise))
 
   def views(
     self,
@@ -95,10 +113,7 @@ class Method(_reconstruction.SeveralScores):
     """What `predict` returns, with given noise of each draw."""
 
     def outputs(image):
-      def one(noise):
-        return self.outputs(state, image, noise)
-
-      return jax.tree.map(lambda x: jnp.mean(x, 0), jax.vmap(one)(noise))
+      return self._mean(state, image, noise)
 
     def error(image):
       return losses.squared_error(outputs(image)["x_hat"], image)

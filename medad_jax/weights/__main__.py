@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 import sys
 
+from medad_jax import files
 from medad_jax.types import UserError
 from medad_jax.weights import catalog, importer
 
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.download:
       importer.download(args.name)
     else:
-      importer.import_file(args.name, args.source)
+      importer.import_file(args.name, files.expanded(args.source))
   except UserError as error:
     print(f"medad_jax: {error}", file=sys.stderr)
     return 2

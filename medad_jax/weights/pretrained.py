@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
 import json
-import os
 from pathlib import Path
 import tempfile
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from flax import traverse_util
 import numpy as np
 
+from medad_jax import files
 from medad_jax.types import UserError
 from medad_jax.weights import catalog
 
@@ -111,13 +111,14 @@ def writing() -> Iterator[Path]:
   Raises:
     UserError: the cache cannot be written, or the disk is full.
   """
+  cache = files.cache_dir()
   try:
-    _root().joinpath("weights").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_root() / "weights") as folder:
+    cache.joinpath("weights").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache / "weights") as folder:
       yield Path(folder)
   except OSError as error:
     raise UserError(
-      f"{_root()} cannot be written ({error.strerror or error}); set"
+      f"{cache} cannot be written ({error.strerror or error}); set"
       " MEDAD_CACHE_DIR to a folder with room."
     ) from error
 
@@ -129,7 +130,7 @@ def command(name: str) -> str:
 
 def cached(name: str) -> Path:
   """The file that keeps a network."""
-  return _root() / "weights" / f"{name}.npz"
+  return files.cache_dir() / "weights" / f"{name}.npz"
 
 
 def _check_arrays(name: str, arrays: Arrays) -> None:
@@ -137,8 +138,3 @@ def _check_arrays(name: str, arrays: Arrays) -> None:
   wanted = {e.path: (e.layout.flax_shape(e.shape), np.float32) for e in entries}
   if {path: (x.shape, x.dtype) for path, x in arrays.items()} != wanted:
     raise ValueError("other arrays than expected")
-
-
-def _root() -> Path:
-  given = os.environ.get("MEDAD_CACHE_DIR")
-  return Path(given or "~/.cache/medad_jax").expanduser()

@@ -11,6 +11,7 @@ import io
 from pathlib import Path
 import pickle
 import struct
+from typing import IO
 import zipfile
 
 import numpy as np
@@ -100,17 +101,17 @@ def read_legacy(path: Path, file: io.BufferedReader) -> dict[str, Tensor]:
   return found
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
   """Writes arrays by name, as `torch.save` of a dict of tensors does.
 
-  `torch.load(path, weights_only=True)` reads them. Equal arrays in equal order
+  `torch.load(PATH, weights_only=True)` reads them. Equal arrays in equal order
   give equal bytes.
 
   Args:
-    path: the file.
+    file: open for writing.
     arrays: of the types in `pickled.STORAGES`, little-endian and contiguous.
   """
-  with zipfile.ZipFile(path, "w") as archive:
+  with zipfile.ZipFile(file, "w") as archive:
     members: dict[str, bytes | memoryview] = {
       "data.pkl": _description(arrays),
       "byteorder": b"little",
@@ -119,8 +120,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     }
     for name, content in members.items():
       info = zipfile.ZipInfo(f"{_ROOT}/{name}", _WRITTEN)
-      with archive.open(info, "w", force_zip64=True) as file:
-        file.write(content)
+      with archive.open(info, "w", force_zip64=True) as member:
+        member.write(content)
 
 
 def _member(

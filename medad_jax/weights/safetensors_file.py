@@ -7,6 +7,7 @@ that fit each other and the file.
 from collections.abc import Mapping
 import functools
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import safetensors
@@ -43,17 +44,10 @@ def read(path: Path) -> dict[str, Tensor]:
   return found
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-  """Writes arrays by name, little-endian and contiguous.
-
-  Raises:
-    OSError: the file cannot be written.
-  """
+def write(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes arrays by name, little-endian and contiguous."""
   metadata = {"format": "pt"}  # as PyTorch's users write and expect it
-  try:
-    safetensors.numpy.save_file(dict(arrays), path, metadata)
-  except safetensors.SafetensorError as error:  # a full disk, for one
-    raise OSError(str(error)) from error
+  file.write(safetensors.numpy.save(dict(arrays), metadata))
 
 
 def _values(path: Path, name: str) -> np.ndarray:

@@ -7,10 +7,10 @@ Nothing but the description is read until a tensor is asked for its values.
 from collections.abc import Mapping
 import dataclasses
 from pathlib import Path
-import tempfile
 
 import numpy as np
 
+from medad_jax import files
 from medad_jax.types import UserError
 from medad_jax.weights import pickled, pth, safetensors_file, tensors
 from medad_jax.weights.tensors import Tensor
@@ -54,16 +54,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
       f" {', '.join(_WRITERS)}."
     )
   ready = {name: _ready(name, array) for name, array in arrays.items()}
-  try:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-      new = Path(folder) / path.name
-      _WRITERS[path.suffix](new, ready)
-      new.replace(path)
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be written ({error.strerror or error}); give a path in a"
-      " folder that exists, can be written and has room."
-    ) from error
+  with files.replacing(path) as file:
+    _WRITERS[path.suffix](file, ready)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -4,16 +4,18 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
-from medad_jax.engine import cores, parallel
+from medad_jax.engine import cores
 
 _PROGRAM = """
 from medad_jax.engine import cores
+from medad_jax.engine.devices import Devices
 cores._cores = lambda: 2
-at = cores.make_layout({members}, 8{more})
-smaller = [cores.parallel.shrink(at, n, 8) for n in (2, 1)]
-print(*(m.mesh.devices.shape for m in (at, *smaller)), sep="; ")
+found = cores.devices({members}{more})
+layouts = [found.layout(n, 8) for n in ({members}, 2, 1)]
+print(*(at.mesh.devices.shape for at in layouts), sep="; ")
 """
 
 
@@ -39,9 +41,9 @@ def test_share_is_the_largest_of_two_a_core_that_divides(
   ("members", "more", "flags", "shapes"),
   [
     (4, "", "", "(4, 1); (2, 1); (1, 1)"),  # one core for a single member
-    (3, "", "", "(3, 1); (1, 1); (1, 1)"),
+    (3, "", "", "(3, 1); (2, 1); (1, 1)"),
     (5, "", "", "(1, 1); (1, 1); (1, 1)"),
-    (4, ", member_devices=1", "", "(1, 1); (1, 1); (1, 1)"),
+    (4, ", member=1", "", "(1, 1); (1, 1); (1, 1)"),
     # Devices that the user made are all used.
     (
       4,
@@ -64,6 +66,6 @@ def test_cores_become_devices_before_jax_has_some(members, more, flags, shapes):
 
 
 def test_devices_that_are_there_already_are_used():
-  at = cores.make_layout(4, 8)
-  assert at == parallel.make_layout(4, 8)
-  assert at.mesh.devices.shape == (4, 2)
+  found = cores.devices(4)
+  assert found == Devices(tuple(jax.devices()))
+  assert found.layout(4, 8).mesh.devices.shape == (4, 2)

@@ -10,7 +10,8 @@ import pytest
 from benchmarks import programs
 from medad_jax.engine import members, scorer, train, writers
 from medad_jax.methods import ae
-from medad_jax.types import Training
+from medad_jax.training import Length
+from medad_jax.types import NORMAL
 from tests import tiny
 
 SIDE = tiny.SHAPE[0]
@@ -49,23 +50,23 @@ class Guard(writers.Writers):
 
 
 def test_the_loop_compiles_once_and_moves_only_what_it_says(tmp_path):
-  training = Training(4, 8, 1e-3)  # 12 steps: 6 calls
-  method = ae.Method(4, 3, 8, members=2, training=training)
+  length = Length(5, 8)  # 15 steps: 7 calls of 2 and a shorter one
+  method = ae.Method(4, 3, 8, members=2, length=length)
   try:
     with compilations() as names:
-      log = Guard(tmp_path, 12, names)
+      log = Guard(tmp_path, 15, names)
       options = {"log": log, "checkpoint_seconds": 1e9}
       train.train(method.phases(), tiny.run(tmp_path, tiny.feed(), **options))
   finally:
     jax.config.update("jax_transfer_guard", "allow")
-  assert names.count("jit(call)") == 1
-  assert len(log.compiled) == 6
+  assert names.count("jit(_steps)") == 1
+  assert len(log.compiled) == 8
   assert len(set(log.compiled)) == 1  # nothing else on the way, either
 
 
 def ensemble(count: int, steps: int = 2, devices: int = 1) -> programs.Program:
   phase = tiny.method().phases()[0]
-  phase = dataclasses.replace(phase, pools=("normal",) * count)
+  phase = dataclasses.replace(phase, pools=(NORMAL,) * count)
   return programs.Program(phase, SIDE, steps, (), programs.host(devices))
 
 
@@ -75,7 +76,10 @@ def six():
 
 
 def test_states_take_the_place_of_states(six):
-  states = jax.tree.leaves(ensemble(6).shapes()[0])
+  phase = ensemble(6).phase
+  states = jax.tree.leaves(
+    members.abstract_states(phase, tiny.TRIALS, tiny.SHAPE)
+  )
   assert six.aliased >= sum(x.size * x.dtype.itemsize for x in states)
 
 
@@ -101,14 +105,14 @@ def test_a_loop_counts_one_step(one):
 
 def test_members_on_devices_of_their_own_do_not_wait():
   found = ensemble(4, devices=4)
-  assert found.layout.mesh.devices.shape == (4, 1)
+  assert found.engine.layout.mesh.devices.shape == (4, 1)
   assert not any(programs.read(found.compiled).collectives.values())
 
 
 def test_parts_of_a_batch_meet_in_normalizations_and_once_more():
   """Mean and variance of each layer, and the same on the way back."""
   found = ensemble(1, devices=4)
-  assert found.layout.mesh.devices.shape == (1, 4)
+  assert found.engine.layout.mesh.devices.shape == (1, 4)
   counts = dict(programs.read(found.compiled).collectives)
   assert 0 < counts.pop("all-reduce") <= 4 * NORMALIZATIONS + 1
   assert not any(counts.values())
@@ -130,9 +134,9 @@ def teacher() -> float:
   method = tiny.method()
   state = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype),
-    members.abstract_states(method.phases()[0], (0,), tiny.SHAPE),
+    members.abstract_states(method.phases()[0], tiny.TRIALS, tiny.SHAPE),
   )
-  size = method.refine.training.batch_size
+  size = method.refine.length.batch_size
   image = jax.ShapeDtypeStruct((size, *tiny.SHAPE), np.float32)
 
   def x_hat(state, image):
@@ -150,7 +154,7 @@ def test_the_rest_of_a_refinement_is_the_net_there_and_back(refinements):
   refine = tiny.method().refine
   channels = (2, refine.width, refine.width, 2)
   kernels = sum(9 * i * o for i, o in zip(channels, channels[1:], strict=False))
-  pixels = refine.training.batch_size * SIDE**2
+  pixels = refine.length.batch_size * SIDE**2
   # Its products, and those of the gradients by kernels and by inputs.
   products = 3 * 2 * kernels * pixels
   alone = 2 * refinements[4] - refinements[8]  # without any teacher
@@ -165,11 +169,11 @@ def test_an_evaluation_is_one_program_to_its_last_image():
   """
   method = tiny.method()
   states = {
-    phase.name: members.init_states(phase, (0,), tiny.SHAPE)
+    phase.name: members.init_states(phase, tiny.TRIALS, tiny.SHAPE)
     for phase in method.phases()
   }
   images = tiny.images(19, seed=2)
-  ready = scorer.Scorer(method, states, 16)
+  ready = scorer.Scorer(method, states, 16, tiny.devices())
   with compilations() as names:
     whole = ready.images(images)  # 16 and 3
     few = ready.images(images[2:7])

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.engine import checkpoint, fit
-from medad_jax.types import Fit, TrainState
+from medad_jax.engine import checkpoint, fit, members
+from medad_jax.types import NORMAL, Fit, TrainState
 from tests import tiny
 
 
@@ -16,24 +16,30 @@ def stage(estimate=None):
     del states
     return batch["image"].reshape(len(batch["image"]), -1)
 
-  return Fit("mean", ("normal",), features, estimate or mean)
+  return Fit("mean", (NORMAL,), features, estimate or mean)
 
 
-def before(seeds=1):
-  """What an earlier phase left."""
-  return {
-    "before": TrainState(
-      step=jnp.zeros(seeds, jnp.int32),
-      params={"shift": jnp.arange(seeds, dtype=jnp.float32)},
-      extra={},
-      opt={},
-      key=jax.random.split(jax.random.key(0), seeds),
-    )
-  }
+def before(trials=tiny.TRIALS):
+  """What an earlier stage left."""
+  count = len(trials)
+  state = TrainState(
+    step=jnp.zeros(count, jnp.int32),
+    params={"shift": jnp.arange(count, dtype=jnp.float32)},
+    extra={},
+    opt={},
+    key=jax.random.split(jax.random.key(0), count),
+  )
+  who = members.of_stage(Fit("before", (NORMAL,), print, print), trials)
+  return {"before": (who, state)}
 
 
-def mean(features):
-  return {"mean": features.mean(0), "count": np.float32(len(features))}
+def mean(batches):
+  """In one pass, holding no batch but the last."""
+  total, count = 0.0, 0
+  for features in batches:
+    assert len(features) <= 8
+    total, count = total + features.sum(0), count + len(features)
+  return {"mean": total / count, "count": np.float32(count)}
 
 
 def test_an_estimate_sees_every_row_of_its_pool_once(tmp_path):
@@ -48,7 +54,7 @@ def test_an_estimate_sees_every_row_of_its_pool_once(tmp_path):
 
 
 def test_an_estimate_is_made_once_and_found_in_its_checkpoint(tmp_path):
-  settings = tiny.run(tmp_path, tiny.feed())
+  settings = tiny.run(tmp_path, tiny.feed(), scoring_batch=8)
   made = fit.fit(stage(), settings, before())
 
   def fails(features):
@@ -65,7 +71,8 @@ def test_seeds_have_estimates_of_their_own(tmp_path):
   def features(states, batch):
     return batch["image"].mean((1, 2)) + states["before"].params["shift"]
 
-  settings = tiny.run(tmp_path, tiny.feed(), seeds=(5, 6))
-  stage_of = Fit("mean", ("normal",), features, mean)
-  first, second = fit.fit(stage_of, settings, before(2)).params["mean"]
+  trials = members.seeds(5, 2)
+  settings = tiny.run(tmp_path, tiny.feed(), trials=trials, scoring_batch=8)
+  stage_of = Fit("mean", (NORMAL,), features, mean, ("before",))
+  first, second = fit.fit(stage_of, settings, before(trials)).params["mean"]
   np.testing.assert_allclose(second, first + 1, rtol=1e-5)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from medad_jax.data import resident
-from medad_jax.engine import members, parallel, train
+from medad_jax.engine import members, parallel, program, train
+from medad_jax.engine.devices import Devices
 from medad_jax.methods import ddad
 from medad_jax.types import Context, Phase, UserError
 from tests import tiny
@@ -15,52 +16,36 @@ BOTH = [(mode, mesh) for mode in parallel.MODES for mesh in MESHES]
 
 
 def layout(mode, mesh):
-  return parallel.make_layout(
-    4, 8, mode=mode, member_devices=mesh[0], batch_devices=mesh[1]
-  )
+  return tiny.devices(*mesh, mode).layout(4, 8)
 
 
 def ensemble() -> Phase:
   return tiny.method().phases()[0]
 
 
-def chunk(phase: Phase, steps: int):
-  order = train.make_order(phase, tiny.pools(), (0,))
-  rows = order.rows(0, steps, range(phase.members))
-  del rows["source"]
-  return rows
+def program_of(phase: Phase, at, live=(0, 1, 2, 3)) -> program.Program:
+  order = train.make_order(phase, tiny.pools(), tiny.TRIALS)
+  return program.Program(phase, at, tiny.feed(), order, tiny.TRIALS, live)
 
 
-def places(phase: Phase, pools=None):
-  order = train.make_order(phase, pools or tiny.pools(), (0,))
-  who = members.of_phase(phase, (0,))
-  return train.make_places(who, order.epoch_steps(), range(phase.members))
-
-
-def take(phase, at, steps=2, live=slice(None)):
-  """States and metrics after a call on a layout."""
-  call = train.make_call(phase, tiny.feed(), at)
-  states = members.init_states(phase, (0,), tiny.SHAPE)
-  states = jax.tree.map(lambda x: x[live], states)
-  rows = {k: v[:, live] for k, v in chunk(phase, steps).items()}
-  states, metrics = call(
-    at.put(states, parallel.MEMBER),
-    at.put({k: v[live] for k, v in places(phase).items()}, parallel.MEMBER),
-    at.put(rows, parallel.FEED),
-    {},
-    at.put(tiny.feed().constant, parallel.WHOLE),
-  )
-  return jax.device_get(
-    (at.get(states, parallel.MEMBER), at.get(metrics, parallel.STEPS))
-  )
+def take(phase, at, steps=2, live=(0, 1, 2, 3)):
+  """States and metrics of the live members after a call on a layout."""
+  ready = program_of(phase, at, live)
+  states = members.init_states(phase, tiny.TRIALS, tiny.SHAPE)
+  (chunk,) = ready.chunks([(0, steps)])
+  placed, found = ready.call(ready.place(states), ready.constants({}), chunk)
+  states = program.some(ready.gather(placed, states), live)
+  return jax.device_get(states), ready.metrics(found, steps)
 
 
 def gradients(phase, at):
   """Averaged gradients of every member at its first step."""
+  ready = program_of(phase, at)
+  (chunk,) = ready.chunks([(0, 1)])
 
   def one(state, batch):
-    context = Context(state.key, state.step, state.step, at.axis)
-    grads, _ = jax.grad(phase.loss, has_aux=True)(
+    context = Context(state.key, *(3 * [state.step]), at.axis)
+    grads, _ = jax.grad(phase.step.loss, has_aux=True)(
       state.params, state.extra, batch, context
     )
     return at.axis.mean(grads)
@@ -72,8 +57,8 @@ def gradients(phase, at):
   kinds = (parallel.MEMBER, parallel.FEED, parallel.WHOLE)
   lifted = at.lift(call, kinds, parallel.MEMBER)
   args = (
-    members.init_states(phase, (0,), tiny.SHAPE),
-    chunk(phase, 1),
+    members.init_states(phase, tiny.TRIALS, tiny.SHAPE),
+    chunk,
     tiny.feed().constant,
   )
   spread = [at.put(x, kind) for x, kind in zip(args, kinds, strict=True)]
@@ -115,8 +100,8 @@ def test_steps_do_not_depend_on_the_mesh(on_one, mode, mesh):
 
 
 def test_a_member_trains_the_same_alone(on_one):
-  at = parallel.make_layout(1, 8, member_devices=1, batch_devices=1)
-  states, metrics = take(ensemble(), at, live=slice(3, 4))
+  at = tiny.devices().layout(1, 8)
+  states, metrics = take(ensemble(), at, live=(3,))
   expected_states, expected = jax.tree.map(lambda x: x, on_one[1])
   assert_close(metrics["loss"][:, 0], expected["loss"][:, 3], 1e-5)
   third = jax.tree.map(lambda x: x[3:4], expected_states.params)
@@ -129,22 +114,16 @@ def published():
   phase = ddad.Method(ensemble=ddad.Ensemble(2)).phases()[0]
   images = np.zeros((128, 64, 64, 1), np.uint8)
   pools = {"normal": np.arange(64), "mixed": np.arange(128)}
-  order = train.make_order(phase, pools, (0,))
-  rows = order.rows(0, 1, range(4))
-  del rows["source"]
+  order = train.make_order(phase, pools, tiny.TRIALS)
+  feed = resident.Resident(images)
+  states = members.abstract_states(phase, tiny.TRIALS, (64, 64, 1))
 
   def compiled(mesh):
-    at = parallel.make_layout(
-      4, 64, member_devices=mesh[0], batch_devices=mesh[1]
+    at = tiny.devices(*mesh).layout(4, 64)
+    ready = program.Program(
+      phase, at, feed, order, tiny.TRIALS, (0, 1, 2, 3), steps_per_call=1
     )
-    feed = resident.Resident(images)
-    call = train.make_call(phase, feed, at)
-    states = members.abstract_states(phase, (0,), (64, 64, 1))
-    states = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), states
-    )
-    lowered = call.lower(states, places(phase, pools), rows, {}, feed.constant)
-    return lowered.compile()
+    return ready.lower(states, {}).compile()
 
   return compiled, compiled((1, 1)).cost_analysis()["flops"]
 
@@ -152,20 +131,23 @@ def published():
 @pytest.mark.parametrize("mesh", [(4, 2), (2, 4), (1, 8)])
 def test_work_divides_without_gathering(published, mesh):
   compiled, flops_on_one = published
-  program = compiled(mesh)
-  assert "all-gather" not in program.as_text()
-  assert program.cost_analysis()["flops"] <= 1.2 / 8 * flops_on_one
+  found = compiled(mesh)
+  assert "all-gather" not in found.as_text()
+  assert found.cost_analysis()["flops"] <= 1.2 / 8 * flops_on_one
 
 
-def test_a_layout_that_does_not_divide_is_refused():
-  with pytest.raises(UserError, match="4 members do not divide"):
-    layout("jit", (3, 1))
-  with pytest.raises(UserError, match="train.batch_size=8 does not divide"):
-    layout("jit", (1, 3))
-  with pytest.raises(UserError, match="there are 8"):
-    layout("jit", (4, 4))
-  with pytest.raises(UserError, match="jit, pmap"):
-    parallel.make_layout(4, 8, mode="gspmd")
+@pytest.mark.parametrize(
+  ("mode", "mesh", "message"),
+  [
+    ("jit", (3, 1), "4 members do not divide"),
+    ("jit", (1, 3), "train.batch_size=8 does not divide"),
+    ("jit", (4, 4), "there are 8"),
+    ("gspmd", (1, 1), "jit, pmap"),
+  ],
+)
+def test_a_mesh_that_does_not_divide_is_refused(mode, mesh, message):
+  with pytest.raises(UserError, match=message):
+    tiny.devices(*mesh, mode).check(4, 8)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +155,29 @@ def test_a_layout_that_does_not_divide_is_refused():
   [(4, 8, (4, 2)), (2, 8, (2, 4)), (3, 8, (1, 8)), (1, 4, (1, 4))],
 )
 def test_freed_devices_join_the_batch(members, batch, expected):
-  at = parallel.shrink(layout("jit", (4, 2)), members, batch)
+  at = tiny.devices(4, 2).layout(members, batch)
   assert at.mesh.devices.shape == expected
+
+
+@pytest.mark.parametrize(
+  ("devices", "members", "batch", "expected"),
+  [
+    (8, 6, 64, (2, 4)),
+    (8, 1, 64, (1, 8)),
+    (8, 1, 49, (1, 7)),  # what an epoch leaves over
+    (8, 1, 11, (1, 1)),
+    (3, 1, 64, (1, 2)),
+    (3, 6, 64, (3, 1)),
+    (6, 1, 64, (1, 4)),
+    (6, 4, 8, (4, 1)),
+  ],
+)
+def test_a_mesh_uses_most_of_any_number_of_devices(
+  devices, members, batch, expected
+):
+  some = Devices(tuple(jax.devices()[:devices]))
+  some.check(members, batch)  # and none is refused
+  assert some.layout(members, batch).mesh.devices.shape == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medad_jax.data import stream
-from medad_jax.engine import parallel, processes, train
+from medad_jax.engine import processes, train
 from medad_jax.types import UserError
 from tests import tiny
 from tests.engine import together
@@ -127,7 +127,7 @@ def test_a_process_reads_its_own_rows_only():
       return np.asarray(self)[rows]
 
   phase = tiny.method().phases()[0]
-  order = train.make_order(phase, tiny.pools(), (0,))
+  order = train.make_order(phase, tiny.pools(), tiny.TRIALS)
   wanted = order.rows(0, 2, range(4))["id"][:, 2:, :4]
   feed = stream.Stream(tiny.images().view(Watched))
 
@@ -141,7 +141,7 @@ def test_a_process_reads_its_own_rows_only():
 
 
 def test_a_process_alone_feeds_everything():
-  at = parallel.make_layout(4, 8, member_devices=2, batch_devices=2)
+  at = tiny.devices(2, 2).layout(4, 8)
   assert at.part(4, 8) == (slice(0, 4), slice(0, 8))
 
 

@@ -17,12 +17,12 @@ from medad_jax.data import stream
 from medad_jax.engine import (
   checkpoint,
   cli,
-  parallel,
   processes,
   scorer,
   train,
   writers,
 )
+from medad_jax.engine.devices import Devices
 from tests import tiny
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -35,24 +35,20 @@ def find(
   workdir: Path, checkpoint_seconds: float = 1e9
 ) -> dict[str, np.ndarray]:
   """Parameters and scores of a run on two devices, by name."""
-  layout = parallel.make_layout(
-    4,
-    8,
-    member_devices=2,
-    batch_devices=1,
-    devices=jax.devices()[:2],
-  )
+  devices = Devices(tuple(jax.devices()[:2]), member=2, batch=1)
   settings = tiny.run(
     workdir,
     stream.Stream(tiny.images()),
-    layout=layout,
+    devices=devices,
     log=writers.Writers(workdir, processes.first()),
     checkpoint_seconds=checkpoint_seconds,
   )
   method = tiny.method()
   states = train.train(method.phases(), settings)
   settings.log.close()
-  scores = scorer.Scorer(method, states, 8).images(tiny.images(11, seed=2))
+  scores = scorer.Scorer(method, states, 8, devices).images(
+    tiny.images(11, seed=2)
+  )
   params = {k: (v.params, v.extra) for k, v in states.items()}
   leaves = jax.tree_util.tree_leaves_with_path(params)
   named = {jax.tree_util.keystr(path): np.asarray(x) for path, x in leaves}

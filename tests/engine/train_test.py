@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from medad_jax.data import feeds, index, stream
-from medad_jax.engine import members, parallel, train, writers
+from medad_jax.engine import members, train, writers
 from medad_jax.methods import ae
-from medad_jax.types import Training, UserError
+from medad_jax.training import Length
+from medad_jax.types import UserError
 from tests import tiny
 
 
@@ -89,7 +90,8 @@ def test_a_finished_run_is_only_read(tmp_path, undisturbed):
 
 @pytest.mark.parametrize("sources", [False, True])
 def test_both_feeds_give_the_same_batches_bit_for_bit(sources):
-  order = train.make_order(tiny.method().phases()[0], tiny.pools(), (0,))
+  phase = tiny.method().phases()[0]
+  order = train.make_order(phase, tiny.pools(), tiny.TRIALS)
   extra = {"extra": tiny.images(seed=1)}
   feeds = (tiny.feed().beside(extra), stream.Stream(tiny.images(), extra))
   resident, streamed = (
@@ -115,10 +117,8 @@ def test_members_stop_after_their_own_epochs(undisturbed):
 
 
 def test_devices_of_members_that_finished_stay_idle(tmp_path, undisturbed):
-  layout = parallel.make_layout(
-    4, 8, member_devices=4, batch_devices=1, whole_batches=True
-  )
-  found = run(tmp_path, layout=layout)  # on 4 devices, then 2, then 1
+  devices = dataclasses.replace(tiny.devices(4), whole_batches=True)
+  found = run(tmp_path, devices=devices)  # on 4 devices, then 2, then 1
   assert_near(found, undisturbed[0])
 
 
@@ -129,7 +129,7 @@ def test_seconds_are_known_for_every_phase(undisturbed):
 
 def test_another_seed_is_another_run(tmp_path, undisturbed):
   phases = tiny.method(refine_epochs=0).phases()
-  other = run(tmp_path, phases, seeds=(1,))["ensemble"].params
+  other = run(tmp_path, phases, trials=members.seeds(1, 1))["ensemble"].params
   same = undisturbed[0]["ensemble"].params
   for x, y in zip(jax.tree.leaves(other), jax.tree.leaves(same), strict=True):
     assert not np.array_equal(x, y)
@@ -137,7 +137,10 @@ def test_another_seed_is_another_run(tmp_path, undisturbed):
 
 def test_a_larger_ensemble_adds_members_and_changes_none():
   small, large = (
-    {m.name for m in members.of_phase(tiny.method(size).phases()[0], (0,))}
+    {
+      m.name
+      for m in members.of_stage(tiny.method(size).phases()[0], tiny.TRIALS)
+    }
     for size in (2, 3)
   )
   assert small < large
@@ -147,10 +150,10 @@ def test_a_larger_ensemble_adds_members_and_changes_none():
 def test_a_seed_among_several_is_that_seed_alone(tmp_path):
   # Losses and not weights: where a gradient is rounding alone, as before a
   # normalization, Adam makes steps of it.
-  run(tmp_path / "both", seeds=(3, 4))
+  run(tmp_path / "both", trials=members.seeds(3, 2))
   both = losses_of(tmp_path / "both")
   for place, seed in enumerate((3, 4)):
-    run(tmp_path / f"{seed}", seeds=(seed,))
+    run(tmp_path / f"{seed}", trials=members.seeds(seed, 1))
     for (name, step), alone in losses_of(tmp_path / f"{seed}").items():
       own = np.split(both[name, step], 2)[place]
       np.testing.assert_allclose(own, alone, rtol=1e-3)
@@ -167,13 +170,13 @@ def losses_of(workdir):
 
 def keeping_all(epochs=3):
   """Members on 24 images in batches of 10: steps of 10, 10 and 4."""
-  training = Training(epochs, 10, 1e-3, drop_last=False)
-  (phase,) = ae.Method(4, 3, 8, training=training).phases()
+  length = Length(epochs, 10, drop_last=False)
+  (phase,) = ae.Method(4, 3, 8, length=length).phases()
   return phase
 
 
 def test_a_smaller_last_batch_takes_the_images_that_are_left():
-  order = train.make_order(keeping_all(), tiny.pools(), (0,))
+  order = train.make_order(keeping_all(), tiny.pools(), tiny.TRIALS)
   assert order.epoch_steps() == (3,)
   sizes = [order.step_size(step) for step in range(6)]
   assert sizes == [10, 10, 4, 10, 10, 4]
@@ -194,8 +197,8 @@ def test_a_run_with_smaller_last_batches_goes_on_bit_for_bit(tmp_path):
 
 def test_smaller_last_batches_want_pools_of_one_size(tmp_path):
   method = tiny.method()
-  training = dataclasses.replace(method.training, drop_last=False)
-  phases = dataclasses.replace(method, training=training).phases()
+  length = dataclasses.replace(method.length, drop_last=False)
+  phases = dataclasses.replace(method, length=length).phases()
   with pytest.raises(UserError, match="24, 40.*drop_last"):
     run(tmp_path, phases)
 
@@ -210,22 +213,15 @@ def test_segments_follow_the_members_that_still_train():
   assert sum(len(s.members) * (s.stop - s.start) for s in found) == 32
 
 
-@pytest.mark.parametrize(
-  ("total", "most", "expected"),
-  [(3750, 8, 6), (4000, 8, 8), (748, 8, 4), (7, 4, 4), (9, 1, 1)],
-)
-def test_calls_avoid_a_shorter_last_one(total, most, expected):
-  assert train.call_steps(total, most) == expected
-
-
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was(tmp_path):
   phase = tiny.method().phases()[0]
 
   def loss(params, extra, batch, context):
-    value, aux = phase.loss(params, extra, batch, context)
+    value, aux = phase.step.loss(params, extra, batch, context)
     return jnp.where(context.step < 5, value, jnp.nan), aux
 
-  broken = dataclasses.replace(phase, loss=loss)
+  step = dataclasses.replace(phase.step, loss=loss)
+  broken = dataclasses.replace(phase, step=step)
   with pytest.raises(UserError, match="became nan at step 5.*step 4 is saved"):
     run(tmp_path, [broken])
   resumed = run(tmp_path, [phase])  # the checkpoint of step 4 is sound

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from medad_jax import steps
 from medad_jax.data import index
-from medad_jax.engine import train, writers
-from medad_jax.types import Phase, Training
+from medad_jax.engine import members, train, writers
+from medad_jax.scoring import monitors
+from medad_jax.training import Length, Optimizer
+from medad_jax.types import NORMAL, Phase
 from tests import tiny
 
 # AUROC after each epoch: the normal images score 0 to 1, the others a step's
@@ -35,12 +38,16 @@ def phase():
 
   return Phase(
     "train",
-    Training(len(HEIGHTS), 7, 1.0, optimizer="sgd", b1=0.0),
-    ("normal",),
+    Length(len(HEIGHTS), 7),
+    (NORMAL,),
     lambda key, shape: ({"x": jnp.zeros(1)}, {}),
-    loss,
-    validate=validate,
+    descent(loss),
+    monitors={"synthetic": monitors.auroc(validate)},
   )
+
+
+def descent(loss):
+  return steps.Descend(loss, Optimizer("sgd", 1.0, momentum=0.0))
 
 
 def run(workdir, select="synthetic", log=None, share=0.1):
@@ -126,10 +133,10 @@ def test_every_member_has_its_own_best(tmp_path):
     select="synthetic",
     validate_every=1,
     pools=pools,
-    seeds=(0, 1, 2, 3),
+    trials=members.seeds(0, 4),
   )
   state = train.train(
-    [dataclasses.replace(phase(), init=init, loss=loss)], settings
+    [dataclasses.replace(phase(), init=init, step=descent(loss))], settings
   )["train"]
   fast = np.asarray(state.extra["fast"])
   assert fast.any() and not fast.all()

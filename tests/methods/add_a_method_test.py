@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from medad_jax import methods
-from medad_jax.engine import config as configuration
+from medad_jax.engine import fields
 from tests import tiny
 from tests.methods import contract_test as contract
 
@@ -33,7 +33,7 @@ def test_the_documented_method_keeps_the_contract(
   template, tmp_path, monkeypatch
 ):
   monkeypatch.setitem(contract.MODEL, NAME, {"level": 0.1})
-  assert NAME in configuration.method_names()
+  assert NAME in fields.method_names()
   contract.test_it_is_a_method(NAME)
   contract.test_steps_are_finite_and_learn_a_fixed_batch(NAME)
   contract.test_scores_depend_on_the_image_alone(NAME)

@@ -8,12 +8,20 @@ import jax
 import numpy as np
 import pytest
 
-from medad_jax.engine import checkpoint, fit, members, parallel, scorer, train
+from medad_jax.engine import (
+  checkpoint,
+  fields,
+  fit,
+  members,
+  program,
+  scorer,
+  train,
+)
 from medad_jax.engine import config as configuration
-from medad_jax.types import Fit, Method, Phase, Scores
+from medad_jax.types import Fit, Method, Phase, Pretrained, Scores
 from tests import tiny
 
-METHODS = configuration.method_names()
+METHODS = fields.method_names()
 # What `config.model` holds: small nets; another method's own fields.
 NET = {"width": 4, "latent": 3, "hidden": 8}
 MODEL: dict[str, dict] = {
@@ -25,6 +33,17 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
 }
+DDAD = {
+  "ensemble.size": 2,
+  "data.extra": 16,
+  "data.anomaly_ratio": 0.5,
+  "refine.inputs": ("dual", "intra"),
+  "refine.width": 4,
+  "refine.epochs": 1,
+  "refine.batch_size": 8,
+}
+# One loss, an ensemble, two stages, parts that move in turn.
+KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
 # Patches and nets that halve often need more room.
 SHAPES = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), (64, 64, 1)),
@@ -35,80 +54,72 @@ SHAPES = {
 
 @functools.cache
 def build(name: str) -> Method:
-  return configuration.build_method(
-    {
-      "method": name,
-      "backbone": "ae",
-      "model": MODEL.get(name, NET),
-      "ensemble": {"size": 2},
-      "train": {"epochs": 1, "batch_size": 8, "learning_rate": rate(name)},
-      "refine": {
-        "inputs": ("dual", "intra"),
-        "width": 4,
-        "epochs": 1,
-        "batch_size": 8,
-      },
+  """The method at small sizes, as its configuration describes it."""
+  config = configuration.defaults(name)
+  small = {f"model.{k}": v for k, v in MODEL.get(name, NET).items()}
+  if "train" in config:
+    small |= {
+      "train.epochs": 1,
+      "train.batch_size": 8,
+      "train.learning_rate": rate(name),
     }
-  )
+  if name == "ddad":
+    small |= DDAD
+  return configuration.build_method(configuration.with_hyper(config, small))
 
 
 @functools.cache
-def trained(name: str, mesh=(1, 1), fixed: bool = False):
-  """Final states by phase, and each phase's losses [t, k].
+def trained(name: str, mesh=(1, 1), fixed: bool = False, mode: str = "jit"):
+  """Final states by stage, and each phase's losses [t, k].
 
   With `fixed` every phase takes 12 steps on its first batch.
   """
   calls = 4 if fixed else 1
   states, losses = {}, {}
-  for phase in build(name).phases():
-    if isinstance(phase, Fit):
+  stages = build(name).phases()
+  who = {stage.name: members.of_stage(stage, tiny.TRIALS) for stage in stages}
+  for stage in stages:
+    reads = getattr(stage, "reads", ())
+    earlier = {name: (who[name], states[name]) for name in reads}
+    if isinstance(stage, Fit):
       with tempfile.TemporaryDirectory() as folder:
         settings = tiny.run(Path(folder), tiny.feed(shape(name)))
-        states[phase.name] = fit.estimate(phase, settings, states)
+        states[stage.name] = fit.estimate(stage, settings, earlier)
       continue
-    if not phase.training.epochs:  # nothing to train, as pretrained weights
-      states[phase.name] = start(name, phase).replace(opt={})
+    start = members.init_states(stage, tiny.TRIALS, shape(name), earlier)
+    if isinstance(stage, Pretrained):
+      states[stage.name] = start
       continue
-    at = layout(phase, mesh)
-    order = train.make_order(phase, tiny.pools(), (0,))
-    who = members.of_phase(phase, (0,))
-    live = range(phase.members)
-    places = train.make_places(who, order.epoch_steps(), live)
-    rows = order.rows(0, 3, live)
-    if not phase.sources:
-      del rows["source"]
+    ready = program_of(name, stage.name, mesh, mode)
+    (chunk,) = ready.chunks([(0, 3)])
     if fixed:
-      rows = {k: v[:1].repeat(3, 0) for k, v in rows.items()}
-    call = program(name, phase.name, mesh)
-    state, found = at.put(start(name, phase), parallel.MEMBER), []
+      chunk = {k: v[:1].repeat(3, 0) for k, v in chunk.items()}
+    placed, constants, found = ready.place(start), ready.constants(earlier), []
     for _ in range(calls):
-      state, metrics = call(
-        state,
-        at.put(places, parallel.MEMBER),
-        at.put(rows, parallel.FEED),
-        at.put(states, parallel.WHOLE),
-        at.put(feed(name, phase).constant, parallel.WHOLE),
-      )
-      found.append(np.asarray(metrics["loss"]))
-    states[phase.name] = jax.device_get(state.replace(opt={}))
-    losses[phase.name] = np.concatenate(found)
+      placed, metrics = ready.call(placed, constants, chunk)
+      found.append(ready.metrics(metrics, 3)["loss"])
+    final = ready.gather(placed, start)
+    states[stage.name] = jax.device_get(final.replace(opt={}))
+    losses[stage.name] = np.concatenate(found)
   return states, losses
 
 
 @functools.cache
-def program(name: str, phase_name: str, mesh):
+def program_of(name: str, stage: str, mesh, mode) -> program.Program:
   """The compiled steps of a phase, once for all tests."""
-  phase = next(p for p in build(name).phases() if p.name == phase_name)
-  return train.make_call(phase, feed(name, phase), layout(phase, mesh))
-
-
-def layout(phase: Phase, mesh) -> parallel.Layout:
-  at = parallel.make_layout(4, 8, member_devices=mesh[0], batch_devices=mesh[1])
-  return parallel.shrink(at, phase.members, phase.training.batch_size)
-
-
-def start(name: str, phase: Phase):
-  return members.init_states(phase, (0,), shape(name))
+  stages = {stage.name: stage for stage in build(name).phases()}
+  phase = stages[stage]
+  order = train.make_order(phase, tiny.pools(), tiny.TRIALS)
+  return program.Program(
+    phase,
+    tiny.devices(*mesh, mode).layout(phase.members, phase.length.batch_size),
+    feed(name, phase),
+    order,
+    tiny.TRIALS,
+    tuple(range(phase.members)),
+    {s: members.of_stage(stages[s], tiny.TRIALS) for s in phase.reads},
+    steps_per_call=3,
+  )
 
 
 def rate(name: str) -> float:
@@ -122,8 +133,8 @@ def shape(name: str):
 
 def feed(name: str, phase: Phase):
   """The small set's images, with what the phase prepares of them."""
-  plain = tiny.feed(shape(name))
-  return plain.beside(phase.prepare(plain.images)) if phase.prepare else plain
+  plain, prepare = tiny.feed(shape(name)), phase.inputs.prepare
+  return plain.beside(prepare(plain.images)) if prepare else plain
 
 
 def some_images(name: str, count: int):
@@ -131,7 +142,9 @@ def some_images(name: str, count: int):
 
 
 def scores(name: str, images: np.ndarray, batch_size: int = 8) -> Scores:
-  ready = scorer.Scorer(build(name), trained(name)[0], batch_size)
+  ready = scorer.Scorer(
+    build(name), trained(name)[0], batch_size, tiny.devices()
+  )
   return ready.images(images)
 
 
@@ -182,15 +195,18 @@ def test_a_checkpoint_keeps_the_scores(name, tmp_path):
   method, states = build(name), trained(name)[0]
   for phase, state in states.items():
     checkpoint.Checkpoints(tmp_path / "checkpoints", phase).finish(state)
-  restored = scorer.restore(method, (0,), shape(name), tmp_path)
+  restored = scorer.restore(method, tiny.TRIALS, shape(name), tmp_path)
   images = some_images(name, 4)
-  before = scorer.Scorer(method, states, 8).images(images)
-  after = scorer.Scorer(method, restored, 8).images(images)
+  before = scorer.Scorer(method, states, 8, tiny.devices()).images(images)
+  after = scorer.Scorer(method, restored, 8, tiny.devices()).images(images)
   jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_mesh_changes_nothing(name):
-  one, many = trained(name), trained(name, mesh=(2, 2))
+@pytest.mark.parametrize(
+  ("name", "mode"),
+  [(name, "jit") for name in METHODS] + [(name, "pmap") for name in KINDS],
+)
+def test_a_mesh_changes_nothing(name, mode):
+  one, many = trained(name), trained(name, mesh=(2, 2), mode=mode)
   for phase in one[1]:
     np.testing.assert_allclose(many[1][phase], one[1][phase], rtol=2e-3)

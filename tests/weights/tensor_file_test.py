@@ -1,9 +1,11 @@
 """Tensor files: what is read, what is written, what is refused."""
 
 import contextlib
+import errno
 import functools
 import json
 import os
+import pathlib
 import tarfile
 import time
 import tracemalloc
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from medad_jax.types import UserError
-from medad_jax.weights import pickled, safetensors_file, tensor_file
+from medad_jax.weights import pickled, tensor_file
 from tests.weights import sources
 
 
@@ -429,7 +431,7 @@ def test_pytorch_reads_what_is_written(suffix, tmp_path):
 
 
 def full_disk(*_):
-  raise safetensors_file.safetensors.SafetensorError("No space left on device")
+  raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -439,9 +441,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
   path = tmp_path / f"net{suffix}"
   tensor_file.write(path, {"x": np.ones(3)})
   with monkeypatch.context() as patch:
-    patch.setattr(safetensors_file.safetensors.numpy, "save_file", full_disk)
-    patch.setattr(zipfile.ZipFile, "open", lambda *_, **__: os.listdir("none"))
-    with pytest.raises(UserError, match=f"net{suffix} cannot be written"):
+    patch.setattr(pathlib.Path, "replace", full_disk)
+    with pytest.raises(UserError, match=f"net{suffix} cannot be .*No space"):
       tensor_file.write(path, {"x": np.zeros(3)})
   check(path, {"x": np.ones(3)})
   assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -450,7 +451,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 def test_what_cannot_be_written_is_told(tmp_path):
   with pytest.raises(UserError, match="net.npz.*end in .pth, .pt, .safetens"):
     tensor_file.write(tmp_path / "net.npz", {})
-  with pytest.raises(UserError, match="cannot be written.*No such file"):
-    tensor_file.write(tmp_path / "none" / "net.pth", {})
+  (tmp_path / "file").touch()
+  with pytest.raises(UserError, match="cannot be written"):
+    tensor_file.write(tmp_path / "file" / "net.pth", {})
   with pytest.raises(ValueError, match="x is of complex64"):
     tensor_file.write(tmp_path / "net.pth", {"x": np.zeros(1, np.complex64)})

@@ -1,0 +1,122 @@
+"""Settings of a run: everything in a configuration but the method's fields."""
+
+import dataclasses
+from typing import Literal
+
+from medad_jax.ranges import (
+  Count,
+  Devices,
+  FixedPart,
+  Megabytes,
+  Seconds,
+  Seed,
+  Side,
+)
+from medad_jax.types import UserError
+
+_LAST_SEED = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """The images of a run.
+
+  Attributes:
+    name: of the data set.
+    dir: folder of the built sets; None for $MEDAD_DATA_DIR.
+    image_size: pixels a side.
+    channels: 1 for grey, 3 for RGB.
+    resize: "stretch" to the square, or "crop": the shorter side is resized and
+      the middle is kept.
+    feed: "resident" (on the devices), "grain" (from files) or None to choose
+      by size.
+    resident_mb: the largest set, in MB, that is kept on the devices.
+  """
+
+  name: str = "phantom"
+  dir: str | None = None
+  image_size: Side = 64
+  channels: Literal[1, 3] = 1
+  resize: Literal["stretch", "crop"] = "stretch"
+  feed: Literal["resident", "grain"] | None = None
+  resident_mb: Megabytes = 2000.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+  """Normal images that are held out of training.
+
+  Attributes:
+    share: of the normal images.
+    every: epochs between two measurements.
+  """
+
+  share: FixedPart = 0.0
+  every: Count = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+  """Devices along each axis; None to choose by their number.
+
+  Attributes:
+    member: devices that share the members.
+    batch: devices that share a batch.
+  """
+
+  member: Devices | None = None
+  batch: Devices | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """How trained members score images.
+
+  Attributes:
+    batch_size: images at a time.
+  """
+
+  batch_size: Count = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """A run's settings.
+
+  Attributes:
+    seed: the first seed.
+    seeds: trainings in one program, from `seed` on.
+    select: which weights of a phase count: "last", or those of the best value
+      of a monitor, "synthetic" or "validation_loss".
+    parallel: how a program is spread over devices.
+    until: the last stage to train before the evaluation; None for all.
+    reuse: folder of another run, whose finished stages are taken over where
+      training would give the same.
+    steps_per_call: optimizer steps of one compiled call.
+    checkpoint_seconds: at least so long between two checkpoints.
+    data: the images.
+    validation: what is held out.
+    mesh: the devices.
+    evaluation: how images are scored.
+  """
+
+  seed: Seed = 0
+  seeds: Count = 1
+  select: str = "last"
+  until: str | None = None
+  reuse: str | None = None
+  parallel: Literal["jit", "pmap"] = "jit"
+  steps_per_call: Count = 8
+  checkpoint_seconds: Seconds = 120.0
+  data: Data = Data()
+  validation: Validation = Validation()
+  mesh: Axes = Axes()
+  evaluation: Evaluation = Evaluation()
+
+  def __post_init__(self):
+    last = self.seed + self.seeds - 1
+    if last > _LAST_SEED:
+      raise UserError(
+        f"seed={self.seed} and seeds={self.seeds} were given, so that the last"
+        f" seed is {last}; lower them to end at {_LAST_SEED} or below."
+      )
