@@ -23,7 +23,7 @@ Arrays = Mapping[str, np.ndarray]  # by path: "params/conv1_1/kernel"
 
 
 @dataclasses.dataclass(frozen=True)
-class Pretrained:
+class Imported:
   """A network's numbers and where they are from.
 
   Attributes:
@@ -36,7 +36,7 @@ class Pretrained:
   provenance: str
 
 
-def load(name: str) -> Pretrained:
+def load(name: str) -> Imported:
   """The network that was imported as `name`.
 
   Raises:
@@ -64,7 +64,7 @@ def load(name: str) -> Pretrained:
     raise UserError(
       f"{path} is damaged ({error}); import it again with {command(name)}."
     ) from error
-  return Pretrained(traverse_util.unflatten_dict(arrays, sep="/"), origin)
+  return Imported(traverse_util.unflatten_dict(arrays, sep="/"), origin)
 
 
 def provenance(name: str, origin: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes tensor files as PyTorch and safetensors do, with neither library."""
+"""Tensor files as PyTorch and safetensors write them, with neither library."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +12,10 @@ from typing import Any
 import zipfile
 
 import numpy as np
+import pytest
+
+from medad_jax.types import UserError
+from medad_jax.weights import tensor_file
 
 _STORAGES = {"f4": "FloatStorage", "f2": "HalfStorage", "i8": "LongStorage"}
 _SAFETENSORS = {"f4": "F32", "f2": "F16", "i8": "I64"}
@@ -200,3 +204,34 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, inner in items:
       yield from leaves(inner, f"{prefix}{key}.")
+
+
+def tree():
+  rng = np.random.RandomState(0)
+  return {
+    "conv.weight": rng.standard_normal((4, 3, 2, 2)).astype(np.float32),
+    "conv.bias": rng.standard_normal(4).astype(np.float32),
+    "transposed": rng.standard_normal((5, 2)).astype(np.float32).T,
+    "half": rng.standard_normal((2, 1)).astype(np.float16),
+    "count": np.asarray(7, np.int64),
+    "r42": (np.ones((1, 2, 1, 1), np.float32), np.zeros(3, np.float32)),
+    "epoch": 3,
+  }
+
+
+def outside(tmp_path, *, offset=3, shape=(5,), stride=(1,)):
+  """A tensor of numbers that the file does not have."""
+  array = np.ones(5, np.float32)
+  return write_zip(
+    tmp_path / "net.pth",
+    {"x": array},
+    lambda storage, *_: plain(storage, offset, shape, stride),
+  )
+
+
+def refused(path, says):
+  with pytest.raises(UserError, match=says) as caught:
+    tensor_file.read(path)
+  assert str(path) in str(caught.value)
+  assert len(str(caught.value)) < 600
+  assert "\n" not in str(caught.value)
