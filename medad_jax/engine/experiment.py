@@ -16,7 +16,6 @@ from medad_jax.engine import (
   environment,
   evaluation,
   members,
-  pretrained,
   processes,
   run,
   scorer,
@@ -29,6 +28,7 @@ from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import table
 from medad_jax.types import Phase, Pretrained, Stage, UserError
+from medad_jax.weights import pretrained
 
 
 def train_and_evaluate(
