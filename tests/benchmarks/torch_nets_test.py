@@ -12,7 +12,7 @@ from medad_jax.augment.noise import coarse_noise
 from medad_jax.nets.autoencoder import Autoencoder
 from medad_jax.nets.refine import RefineNet
 from medad_jax.nets.unet import UNet
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 from tests.golden import layout
 
 torch = pytest.importorskip("torch")
@@ -93,9 +93,9 @@ def test_maps_are_the_same():
     _torch(image), torch.stack([_torch(x) for x in x_hat])
   )
   wanted = {
-    "rec": maps.error_map(image, x_hat[3:].mean(0), None),
-    "intra": maps.intra_map(x_hat[3:], None),
-    "inter": maps.inter_map(x_hat[:3], x_hat[3:], None),
+    "rec": discrepancy.error_map(image, x_hat[3:].mean(0), None),
+    "intra": discrepancy.intra_map(x_hat[3:], None),
+    "inter": discrepancy.inter_map(x_hat[:3], x_hat[3:], None),
   }
   for name, value in wanted.items():
     _near(found[name].numpy()[:, 0], value)
