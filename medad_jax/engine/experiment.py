@@ -15,7 +15,6 @@ from medad_jax.engine import (
   environment,
   evaluation,
   members,
-  pretrained,
   processes,
   run,
   train,
@@ -28,6 +27,7 @@ from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import draw, results, table
 from medad_jax.types import Phase, Pretrained, Stage, UserError
+from medad_jax.weights import pretrained
 
 
 def train_and_evaluate(

@@ -1,5 +1,7 @@
 """The baseline's nets are this project's: otherwise seconds mean nothing."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,7 +61,8 @@ def test_training_and_running_statistics_are_the_same(pair):
 
 def test_unet_is_the_same():
   net = _random(torch_nets.UNet(4))
-  variables = _variables(*layout.reconstruction(_state(net)))
+  state = {_published(name): value for name, value in _state(net).items()}
+  variables = _variables(*layout.reconstruction(state))
   images = _images((2, 32, 32, 1))
   _close(net(_torch(images)), UNet(4).apply(variables, images))
 
@@ -117,6 +120,20 @@ def _random(net):
         value.add_(0.1 * torch.rand_like(value))
         assert "var" not in name or value.min() > 0
   return net
+
+
+def _published(name):
+  """MedIAnomaly's name of a tensor of the U-Net, which pads in layers."""
+
+  def block(found):
+    path, up, layer = (
+      found[1],
+      found[2],
+      {0: 1, 2: 3, 3: 5, 5: 7}[int(found[3])],
+    )
+    return f"{path}.{'conv_block.' if up else ''}block.{layer}."
+
+  return re.sub(r"^(\w+_path\.\d)(\.block)?\.(\d)\.", block, name)
 
 
 def _state(net):
