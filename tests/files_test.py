@@ -75,7 +75,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, name):
   (tmp_path / "file").write_text("")
   (tmp_path / "folder").mkdir()
-  with pytest.raises(UserError, match="cannot be written.*make room"):
+  with pytest.raises(UserError, match="could not be written.*free space"):
     files.write_json(tmp_path / name, {})
 
 

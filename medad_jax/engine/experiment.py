@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medad_jax import files
 from medad_jax.data import feeds, index, spec
 from medad_jax.engine import (
   checkpoint,
@@ -181,7 +181,7 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
   """Keeps them beside the checkpoints, which hold the numbers."""
   path = workdir / evaluation.WEIGHTS
   if processes.first() and not path.exists():
-    path.write_text(json.dumps(origins) + "\n")
+    files.write_json(path, origins)
 
 
 def _identity(dataset: spec.Dataset) -> dict[str, Any]:

@@ -41,10 +41,7 @@ def draw(
       f"{config['method']} makes no synthetic anomalies; choose a method that"
       " learns from them, such as nsa."
     )
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise files.unwritable(folder, error) from error
+  files.make_folder(folder)
   images = _some_images(config["data"], count)
   batch = _batch(method, images)
   keys = rng.per_example(jax.random.key(seed), jnp.arange(len(images)))

@@ -110,6 +110,8 @@ class Workdir:
         " training run."
       )
     found = files.read_json(self._config, _REMEDY)
+    if not isinstance(found.get("method"), str):
+      raise UserError(f"{self._config} names no method; {_REMEDY}.")
     try:
       configuration.settings_of(found)
       configuration.build_method(found)

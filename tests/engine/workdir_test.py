@@ -103,6 +103,7 @@ def test_a_folder_of_an_earlier_version_is_refused(claimed, config):
     "null",
     "{}",
     '{"method": 3, "data": [], "starts": {}}',
+    '{"method": "ddad", "backbone": "ae", "data": []}',
     "\xff",
     "[" * 100_000,
   ],
@@ -224,7 +225,9 @@ def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["file", "file/run", "x" * 300, "/dev/null"])
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, name):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match="cannot be written.*choose a folder"):
+  with pytest.raises(
+    UserError, match="could not be written.*another folder"
+  ):
     with Workdir(tmp_path / name).locked():
       pass
 
@@ -234,7 +237,9 @@ def test_a_folder_of_somebody_else_is_one_sentence(tmp_path, monkeypatch):
     raise PermissionError(errno.EACCES, "Permission denied")
 
   monkeypatch.setattr(type(tmp_path), "open", refused)  # root may do anything
-  with pytest.raises(UserError, match="Permission denied.*choose a folder"):
+  with pytest.raises(
+    UserError, match="Permission denied.*another folder"
+  ):
     with Workdir(tmp_path).locked():
       pass
 
