@@ -155,7 +155,7 @@ def everything(members: int, rows: int) -> tuple[slice, slice]:
 
 def cut(rows: Mapping[str, np.ndarray], part: Part) -> dict[str, np.ndarray]:
   """A part of arrays [t, k, b]."""
-  at = (slice(None), *part(*rows["id"].shape[1:]))
+  at = (slice(None), *part(*rows["id"].shape[1:3]))
   return {name: array[at] for name, array in rows.items()}
 
 

@@ -34,7 +34,7 @@ class Scorer:
     devices: parallel.Devices,
     trials: int = 1,
   ):
-    function = _score_function(method, trials)
+    function = score_function(method, trials)
     self._sweep = sweep.Sweep(function, batch_size, devices)
     self._states = self._sweep.place(dict(states))
 

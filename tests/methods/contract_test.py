@@ -56,17 +56,16 @@ SHAPES = {
 def build(name: str) -> Method:
   """The method at small sizes, as its configuration describes it."""
   config = configuration.defaults(name)
-  method_config = configuration.with_hyper(
-    config,
-    {
-      **(DDAD if name == "ddad" else {}),
+  small = {f"model.{k}": v for k, v in MODEL.get(name, NET).items()}
+  if "train" in config:
+    small |= {
       "train.epochs": 1,
       "train.batch_size": 8,
       "train.learning_rate": rate(name),
-      **{f"model.{k}": v for k, v in MODEL.get(name, NET).items()},
-    },
-  )
-  return configuration.build_method(method_config)
+    }
+  if name == "ddad":
+    small |= DDAD
+  return configuration.build_method(configuration.with_hyper(config, small))
 
 
 @functools.cache
