@@ -7,19 +7,23 @@ from pathlib import Path
 import tempfile
 from typing import Any
 
-import flax
 import jax
 import numpy as np
-import optax
 
-import medad_jax
 from medad_jax.data import spec
-from medad_jax.engine import members, parallel, processes, scorer, writers
+from medad_jax.engine import (
+  environment,
+  members,
+  parallel,
+  processes,
+  scorer,
+  writers,
+)
+from medad_jax.engine.workdir import Workdir
 from medad_jax.report import figures, page
 from medad_jax.scoring import metrics, pixels, spread
 from medad_jax.types import Method, TrainState, UserError
 
-PACKAGES = (medad_jax, jax, flax, optax, np)
 WEIGHTS = "weights.json"  # in the workdir: where pretrained weights are from
 GALLERY = (0.0, 1 / 3, 2 / 3, 1.0)  # quantiles of each class that are shown
 
@@ -130,8 +134,10 @@ def _results(
     "seeds": config["seeds"],
     "members": max(phase.members for phase in method.phases()),
     "data": {"fingerprint": dataset.fingerprint, "counts": dataset.counts},
-    "versions": {m.__name__: m.__version__ for m in PACKAGES},
-    "devices": [d.device_kind for d in jax.devices()],
+    "training": Workdir(workdir).starts(),
+    "evaluation": environment.describe(
+      config.get("model", {}).get("precision", "float32")
+    ),
     "weights": _weights(workdir),
     "seconds": writers.phase_seconds(workdir),
     "scores": summaries,

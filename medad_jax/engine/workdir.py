@@ -18,7 +18,8 @@ from typing import IO, Any
 
 from medad_jax import files
 from medad_jax.engine import config as configuration
-from medad_jax.engine import environment, processes
+from medad_jax.engine import processes
+from medad_jax.report import provenance
 from medad_jax.types import UserError
 
 # What only says how and where to run, or which score to put first: it may
@@ -161,7 +162,7 @@ class Workdir:
     if processes.first():
       more = {**record, "starts": [*starts, dict(description)]}
       files.write_json(self._run, more)
-    return environment.differences(starts[-1], description) if starts else []
+    return provenance.differences(starts[-1], description) if starts else []
 
   def starts(self) -> list[dict[str, Any]]:
     """What every start of the training ran on, the first one first.

@@ -5,14 +5,13 @@ the page, as it travels without the documentation.
 """
 
 import base64
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 import string
 from typing import Any
 
-from medad_jax.report import table
+from medad_jax.report import provenance, table
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _FEW = 100  # images of a class below which the page warns
@@ -219,10 +218,7 @@ def _run(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield f"weights of {name}", origin
   for phase, seconds in results["seconds"].items():
     yield f"training time, {phase}", _duration(seconds)
-  kinds = Counter(results["devices"]).items()
-  yield "devices", ", ".join(f"{n} × {kind}" for kind, n in kinds)
-  for name, version in results["versions"].items():
-    yield name, version
+  yield from provenance.rows(results["training"], results["evaluation"])
 
 
 def _flat(

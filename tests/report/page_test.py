@@ -32,6 +32,18 @@ class Reader(HTMLParser):
     self.texts.append(data)
 
 
+def description(devices):
+  return {
+    "time": "2026-01-01T00:00:00Z",
+    "versions": {"jax": "0.10.2"},
+    "commit": None,
+    "devices": devices,
+    "processes": 1,
+    "meshes": {},
+    "precision": "float32",
+  }
+
+
 def make_results(scores, labels):
   first = next(iter(scores))
   return {
@@ -43,8 +55,8 @@ def make_results(scores, labels):
     "weights": {},
     "members": 6,
     "data": {"fingerprint": "abc123", "counts": {"train": 1000, "test": 80}},
-    "versions": {"jax": "0.10.2"},
-    "devices": ["cpu", "cpu"],
+    "training": [description(["H100"] * 2)],
+    "evaluation": description(["cpu"]),
     "seconds": {"train": 65.0, "refine": 7300.0},
     "scores": {k: metrics.summarize(labels, v) for k, v in scores.items()},
     "comparisons": [
@@ -82,7 +94,7 @@ def test_page_holds_every_number(tmp_path, results):
   assert f"{difference:+.3f} [" in text
   for said in ("40 normal and 40 abnormal", "abc123", "1 min 5 s", "2 h 1 min"):
     assert said in text
-  for said in ("train.epochs", "250", "2 × cpu", "0.10.2", "seed 3"):
+  for said in ("train.epochs", "250", "2 x H100", "0.10.2", "seed 3"):
     assert said in text
 
 
