@@ -14,11 +14,11 @@ from medad_jax.data import spec
 from medad_jax.engine import (
   environment,
   members,
-  parallel,
   processes,
   scorer,
   writers,
 )
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import figures, page
 from medad_jax.scoring import metrics, pixels, spread
@@ -58,7 +58,7 @@ def evaluate(
     method,
     states,
     config["evaluation"]["batch_size"],
-    parallel.Devices(tuple(jax.devices()), config["parallel"]),
+    Devices(tuple(jax.devices()), config["parallel"]),
     len(trials),
   )
   with _Maps(test, len(trials), workdir) as maps:

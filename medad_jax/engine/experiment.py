@@ -15,7 +15,6 @@ from medad_jax.engine import (
   environment,
   evaluation,
   members,
-  parallel,
   pretrained,
   processes,
   run,
@@ -24,6 +23,7 @@ from medad_jax.engine import (
   writers,
 )
 from medad_jax.engine import config as configuration
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import table
@@ -47,7 +47,7 @@ def train_and_evaluate(
   """
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  stages = method.phases()
+  stages = _until(method.phases(), settings.until)
   _check_selection(settings, config["method"], stages)
   trials = members.seeds(settings.seed, settings.seeds)
   devices = _devices(stages, settings)
@@ -86,6 +86,9 @@ def train_and_evaluate(
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
+        data_text=dataset.fingerprint,
+        method_text=repr(method),
+        reuse=_other_run(settings.reuse),
       )
       states = train.train(stages, shared)
     return _evaluate(method, states, dataset, config, workdir)
@@ -122,7 +125,7 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
     return _evaluate(method, states, dataset, config, workdir)
 
 
-def _devices(stages: Iterable[Stage], settings: Settings) -> parallel.Devices:
+def _devices(stages: Iterable[Stage], settings: Settings) -> Devices:
   """The devices as the user wants them, checked against the largest phase."""
   trained = [stage for stage in stages if isinstance(stage, Phase)]
   largest = max(trained, key=lambda phase: phase.members, default=None)
@@ -138,10 +141,44 @@ def _devices(stages: Iterable[Stage], settings: Settings) -> parallel.Devices:
   return devices
 
 
-def _copies(devices: parallel.Devices) -> int:
+def _copies(devices: Devices) -> int:
   """How often what is on every device lies in one memory."""
   # Cores of a CPU that are devices share it.
   return len(devices.all) if devices.all[0].platform == "cpu" else 1
+
+
+def _until(stages: Sequence[Stage], last: str | None) -> tuple[Stage, ...]:
+  """The stages up to that one; all of them for None.
+
+  Raises:
+    UserError: there is no such stage.
+  """
+  names = [stage.name for stage in stages]
+  if last is None:
+    return tuple(stages)
+  if last not in names:
+    raise UserError(
+      f"until='{last}' names no stage; set it to one of {', '.join(names)}, or"
+      " leave it out to train all."
+    )
+  return tuple(stages[: names.index(last) + 1])
+
+
+def _other_run(path: str | None) -> Path | None:
+  """The run whose stages are taken over.
+
+  Raises:
+    UserError: there is none.
+  """
+  if path is None:
+    return None
+  folder = files.expanded(path)
+  if not (folder / "checkpoints").is_dir():
+    raise UserError(
+      f"reuse={path} holds no checkpoints; set it to the work folder of a run"
+      " that has finished a stage, or leave it out."
+    )
+  return folder
 
 
 def _check_selection(
@@ -195,7 +232,7 @@ def _record_start(
   config: Mapping[str, Any],
   stages: Sequence[Stage],
   trials: int,
-  devices: parallel.Devices,
+  devices: Devices,
   log: writers.Writers,
 ) -> None:
   """Keeps what the training runs on, where there is something to train."""

@@ -12,13 +12,19 @@ from medad_jax.engine import checkpoint, members, program, run, sweep
 from medad_jax.types import Fit, TrainState
 
 
-def fit(stage: Fit, settings: run.Run, earlier: program.Earlier) -> TrainState:
+def fit(
+  stage: Fit,
+  settings: run.Run,
+  earlier: program.Earlier,
+  given: TrainState | None = None,
+) -> TrainState:
   """The stage's estimates, or those that an earlier run left.
 
   Args:
     stage: what to estimate.
     settings: how and on what.
     earlier: members and final states of the stages that it reads.
+    given: the same estimates, from another run; None to make them.
 
   Returns:
     A state whose parameters are the estimates, members first.
@@ -31,8 +37,9 @@ def fit(stage: Fit, settings: run.Run, earlier: program.Earlier) -> TrainState:
     settings.log.note(f"{stage.name}: already estimated")
     return saved.final()
   start = time.monotonic()
-  found = estimate(stage, settings, earlier)
-  settings.log.note(f"{stage.name}: estimated for {stage.members} member(s)")
+  found = given or estimate(stage, settings, earlier)
+  made = "taken over" if given else "estimated"
+  settings.log.note(f"{stage.name}: {made} for {stage.members} member(s)")
   settings.log.scalars(stage.name, 1, {"seconds": time.monotonic() - start})
   saved.finish(found)
   return found

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from medad_jax.engine import checkpoint, members, parallel, sweep
+from medad_jax.engine import checkpoint, members, sweep
+from medad_jax.engine.devices import Devices
 from medad_jax.types import Fit, Method, Scores, TrainState
 
 States = Mapping[str, TrainState]
@@ -31,7 +32,7 @@ class Scorer:
     method: Method,
     states: States,
     batch_size: int,
-    devices: parallel.Devices,
+    devices: Devices,
     trials: int = 1,
   ):
     function = score_function(method, trials)

@@ -9,6 +9,7 @@ import numpy as np
 
 from medad_jax.data import resident
 from medad_jax.engine import parallel
+from medad_jax.engine.devices import Devices
 from medad_jax.types import Batch
 
 
@@ -25,11 +26,11 @@ class Sweep:
     self,
     function: Callable[[Any, Batch], Any],
     batch_size: int,
-    devices: parallel.Devices,
+    devices: Devices,
   ):
     count = len(devices.all)
     self.size = -(-batch_size // count) * count
-    self._layout = parallel.Devices(devices.all, devices.mode, member=1).layout(
+    self._layout = Devices(devices.all, devices.mode, member=1).layout(
       1, self.size
     )
     self._call = self._layout.lift(

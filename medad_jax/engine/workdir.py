@@ -27,6 +27,8 @@ from medad_jax.types import UserError
 RUN_FIELDS = (
   "parallel",
   "mesh",
+  "until",
+  "reuse",
   "steps_per_call",
   "checkpoint_seconds",
   "evaluation",

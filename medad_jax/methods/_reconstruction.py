@@ -107,6 +107,8 @@ class Reconstruction:
       self.step(),
       monitors={"validation_loss": monitors.mean(self.validation_loss)},
       looped=self.looped,
+      # More members leave the others as they are.
+      made_of=dataclasses.replace(self, members=1),
     )
     return (phase,)
 

@@ -161,7 +161,10 @@ class Method:
     )
     *before, single = backbone.phases()
     pools = (self.unlabelled.pool(),) * size + (types.NORMAL,) * size
-    ensemble = dataclasses.replace(single, name="ensemble", pools=pools)
+    # Neither the ensembles' size nor the refinement changes a member.
+    ensemble = dataclasses.replace(
+      single, name="ensemble", pools=pools, made_of=backbone
+    )
     refinements = (self._refinement(name) for name in self._refined_inputs)
     return (*before, ensemble, *refinements)
 
@@ -224,6 +227,11 @@ class Method:
       reads=("ensemble",),
       shared=True,
       inputs=types.Inputs(source=True),
+      made_of=(
+        name,
+        dataclasses.replace(self.refine, inputs=()),
+        self.backbone,
+      ),
     )
 
   def _net(self, axis: types.Axis) -> RefineNet:

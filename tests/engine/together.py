@@ -17,12 +17,12 @@ from medad_jax.data import stream
 from medad_jax.engine import (
   checkpoint,
   cli,
-  parallel,
   processes,
   scorer,
   train,
   writers,
 )
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.workdir import Workdir
 from tests import tiny
 
@@ -36,7 +36,7 @@ def find(
   workdir: Path, checkpoint_seconds: float = 1e9
 ) -> dict[str, np.ndarray]:
   """Parameters and scores of a run on two devices, by name."""
-  devices = parallel.Devices(tuple(jax.devices()[:2]), member=2, batch=1)
+  devices = Devices(tuple(jax.devices()[:2]), member=2, batch=1)
   settings = tiny.run(
     workdir,
     stream.Stream(tiny.images()),
