@@ -46,7 +46,7 @@ def test_a_file_finds_its_neighbours_and_ours(tmp_path, monkeypatch):
   (tmp_path / "configs" / "mine.py").write_text("")
   shipped.configuration_file("configs/mine.py")
   assert shipped.module("configs._mine_alone").NAME == "mine"
-  assert shipped.module("configs._base").run
+  assert shipped.module("configs._base").default
 
 
 def test_a_path_may_start_at_home(tmp_path, monkeypatch):

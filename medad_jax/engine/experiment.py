@@ -54,18 +54,12 @@ def train_and_evaluate(
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
   dataset = _open(settings.data, (*used, "test"))
-  pools = index.make_pools(
-    wanted.values(), {name: len(dataset.splits[name]) for name in used}
-  )
+  counts = {name: len(dataset.splits[name]) for name in used}
+  pools = index.make_pools(wanted.values(), counts)
   pools = index.hold_out(pools, settings.validation.share)
   origins = _origins(stages)
   images = np.concatenate([dataset.splits[name].images for name in used])
-  feed = feeds.choose(
-    images,
-    settings.data.feed,
-    settings.data.resident_mb,
-    copies=_copies(devices),
-  )
+  feed = _choose_feed(images, settings.data, devices)
   folder = Workdir(workdir)
   with folder.locked():
     folder.claim(config, _identity(dataset))
@@ -139,6 +133,14 @@ def _devices(stages: Iterable[Stage], settings: Settings) -> Devices:
   if largest is not None:
     devices.check(count, largest.length.batch_size)
   return devices
+
+
+def _choose_feed(
+  images: np.ndarray, data: Data, devices: Devices
+) -> feeds.Feed:
+  """The feed of the training images that was asked for, or that fits."""
+  copies = _copies(devices)
+  return feeds.choose(images, data.feed, data.resident_mb, copies=copies)
 
 
 def _copies(devices: Devices) -> int:

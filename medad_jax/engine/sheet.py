@@ -34,7 +34,7 @@ def draw(
   """
   if count < 1:
     raise UserError(f"count={count} draws nothing; set it to 1 or more.")
-  configuration.check(config)
+  configuration.settings_of(config)
   method = configuration.build_method(config)
   if not hasattr(method, "examples"):
     raise UserError(
