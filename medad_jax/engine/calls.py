@@ -40,7 +40,7 @@ class Calls:
 
   def take(self, chunk: Mapping[str, np.ndarray]) -> list[dict[str, jax.Array]]:
     """Takes a chunk's steps."""
-    assert self._size is not None
+    assert self._size is not None and self._placed is not None
     running = self.program(self._size)
     if running.layout not in self._constants:
       constants = running.constants(self._earlier)
@@ -59,5 +59,5 @@ class Calls:
 
   def gather(self, states: TrainState) -> TrainState:
     """The states of all members."""
-    assert self._size is not None
+    assert self._size is not None and self._placed is not None
     return self.program(self._size).gather(self._placed, states)

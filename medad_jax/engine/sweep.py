@@ -95,15 +95,13 @@ class Sweep:
 
 def _batch(arrays: dict[str, jax.Array]) -> Batch:
   ids = arrays["id"]
-  normalized = {
-    name: resident.normalize(arrays[name])
-    for name in ("image", "source")
-    if name in arrays
-  }
-  return Batch(
+  batch = Batch(
+    image=resident.normalize(arrays["image"]),
     label=jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
     valid=ids >= 0,
     slot=ids,
     id=ids,
-    **normalized,
   )
+  if "source" in arrays:
+    batch["source"] = resident.normalize(arrays["source"])
+  return batch
