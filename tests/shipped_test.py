@@ -133,7 +133,7 @@ def test_an_installed_package_trains_with_its_own_files(installed, tmp_path):
   )
   assert done.returncode == 2
   assert "there is no data set 'nothing'" in done.stderr
-  assert "python -m medad_jax.build nothing" in done.stderr
+  assert "python -m medad_jax.build BUILDER" in done.stderr
 
 
 def test_an_installed_package_builds_sets(installed, tmp_path):

@@ -17,6 +17,7 @@ from medad_jax.engine import (
   checkpoint,
   fit,
   members,
+  parallel,
   processes,
   program,
   reuse,
@@ -166,7 +167,8 @@ class PhaseRun:
     states = self.validation.chosen(states)
     self.checkpoints.finish(states)
     self.validation.clear()
-    return dataclasses.replace(states, opt={})
+    # On one device, as later stages may use others than this one's last call.
+    return parallel.gathered(dataclasses.replace(states, opt={}))
 
   @functools.cached_property
   def feed(self) -> feeds.Feed:

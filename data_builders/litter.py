@@ -1,0 +1,28 @@
+"""Which files are not data: hidden ones, and those of an operating system."""
+
+# Folders and files that network storage, Windows, macOS and Linux add.
+_KNOWN = frozenset(
+  {
+    "#recycle",
+    "$recycle.bin",
+    "@eadir",
+    "@recycle",
+    "@tmp",
+    "__macosx",
+    "__pycache__",
+    "desktop.ini",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+  }
+)
+
+
+def is_litter(name: str) -> bool:
+  """Whether to skip a file of this name, or a folder with all its content.
+
+  Args:
+    name: one component of a path below the source. The source itself may be in
+      a hidden folder, as unpacked archives are.
+  """
+  return name.startswith(".") or name.lower() in _KNOWN
