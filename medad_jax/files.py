@@ -5,8 +5,9 @@ import contextlib
 import json
 import os
 from pathlib import Path
+import shutil
 import tempfile
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from medad_jax.types import UserError
 
@@ -47,60 +48,48 @@ def cache_dir() -> Path:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-  """A new file that takes the place of `path` when the block ends.
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+  """A file that takes the place of `path` when the block has ended.
 
-  What was there before stays until then, and for good where the block fails or
-  its process dies. Only one process may write a path at a time.
+  A process that dies in the block, or an exception, leaves the old file. Only
+  one process may write a path at a time.
 
   Args:
     path: file to write; its folder is made if it is absent.
 
   Yields:
-    The file, open for writing.
+    The new file, open for writing bytes.
 
   Raises:
     UserError: it cannot be written.
   """
-  aside = path.with_name(f".{path.name}.tmp")
+  temporary = path.with_name(f"{path.name}.tmp")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-      with aside.open("wb") as file:
-        yield file
-      aside.replace(path)
-    finally:
-      aside.unlink(missing_ok=True)
-  except OSError as error:
-    raise unwritable(path, error) from error
+    with temporary.open("wb") as file:
+      yield file
+    temporary.replace(path)
+  except BaseException as error:
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
+    if isinstance(error, OSError):
+      raise unwritable(path, error) from error
+    raise
 
 
 def write(path: Path, content: str | bytes) -> None:
-  """Writes a whole file; text as UTF-8, whatever the locale says.
+  """Writes a whole file, or nothing; text as UTF-8, whatever the locale says.
 
   A character that no text may hold, as in a file name of another encoding,
   becomes an escape.
 
   Raises:
-    UserError: it cannot be written; what was there before stays.
+    UserError: it cannot be written.
   """
   if isinstance(content, str):
     content = content.encode("utf-8", "backslashreplace")
   with replacing(path) as file:
     file.write(content)
-
-
-def make_folder(folder: Path) -> None:
-  """Makes a folder, and checks that files can be made in it.
-
-  Raises:
-    UserError: they cannot.
-  """
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()
-  except OSError as error:
-    raise unwritable(folder, error) from error
 
 
 def write_json(path: Path, tree: Any) -> None:
@@ -109,7 +98,8 @@ def write_json(path: Path, tree: Any) -> None:
   Raises:
     UserError: it cannot be written.
   """
-  write(path, json.dumps(tree, indent=2) + "\n")
+  with replacing(path) as file:
+    file.write(json.dumps(tree, indent=2).encode() + b"\n")
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -138,12 +128,39 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
   return found
 
 
+def make_folder(folder: Path) -> None:
+  """Makes a folder, and checks that files can be made in it.
+
+  Raises:
+    UserError: they cannot.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except OSError as error:
+    raise unwritable(folder, error) from error
+
+
+def check_room(folder: Path, needed: int) -> None:
+  """Checks that a folder's disk has room for so many bytes.
+
+  Raises:
+    UserError: it has not.
+  """
+  free = shutil.disk_usage(folder).free
+  if free < needed:
+    raise UserError(
+      f"{folder} has {free / 1e6:,.0f} MB free where the evaluation needs"
+      f" {needed / 1e6:,.0f} MB; free space, or choose a folder on another disk"
+      " with --out of python -m medad_jax.evaluate."
+    )
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
-  """The sentence about a file or folder that cannot be written."""
-  reason = error.strerror or str(error) or os.strerror(error.errno or 0)
+  """The sentence for a file or folder that cannot be written."""
   return UserError(
-    f"{path} could not be written ({reason}); free space or choose another"
-    " folder, and run the same command again: what is saved stays."
+    f"{path} cannot be written ({error.strerror or error}); make room there,"
+    " or choose a folder that you may write to, and run the same command again."
   )
 
 

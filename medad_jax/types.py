@@ -357,6 +357,10 @@ class Method(Protocol):
       states: by stage, the member's state of every stage that is not shared;
         of a stage with one member, that one's.
       batch: the images.
+
+    Returns:
+      Arrays by name, for `score`. One named "latent", [b ...], is the code of
+      each image: an evaluation draws it and can save it.
     """
     ...
 

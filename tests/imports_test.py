@@ -28,13 +28,12 @@ LAYERS = (
   },
   {"medad_jax/shipped"},
   {"medad_jax/nets", "medad_jax/augment", "medad_jax/scoring"},
-  {"medad_jax/methods"},
+  {"medad_jax/methods", "medad_jax/weights"},
   {"medad_jax/data", "medad_jax/report"},
   {"medad_jax/engine", "data_builders"},
   {
     "medad_jax/main",
     "medad_jax/evaluate",
-    "medad_jax/weights",
     "medad_jax/synthesize",
     "medad_jax/build",
     "medad_jax/convert_dicom",
@@ -45,18 +44,26 @@ LAYERS = (
 # Inside the engine, too: what a module may import stands before it.
 ENGINE = (
   {"processes", "environment", "tensorboard", "settings"},
-  {"fields", "parallel", "writers", "cli", "clock"},
+  {"fields", "parallel", "writers", "cli", "clock", "arrays", "synthetic"},
   {"config", "devices"},
   {"checkpoint", "cores", "workdir"},
-  {"tensor_file"},
-  {"pretrained"},
   {"members"},
-  {"program", "sweep"},
+  {"program", "batched"},
   {"run", "calls"},
   {"fit", "validation", "reuse"},
   {"train", "scorer"},
+  {"trained"},
   {"evaluation"},
   {"experiment", "sheet"},
+)
+# And inside the folder of weights.
+WEIGHTS = (
+  {"tensors", "conversion"},
+  {"pickled", "safetensors_file", "names"},
+  {"pth", "catalog"},
+  {"tensor_file", "pretrained"},
+  {"importer"},
+  {"__main__"},
 )
 # A method is read alone. These take another method; what several share
 # stands in a module whose name begins with an underscore.
@@ -76,8 +83,16 @@ OWNERS = {
   "matplotlib": {"medad_jax/report/figures"},
   "ml_collections": {"medad_jax/main"},
   "orbax": {"medad_jax/engine/checkpoint"},
-  "scipy": {"medad_jax/scoring/pixels"},
-  "sklearn": {"medad_jax/scoring/density"},
+  "safetensors": {"medad_jax/weights/safetensors_file"},
+  "scipy": {
+    "medad_jax/scoring/intervals",
+    "medad_jax/scoring/pixel_metrics",
+  },
+  "sklearn": {
+    "medad_jax/scoring/density",
+    "medad_jax/scoring/embedding",
+    "medad_jax/scoring/metrics",
+  },
   "skimage": {"medad_jax/augment/anatomy"},
   "tensorboardX": {"medad_jax/engine/tensorboard"},
   "tensorflow_datasets": {"medad_jax/data/decode"},
@@ -144,8 +159,9 @@ def _may_import(module: str, name: str) -> bool:
   mine, other = module.split("/")[-1], name.split("/")[-1]
   if _layer(module) == "medad_jax/methods":
     return mine in METHODS_OF_METHODS or other.startswith("_")
-  if _layer(module) == "medad_jax/engine":
-    return _rank(ENGINE, other) < _rank(ENGINE, mine)
+  for layer, inside in (("engine", ENGINE), ("weights", WEIGHTS)):
+    if _layer(module) == f"medad_jax/{layer}":
+      return _rank(inside, other) < _rank(inside, mine)
   return True
 
 
@@ -207,13 +223,16 @@ def test_every_module_has_its_layer():
     ("medad_jax/methods/new.py", "from medad_jax.methods import ae"),
     ("medad_jax/methods/new.py", "from medad_jax.methods.ae import Method"),
     ("medad_jax/methods/new.py", "def f():\n  from medad_jax import main"),
-    ("medad_jax/nets/new.py", "from medad_jax.scoring import maps"),
+    ("medad_jax/nets/new.py", "from medad_jax.scoring import discrepancy"),
     ("medad_jax/nets/new.py", "from . import blocks"),
     ("medad_jax/types.py", "from medad_jax import rng"),
     ("medad_jax/report/new.py", "from medad_jax.data import spec"),
     ("medad_jax/engine/train.py", "from medad_jax.engine import evaluation"),
     ("medad_jax/engine/parallel.py", "from medad_jax.engine import writers"),
     ("medad_jax/engine/train.py", "from data_builders import build"),
+    ("medad_jax/weights/names.py", "from medad_jax.engine import members"),
+    ("medad_jax/weights/names.py", "from medad_jax.weights import catalog"),
+    ("medad_jax/methods/new.py", "from medad_jax.weights import pretrained"),
     ("medad_jax/main.py", "from data_builders import build"),
     ("medad_jax/synthesize.py", "def f():\n  from configs import ssl"),
     ("medad_jax/new.py", "import benchmarks.ddad"),

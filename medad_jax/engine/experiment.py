@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 import contextlib
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,27 @@ from medad_jax import files
 from medad_jax.data import feeds, index, spec
 from medad_jax.engine import (
   checkpoint,
-  cores,
   environment,
   evaluation,
   members,
-  pretrained,
   processes,
   run,
-  scorer,
   train,
+  trained,
   writers,
 )
 from medad_jax.engine import config as configuration
 from medad_jax.engine.devices import Devices
 from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
-from medad_jax.report import table
+from medad_jax.report import draw, results, table
 from medad_jax.types import Phase, Pretrained, Stage, UserError
+from medad_jax.weights import pretrained
 
 
 def train_and_evaluate(
   config: Mapping[str, Any], workdir: Path
-) -> dict[str, Any]:
+) -> results.Results:
   """Trains what is not yet trained, then evaluates.
 
   Args:
@@ -47,10 +47,10 @@ def train_and_evaluate(
   """
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  stages = _until(method.phases(), settings.until)
+  stages = trained.stages_of(settings, method)
   _check_selection(settings, config["method"], stages)
   trials = members.seeds(settings.seed, settings.seeds)
-  devices = _devices(stages, settings)
+  devices = trained.devices_of(settings, stages)
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
   dataset = _open(settings.data, (*used, "test"))
@@ -85,54 +85,42 @@ def train_and_evaluate(
         reuse=_other_run(settings.reuse),
       )
       states = train.train(stages, shared)
-    return _evaluate(method, states, dataset, config, workdir)
+    model = trained.Trained(config, method, states, devices)
+    return _evaluate(model, dataset, folder, workdir)
 
 
-def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
+def evaluate_run(
+  workdir: Path,
+  data_dir: str | None = None,
+  *,
+  out: Path | None = None,
+  save: Sequence[str] = (),
+) -> results.Results:
   """Evaluates a finished run from its folder alone.
 
   Args:
-    workdir: the run's folder.
+    workdir: the run's folder; only read where `out` is another one.
     data_dir: where the test data are; None for where the run found them.
+    out: where the files go; None for the run's folder.
+    save: arrays to write beside scores.csv, of `evaluation.SAVED`.
 
   Returns:
     What `results.json` holds.
 
   Raises:
-    UserError: there is no finished run, or the test data are absent or
-      others than those of the training.
+    UserError: there is no finished run, the test data are absent or others
+      than those of the training, or `out` cannot be written.
   """
-  folder = Workdir(workdir)
-  config = folder.config()
-  if data_dir is not None:
-    config["data"]["dir"] = data_dir
-  settings = configuration.settings_of(config)
-  method = configuration.build_method(config)
-  dataset = _open(settings.data, ("test",))
-  folder.check_data(_identity(dataset))
-  side = settings.data.image_size
-  trials = members.seeds(settings.seed, settings.seeds)
-  states = scorer.restore(
-    method, trials, (side, side, settings.data.channels), workdir
-  )
-  with folder.locked():
-    return _evaluate(method, states, dataset, config, workdir)
-
-
-def _devices(stages: Iterable[Stage], settings: Settings) -> Devices:
-  """The devices as the user wants them, checked against the largest phase."""
-  trained = [stage for stage in stages if isinstance(stage, Phase)]
-  largest = max(trained, key=lambda phase: phase.members, default=None)
-  count = settings.seeds * (largest.members if largest else 1)
-  devices = cores.devices(
-    count,
-    mode=settings.parallel,
-    member=settings.mesh.member,
-    batch=settings.mesh.batch,
-  )
-  if largest is not None:
-    devices.check(count, largest.length.batch_size)
-  return devices
+  evaluation.check_save(save)
+  folder, out = Workdir(workdir), workdir if out is None else out
+  model = trained.Trained.load(workdir)
+  with Workdir(out).locked():  # before anything takes time
+    data = configuration.settings_of(model.config).data
+    if data_dir is not None:
+      data = dataclasses.replace(data, dir=data_dir)
+    dataset = _open(data, ("test",))
+    folder.check_data(_identity(dataset))
+    return _evaluate(model, dataset, folder, out, save)
 
 
 def _choose_feed(
@@ -147,23 +135,6 @@ def _copies(devices: Devices) -> int:
   """How often what is on every device lies in one memory."""
   # Cores of a CPU that are devices share it.
   return len(devices.all) if devices.all[0].platform == "cpu" else 1
-
-
-def _until(stages: Sequence[Stage], last: str | None) -> tuple[Stage, ...]:
-  """The stages up to that one; all of them for None.
-
-  Raises:
-    UserError: there is no such stage.
-  """
-  names = [stage.name for stage in stages]
-  if last is None:
-    return tuple(stages)
-  if last not in names:
-    raise UserError(
-      f"until='{last}' names no stage; set it to one of {', '.join(names)}, or"
-      " leave it out to train all."
-    )
-  return tuple(stages[: names.index(last) + 1])
 
 
 def _other_run(path: str | None) -> Path | None:
@@ -265,9 +236,17 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
     )
 
 
-def _evaluate(method, states, dataset, config, workdir) -> dict[str, Any]:
-  results = evaluation.evaluate(method, states, dataset, config, workdir)
+def _evaluate(
+  model: trained.Trained,
+  dataset: spec.Dataset,
+  folder: Workdir,
+  out: Path,
+  save: Sequence[str] = (),
+) -> results.Results:
+  found, shown = evaluation.evaluate(model, dataset, folder, out, save)
   if processes.first():
-    print(table.results_table(results))
-    print(f"\nscores, figures and report.html are in {workdir}")
-  return results
+    # Told before it is drawn: pictures may fail.
+    print(table.results_table(found))
+    draw.draw(out, found, shown, folder.path / "metrics.jsonl")
+    print(f"\nscores, figures and report.html are in {out}")
+  return found

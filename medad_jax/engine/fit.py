@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.engine import checkpoint, members, program, run, sweep
+from medad_jax.engine import batched, checkpoint, members, program, run
 from medad_jax.types import Fit, TrainState
 
 
@@ -51,7 +51,9 @@ def estimate(
 ) -> TrainState:
   """The estimates of all members, each from a stream of its features."""
   who = members.of_stage(stage, settings.trials)
-  seen = sweep.Sweep(stage.features, settings.scoring_batch, settings.devices)
+  seen = batched.Batched(
+    stage.features, settings.scoring_batch, settings.devices
+  )
   found = [
     stage.estimate(
       _features(
@@ -73,7 +75,7 @@ def estimate(
 
 
 def _features(
-  seen: sweep.Sweep, own: Any, images: np.ndarray, rows: np.ndarray
+  seen: batched.Batched, own: Any, images: np.ndarray, rows: np.ndarray
 ) -> Iterator[Any]:
   """One member's features of the rows, batch after batch, on the host."""
   placed = seen.place(own)

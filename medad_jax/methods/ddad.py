@@ -38,7 +38,7 @@ from medad_jax.augment.paste import paste
 from medad_jax.methods import _net, _reconstruction, ae
 from medad_jax.nets.refine import RefineNet
 from medad_jax.ranges import Amount, Range, Share, Width
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 from medad_jax.training import Length, Optimizer
 
 # What each refinement net sees, in the order of its channels.
@@ -195,7 +195,9 @@ class Method:
           name, fitted[f"refine_{name}"], pixels
         )
     image = _reconstruction.member_scores(batch["image"], normative)
-    image |= {name: maps.image_score(map_) for name, map_ in pixels.items()}
+    image |= {
+      name: discrepancy.image_score(map_) for name, map_ in pixels.items()
+    }
     return types.Scores(image, pixels, jnp.mean(normative["x_hat"], 0))
 
   def _refinement(self, name: str) -> types.Phase:
@@ -245,12 +247,12 @@ class Method:
 
   def _maps(self, preds, image) -> dict[str, Float[Array, "b h w"]]:
     unknown, normative = _halves(preds)
-    variance = maps.mean_variance(normative)
+    variance = discrepancy.mean_variance(normative)
     x_hat = normative["x_hat"]
     return {
-      "rec": maps.error_map(image, jnp.mean(x_hat, 0), variance),
-      "intra": maps.intra_map(x_hat, variance),
-      "inter": maps.inter_map(unknown["x_hat"], x_hat, variance),
+      "rec": discrepancy.error_map(image, jnp.mean(x_hat, 0), variance),
+      "intra": discrepancy.intra_map(x_hat, variance),
+      "inter": discrepancy.inter_map(unknown["x_hat"], x_hat, variance),
     }
 
   def _refined(self, name, state, pixels) -> Float[Array, "b h w"]:

@@ -11,29 +11,9 @@ from typing import Any
 Description = Mapping[str, Any]
 
 
-def facts(description: Description) -> dict[str, str]:
-  """Everything that can differ between two descriptions, by name."""
-  found = {
-    "devices": devices(description),
-    "processes": str(description["processes"]),
-    "precision": description["precision"],
-    "commit": str(description["commit"] or "unknown"),
-  }
-  for phase, mesh in description["meshes"].items():
-    axes = " x ".join(f"{axis} {size}" for axis, size in mesh.items())
-    found[f"mesh of {phase}"] = axes
-  return found | dict(description["versions"])
-
-
-def devices(description: Description) -> str:
-  """The devices in words, such as "8 x NVIDIA H100"."""
-  kinds = Counter(description["devices"]).items()
-  return ", ".join(f"{count} x {kind}" for kind, count in kinds)
-
-
 def differences(before: Description, after: Description) -> list[str]:
   """What differs but for the time, each with both values."""
-  old, new = facts(before), facts(after)
+  old, new = _facts(before), _facts(after)
   return [
     f"{name} {new.get(name, 'unknown')} ({old.get(name, 'unknown')} before)"
     for name in {**old, **new}
@@ -44,22 +24,39 @@ def differences(before: Description, after: Description) -> list[str]:
 def rows(
   training: Sequence[Description], evaluation: Description
 ) -> Iterator[tuple[str, str]]:
-  """Yields (what, where and with what) for the page.
+  """Yields names and texts for the page.
 
   The first start of the training and the evaluation are told whole, of a
   continuation what differs from the start before it.
   """
-  for before, start in zip([None, *training], training, strict=False):
-    if before is None:
-      yield f"training, {start['time']}", _whole(start)
-    else:
-      differ = "; ".join(differences(before, start))
-      yield f"continued, {start['time']}", differ or "with the same"
+  for number, start in enumerate(training, 1):
+    if number == 1:
+      yield "trained on", _whole(start)
+      continue
+    differ = differences(training[number - 2], start) or ["the same"]
+    yield f"trained on (start {number})", "; ".join([*differ, start["time"]])
   if not training:
-    yield "training", "not recorded"
-  yield f"evaluation, {evaluation['time']}", _whole(evaluation)
+    yield "trained on", "not recorded"
+  yield "evaluated on", _whole(evaluation)
 
 
 def _whole(description: Description) -> str:
-  found = facts(description).items()
-  return "; ".join(f"{name} {value}" for name, value in found)
+  devices, precision, *others = _facts(description).items()
+  named = [f"{name} {value}" for name, value in others]
+  return "; ".join([devices[1], precision[1], *named, description["time"]])
+
+
+def _facts(description: Description) -> dict[str, str]:
+  """Everything that can differ between two descriptions, by name."""
+  kinds = Counter(description["devices"]).items()
+  found = {
+    "devices": ", ".join(f"{count} × {kind}" for kind, count in kinds),
+    "precision": description["precision"],
+    **description["versions"],
+    "commit": str(description["commit"] or "unknown"),
+    "processes": str(description["processes"]),
+  }
+  for phase, mesh in description["meshes"].items():
+    axes = " × ".join(f"{axis} {size}" for axis, size in mesh.items())
+    found[f"mesh of {phase}"] = axes
+  return found

@@ -103,6 +103,6 @@ def test_a_full_disk_is_one_sentence(prepare, tmp_path, monkeypatch):
     raise OSError(28, "No space left on device")
 
   monkeypatch.setattr(np, "savez", full)
-  with pytest.raises(UserError, match="train.npz could not be.*No space"):
+  with pytest.raises(UserError, match="train.npz cannot be written.*No space"):
     prepared(prepare, tmp_path / "train.npz")
   assert list(tmp_path.iterdir()) == []

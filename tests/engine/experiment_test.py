@@ -51,19 +51,19 @@ def results(run):
 
 def test_the_results_tell_what_the_training_ran_on(finished):
   found = results(finished / "run")
-  (training,) = found["training"]
+  (training,) = found["trained"]
   assert training["devices"] == [d.device_kind for d in jax.devices()]
   assert training["meshes"].keys() == {"train"}
-  assert found["evaluation"]["versions"] == training["versions"]
+  assert found["evaluated"]["versions"] == training["versions"]
   page = (finished / "run" / "report.html").read_text()
-  for what in (training, found["evaluation"]):
+  for what in (training, found["evaluated"]):
     assert what["time"] in page
 
 
 def test_an_evaluation_elsewhere_keeps_what_the_training_ran_on(
   copy, monkeypatch
 ):
-  before = results(copy / "run")["training"]
+  before = results(copy / "run")["trained"]
   for start in json.loads((copy / "run" / "run.json").read_text())["starts"]:
     assert start == before[0]
   monkeypatch.setattr(
@@ -71,17 +71,17 @@ def test_an_evaluation_elsewhere_keeps_what_the_training_ran_on(
   )  # another machine
   experiment.evaluate_run(copy / "run", str(copy / "data"))
   after = results(copy / "run")
-  assert after["training"] == before
-  assert after["evaluation"]["versions"].keys() != before[0]["versions"].keys()
+  assert after["trained"] == before
+  assert after["evaluated"]["versions"].keys() != before[0]["versions"].keys()
 
 
 def test_only_a_start_that_trains_is_recorded(copy):
   made = config(copy / "data")
   experiment.train_and_evaluate(made, copy / "run")
-  assert len(results(copy / "run")["training"]) == 1
+  assert len(results(copy / "run")["trained"]) == 1
   shutil.rmtree(copy / "run" / "checkpoints")
   experiment.train_and_evaluate(made, copy / "run")
-  assert len(results(copy / "run")["training"]) == 2
+  assert len(results(copy / "run")["trained"]) == 2
 
 
 def test_a_set_that_was_built_anew_stops_training_and_evaluation(copy):

@@ -135,10 +135,10 @@ def test_every_start_is_kept_and_differences_are_named(claimed):
   assert claimed.start(HERE) == []
   assert claimed.start(later) == []
   assert claimed.start(elsewhere) == [
-    "devices 1 x cpu (2 x H100 before)",
+    "devices 1 × cpu (2 × H100 before)",
     "precision bfloat16 (float32 before)",
-    "mesh of train member 1 x batch 1 (member 2 x batch 1 before)",
     "jax 0.12.0 (0.10.2 before)",
+    "mesh of train member 1 × batch 1 (member 2 × batch 1 before)",
   ]
   assert claimed.starts() == [HERE, later, elsewhere]
 
@@ -225,7 +225,7 @@ def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["file", "file/run", "x" * 300, "/dev/null"])
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, name):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match="could not be written.*another folder"):
+  with pytest.raises(UserError, match="cannot be written.*choose a folder"):
     with Workdir(tmp_path / name).locked():
       pass
 
@@ -235,7 +235,7 @@ def test_a_folder_of_somebody_else_is_one_sentence(tmp_path, monkeypatch):
     raise PermissionError(errno.EACCES, "Permission denied")
 
   monkeypatch.setattr(type(tmp_path), "open", refused)  # root may do anything
-  with pytest.raises(UserError, match="Permission denied.*another folder"):
+  with pytest.raises(UserError, match="Permission denied.*choose a folder"):
     with Workdir(tmp_path).locked():
       pass
 

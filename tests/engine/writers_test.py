@@ -201,7 +201,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_whole_lines(
   before = {p: p.read_bytes() for p in tmp_path.glob("*.*")}
   # Half a line more than log.txt has; metrics.jsonl is longer.
   with full_disk(len(before[tmp_path / "log.txt"]) + 10):
-    with pytest.raises(UserError, match=f"{name} could not be written"):
+    with pytest.raises(UserError, match=f"{name} cannot be written"):
       write(log)
   assert {p: p.read_bytes() for p in tmp_path.glob("*.*")} == before
 
@@ -228,7 +228,7 @@ def test_no_thread_writes(tmp_path):
 @pytest.mark.parametrize("path", ["file", "file/run"])
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match="could not be written"):
+  with pytest.raises(UserError, match="cannot be written"):
     writers.Writers(tmp_path / path)
 
 

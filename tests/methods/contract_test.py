@@ -195,7 +195,7 @@ def test_a_checkpoint_keeps_the_scores(name, tmp_path):
   method, states = build(name), trained(name)[0]
   for phase, state in states.items():
     checkpoint.Checkpoints(tmp_path / "checkpoints", phase).finish(state)
-  restored = scorer.restore(method, tiny.TRIALS, shape(name), tmp_path)
+  restored = scorer.restore(method.phases(), tiny.TRIALS, shape(name), tmp_path)
   images = some_images(name, 4)
   before = scorer.Scorer(method, states, 8, tiny.devices()).images(images)
   after = scorer.Scorer(method, restored, 8, tiny.devices()).images(images)

@@ -13,7 +13,7 @@ from medad_jax.engine.devices import Devices
 from medad_jax.types import Batch
 
 
-class Sweep:
+class Batched:
   """Compiled once for one batch size; the batch is spread over all devices.
 
   Args:
@@ -40,7 +40,7 @@ class Sweep:
     )
 
   def place(self, states: Any) -> Any:
-    """The states where a sweep wants them."""
+    """The states where the calls want them."""
     return self._layout.put(states, parallel.WHOLE)
 
   def parts(
