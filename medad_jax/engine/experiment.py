@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 import contextlib
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +110,8 @@ def _material(
   dataset = _open(settings.data, (*used, "test"))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
-  feed = feeds.choose(
-    np.concatenate([dataset.splits[name].images for name in used]),
-    settings.data.feed,
-    settings.data.resident_mb,
-    copies=_copies(devices),
-  )
+  images = np.concatenate([dataset.splits[name].images for name in used])
+  feed = _choose_feed(images, settings.data, devices)
   return _Material(
     dataset, feed, index.hold_out(pools, settings.validation.share)
   )
@@ -154,6 +149,14 @@ def evaluate_run(
     dataset = _open(data, ("test",))
     folder.check_data(_identity(dataset))
     return _evaluate(model, dataset, folder, out, save)
+
+
+def _choose_feed(
+  images: np.ndarray, data: Data, devices: Devices
+) -> feeds.Feed:
+  """The feed of the training images that was asked for, or that fits."""
+  copies = _copies(devices)
+  return feeds.choose(images, data.feed, data.resident_mb, copies=copies)
 
 
 def _copies(devices: Devices) -> int:
@@ -216,7 +219,7 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
   """Keeps them beside the checkpoints, which hold the numbers."""
   path = workdir / evaluation.WEIGHTS
   if processes.first() and not path.exists():
-    path.write_text(json.dumps(origins) + "\n")
+    files.write_json(path, origins)
 
 
 def _identity(dataset: spec.Dataset) -> dict[str, Any]:
