@@ -36,6 +36,7 @@ def fit(
   if saved.finished:
     settings.log.note(f"{stage.name}: already estimated")
     return saved.final()
+  settings.log.rewind(stage.name, 0)  # of a run that ended before it was saved
   start = time.monotonic()
   found = given or estimate(stage, settings, earlier)
   made = "taken over" if given else "estimated"

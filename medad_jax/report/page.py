@@ -5,7 +5,6 @@ the page, as it travels without the documentation.
 """
 
 import base64
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -13,7 +12,7 @@ import string
 from typing import Any
 
 from medad_jax import files
-from medad_jax.report import table
+from medad_jax.report import provenance, table
 from medad_jax.report.results import Comparison, Results, Score, TestSet
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -250,23 +249,7 @@ def _run(results: Results) -> Iterator[tuple[str, str]]:
     yield f"weights of {name}", origin
   for phase, seconds in results.seconds.items():
     yield f"training time, {phase}", _duration(seconds)
-  for number, start in enumerate(results.trained, 1):
-    which = f" (start {number})" if len(results.trained) > 1 else ""
-    yield f"trained on{which}", _environment(start)
-  yield "evaluated on", _environment(results.evaluated)
-
-
-def _environment(description: Mapping[str, Any]) -> str:
-  """The machine and the programs of a training or an evaluation."""
-  kinds = Counter(description["devices"]).items()
-  parts = [
-    ", ".join(f"{count} × {kind}" for kind, count in kinds),
-    description["precision"],
-    *(f"{name} {v}" for name, v in description["versions"].items()),
-    f"commit {description['commit'] or 'unknown'}",
-    description["time"],
-  ]
-  return "; ".join(parts)
+  yield from provenance.rows(results.trained, results.evaluated)
 
 
 def _flat(

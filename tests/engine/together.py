@@ -23,6 +23,7 @@ from medad_jax.engine import (
   writers,
 )
 from medad_jax.engine.devices import Devices
+from medad_jax.engine.workdir import Workdir
 from tests import tiny
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -72,9 +73,10 @@ def main() -> None:
   if KILLED.value and not processes.first():
     kill_after(KILLED.value)
   workdir = Path(WORKDIR.value)
-  found = find(workdir, 0.0 if KILLED.value else 1e9)
-  if processes.first():
-    np.savez(workdir / "found.npz", **found)
+  with Workdir(workdir).locked():  # by one of the processes
+    found = find(workdir, 0.0 if KILLED.value else 1e9)
+    if processes.first():
+      np.savez(workdir / "found.npz", **found)
 
 
 if __name__ == "__main__":
