@@ -1,4 +1,4 @@
-"""Builds a data set: `python -m data_builders.build brain --source=DIR`.
+"""Builds a data set: `python -m medad_jax.build brain --source=DIR`.
 
 The set appears in DATA_DIR/NAME whole or not at all. Killed or stopped by bad
 files, the same command goes on without verifying sound files again.
@@ -17,6 +17,7 @@ import sys
 from typing import IO, Any
 
 from data_builders import archive
+from medad_jax import files
 from medad_jax.data import spec
 from medad_jax.types import UserError
 
@@ -53,7 +54,7 @@ def build(
   kind = find_builder(builder)
   name = name or builder
   spec.check_name(name)
-  root = Path(data_dir).expanduser() if data_dir else spec.default_data_dir()
+  root = files.expanded(data_dir) if data_dir else spec.default_data_dir()
   with _user_errors(root), _locked(root / ".building" / name) as work:
     done = spec.find_built(root, name)
     if done is not None and not overwrite:
@@ -109,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-    prog="python -m data_builders.build", description=__doc__
+    prog="python -m medad_jax.build", description=__doc__
   )
   parser.add_argument("builder", help=" | ".join(builder_names()))
   parser.add_argument(
@@ -149,7 +150,7 @@ def _check_source(builder: str, kind: type[Any], source) -> Path:
     raise UserError(
       f"{builder} needs --source=DIR, where DIR is {kind.SOURCE}."
     )
-  origin = Path(source).expanduser()
+  origin = files.expanded(source)
   if not origin.exists():
     raise UserError(
       f"--source={source} is not a folder or file; it must be {kind.SOURCE},"

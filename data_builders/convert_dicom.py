@@ -1,6 +1,6 @@
 """Chest X-rays from DICOM to PNG, as the DDAD benchmarks have them.
 
-  python -m data_builders.convert_dicom --source=DIR --out=DIR
+  python -m medad_jax.convert_dicom --source=DIR --out=DIR
 
 Needs the extra `dicom` (pydicom and pylibjpeg).
 """
@@ -13,6 +13,7 @@ import sys
 import tqdm
 
 from data_builders import dicom, workers
+from medad_jax import files
 from medad_jax.types import UserError
 
 _CHUNK = 32  # files an interpreter converts
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
   args = _parse(argv)
   try:
     failed = convert_folder(
-      Path(args.source).expanduser(), Path(args.out).expanduser(), args.size
+      files.expanded(args.source), files.expanded(args.out), args.size
     )
   except UserError as error:
     print(f"data_builders: {error}", file=sys.stderr)
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-    prog="python -m data_builders.convert_dicom", description=__doc__
+    prog="python -m medad_jax.convert_dicom", description=__doc__
   )
   parser.add_argument("--source", required=True, help="folder of .dcm files")
   parser.add_argument("--out", required=True, help="folder for .png files")

@@ -6,14 +6,12 @@ Needs the checkpoints, the run's config.json and the test images; neither the
 training images nor the configuration's file, nor the devices it was trained on.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from medad_jax.engine import cli, experiment
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
-DATA_DIR = flags.DEFINE_string(
+WORKDIR = cli.define_path("workdir", None, "Folder of a finished run.")
+DATA_DIR = cli.define_path(
   "data_dir", None, "Where the data sets are; by default as in training."
 )
 flags.mark_flag_as_required("workdir")
@@ -21,7 +19,8 @@ flags.mark_flag_as_required("workdir")
 
 def main() -> None:
   """Reads the flags."""
-  experiment.evaluate_run(Path(WORKDIR.value), DATA_DIR.value)
+  data_dir = None if DATA_DIR.value is None else str(DATA_DIR.value)
+  experiment.evaluate_run(WORKDIR.value, data_dir)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 import sys
 
+from medad_jax import files
 from medad_jax.engine import pretrained
 from medad_jax.types import UserError
 
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.download:
       pretrained.download(args.name)
     else:
-      pretrained.import_file(args.name, args.source)
+      pretrained.import_file(args.name, files.expanded(args.source))
   except UserError as error:
     print(f"medad_jax: {error}", file=sys.stderr)
     return 2

@@ -1,15 +1,33 @@
 """Which feed a run uses, and what it feeds besides images."""
 
 from pathlib import Path
+import sys
 from typing import Any
+import zipfile
+import zlib
 
 from jaxtyping import UInt8
 import numpy as np
 
+from medad_jax import files
 from medad_jax.data import resident, stream
 from medad_jax.types import Prepare, UserError
 
 Feed = resident.Resident | stream.Stream
+
+_CONTENTS = "contents"  # the names of all arrays: none may be missing
+# What reading a damaged archive of arrays can end in.
+_DAMAGED = (
+  OSError,
+  EOFError,
+  ValueError,
+  KeyError,
+  RuntimeError,  # flags of encryption or of an unknown compression
+  MemoryError,
+  TypeError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
 
 
 def choose(
@@ -48,14 +66,40 @@ def choose(
 def prepared(feed: Feed, prepare: Prepare | None, path: Path) -> Feed:
   """The feed with what `prepare` makes of its images, if it is anything.
 
-  It is made once and kept in the file `path`.
+  It is made once and kept in the file `path`; where that is damaged, it is made
+  again.
+
+  Raises:
+    UserError: the file cannot be written.
   """
   if prepare is None:
     return feed
+  arrays = _read(path, len(feed.images))
+  if arrays is None:
+    arrays = dict(prepare(feed.images))
+    stored: dict[str, Any] = {**arrays, _CONTENTS: list(arrays)}
+    with files.replacing(path) as file:
+      np.savez(file, **stored)
+  return feed.beside(arrays)
+
+
+def _read(path: Path, count: int) -> dict[str, np.ndarray] | None:
+  """Arrays [count, ...] by name; None, with a message, where there are none."""
   if not path.exists():
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **prepare(feed.images))
-    temporary.replace(path)
-  with np.load(path) as arrays:
-    return feed.beside(dict(arrays))
+    return None
+  try:
+    with path.open("rb") as file, zipfile.ZipFile(file):  # no other format
+      file.seek(0)
+      with np.load(file, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    if set(arrays.pop(_CONTENTS)) != arrays.keys():
+      raise ValueError("it does not hold what it should")
+    if any(len(a) != count for a in arrays.values()):
+      raise ValueError(f"it does not hold {count} images")
+  except _DAMAGED as error:
+    print(
+      f"medad_jax: {path} is damaged ({str(error)[:80]!a}) and is made again",
+      file=sys.stderr,
+    )
+    return None
+  return arrays

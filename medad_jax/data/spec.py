@@ -1,10 +1,11 @@
 """Data sets: what a split is, and how one is opened by name.
 
-A set is built once by `python -m data_builders.build` (TFDS, ArrayRecord) and
+A set is built once by `python -m medad_jax.build` (TFDS, ArrayRecord) and
 resized once: later starts map the cached arrays, with numpy alone.
 """
 
 from collections.abc import Iterable, Mapping
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -16,6 +17,7 @@ from typing import Any
 from jaxtyping import Bool, Int, UInt8
 import numpy as np
 
+from medad_jax import files, shipped
 from medad_jax.data import cache
 from medad_jax.types import UserError
 
@@ -98,7 +100,7 @@ def open_dataset(
   """
   check_name(name)
   _check_shape(channels, resize)
-  root = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+  root = default_data_dir() if data_dir is None else files.expanded(data_dir)
   shape = (image_size, channels, resize)
   place = cache.Cache(root / "cache" / name / _folder_of(*shape))
   folder = find_built(root, name)
@@ -125,8 +127,7 @@ def open_dataset(
 
 def default_data_dir() -> Path:
   """$MEDAD_DATA_DIR, or the folder medad_data in the user's home."""
-  given = os.environ.get("MEDAD_DATA_DIR")
-  return Path(given).expanduser() if given else Path.home() / "medad_data"
+  return files.data_dir()
 
 
 def check_name(name: str) -> None:
@@ -193,8 +194,7 @@ def _decode(folder, root, name, split, facts, place, shape) -> dict[str, Any]:
 
 
 def _generate(root: Path, name: str) -> Path:
-  from data_builders import build
-
+  build = shipped.module("data_builders.build")
   return build.build(name, data_dir=root)
 
 
@@ -220,7 +220,8 @@ def _not_built(root: Path, name: str) -> str:
 
 
 def _build_command(root: Path, name: str) -> str:
-  flag = "" if root == default_data_dir() else f" --data_dir={root}"
-  return (
-    f"build it with: python -m data_builders.build {name} --source=DIR{flag}"
-  )
+  flag = f" --data_dir={root}"
+  with contextlib.suppress(UserError):  # without a home there is no default
+    if root == default_data_dir():
+      flag = ""
+  return f"build it with: python -m medad_jax.build {name} --source=DIR{flag}"

@@ -2,25 +2,34 @@
 
   checkpoints/<phase>/steps/<n>   whole states, to go on training exactly
   checkpoints/<phase>/final       a finished phase, without its optimizer
+  checkpoints/<phase>/damaged     what could not be used any more
   checkpoints/<phase>_best        states that a validation chose, on the way
 
 Orbax writes to a temporary folder and renames it, so a killed process leaves
-the previous checkpoint in place. Of several processes all write and read.
+the previous checkpoint in place. A file of checksums completes a checkpoint:
+orbax takes most damage for what was saved, and tells of the rest by tracebacks
+of its threads. Of several processes all write and read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import errno
 import os
 from pathlib import Path
 import shutil
 from typing import Any
+import zlib
 
 import jax
 import orbax.checkpoint as ocp
 
+from medad_jax import files
 from medad_jax.engine import parallel, processes
 from medad_jax.types import TrainState, UserError
+
+_SUMS = "checksums.json"
+_INTERRUPTED = "its writing was interrupted"
+_BLOCK = 1 << 24  # bytes a checksum reads at a time
 
 
 class Checkpoints:
@@ -33,12 +42,39 @@ class Checkpoints:
 
   def __init__(self, folder: Path, phase: str):
     self._folder = folder.absolute() / phase
+    self._final = self._folder / "final"
     self._steps: ocp.CheckpointManager | None = None
 
   @property
   def finished(self) -> bool:
     """True when the phase has ended."""
-    return (self._folder / "final").is_dir()
+    return self._final.is_dir()
+
+  def recover(self, note: Callable[[str], None]) -> None:
+    """Falls back to the newest sound checkpoint, if newer ones are damaged.
+
+    The damaged ones are moved aside, none is removed.
+
+    Args:
+      note: is told of each of them.
+
+    Raises:
+      UserError: there are checkpoints and none is sound.
+    """
+    damaged: dict[Path, str] = {}
+    for folder in self._newest_first():
+      reason = _damage(folder)
+      if reason is None:
+        self._set_aside(damaged, f"{folder.name} instead", note)
+        return
+      damaged[folder] = reason
+    if all(reason == _INTERRUPTED for reason in damaged.values()):
+      self._set_aside(damaged, "the start of the phase", note)
+      return
+    raise UserError(
+      f"no checkpoint in {self._folder} is sound ({_list(damaged)}); restore"
+      " them from a copy, or remove this folder to train the phase again."
+    )
 
   def latest(self) -> int | None:
     """Steps of the newest whole checkpoint of an unfinished phase."""
@@ -58,9 +94,15 @@ class Checkpoints:
       self._manager().wait_until_finished()
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(step, error) from error
+    _complete(self._steps_folder / str(step))
 
   def restore(self, step: int, target: Any) -> Any:
-    """Reads a checkpoint into the shapes and shardings of `target`."""
+    """Reads a checkpoint into the shapes and shardings of `target`.
+
+    Raises:
+      UserError: its arrays are not those of the configuration.
+    """
+    _check_fit(self._steps_folder / str(step) / "default", target)
     args = ocp.args.StandardRestore(target)
     return parallel.local(self._manager().restore(step, args=args))
 
@@ -74,12 +116,14 @@ class Checkpoints:
     try:
       with ocp.StandardCheckpointer() as writer:
         state = dataclasses.replace(state, opt={})
-        writer.save(self._folder / "final", parallel.shared(state))
+        writer.save(self._final, parallel.shared(state))
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(int(state.step.max()), error) from error
+    _complete(self._final)
     self.close()
     if processes.first():
-      shutil.rmtree(self._folder / "steps", ignore_errors=True)
+      for name in ("steps", "damaged"):
+        shutil.rmtree(self._folder / name, ignore_errors=True)
 
   def final(self, target: TrainState | None = None) -> TrainState:
     """The finished phase's states, with an empty optimizer.
@@ -88,19 +132,25 @@ class Checkpoints:
       target: their shapes; None for those in the file.
 
     Raises:
-      UserError: the phase has not finished.
+      UserError: the phase has not finished, its checkpoint is damaged, or its
+        arrays are not those of the configuration.
     """
     if not self.finished:
       raise UserError(
         f"{self._folder} holds no finished phase; run the training command"
         " again to finish it."
       )
-    folder = self._folder / "final"
+    if reason := _damage(self._final):
+      raise UserError(
+        f"{self._final} is damaged ({reason}); run the training command again,"
+        " which goes on from an older checkpoint if there is one."
+      )
     with ocp.StandardCheckpointer() as reader:
       if target is None:
-        target = _stored(reader.metadata(folder).item_metadata.tree)
+        target = _stored(reader.metadata(self._final).item_metadata.tree)
       target = dataclasses.replace(target, opt={})
-      return parallel.local(reader.restore(folder, target))
+      _check_fit(self._final, target)
+      return parallel.local(reader.restore(self._final, target))
 
   def remove(self) -> None:
     """Removes everything."""
@@ -119,16 +169,44 @@ class Checkpoints:
       options = ocp.CheckpointManagerOptions(
         max_to_keep=2, enable_async_checkpointing=False
       )
-      self._steps = ocp.CheckpointManager(
-        self._folder / "steps", options=options
-      )
+      self._steps = ocp.CheckpointManager(self._steps_folder, options=options)
     return self._steps
+
+  @property
+  def _steps_folder(self) -> Path:
+    return self._folder / "steps"
+
+  def _newest_first(self) -> Iterator[Path]:
+    if self._final.is_dir():
+      yield self._final
+    steps = [p for p in self._steps_folder.glob("*") if p.name.isdecimal()]
+    yield from sorted(steps, key=lambda path: int(path.name), reverse=True)
+
+  def _set_aside(
+    self,
+    damaged: Mapping[Path, str],
+    sound: str,
+    note: Callable[[str], None],
+  ) -> None:
+    aside = self._folder / "damaged"
+    for folder, reason in damaged.items():
+      note(
+        f"{folder} cannot be used ({reason}) and was moved to {aside}; going on"
+        f" from {sound}"
+      )
+      if processes.first():
+        aside.mkdir(exist_ok=True)
+        shutil.rmtree(aside / folder.name, ignore_errors=True)
+        folder.rename(aside / folder.name)
 
   def _check_room(self, step: int, state: Any) -> None:
     """Asks before writing: on a full disk orbax's threads print tracebacks."""
-    self._folder.mkdir(parents=True, exist_ok=True)
     needed = sum(x.nbytes for x in jax.tree.leaves(state))
-    free = shutil.disk_usage(self._folder).free
+    try:
+      self._folder.mkdir(parents=True, exist_ok=True)
+      free = shutil.disk_usage(self._folder).free
+    except OSError as error:
+      raise self._unwritable(step, error) from error
     if free < needed:
       raise self._unwritable(
         step,
@@ -148,11 +226,104 @@ class Checkpoints:
     )
 
 
+def recover(folder: Path, note: Callable[[str], None]) -> None:
+  """Falls back to sound checkpoints in all phases (`Checkpoints.recover`).
+
+  Args:
+    folder: the run's checkpoint folder; it need not exist.
+    note: is told of each checkpoint that is left out.
+
+  Raises:
+    UserError: a phase has checkpoints and none is sound.
+  """
+  # The others look when the first process has moved what it moves.
+  with processes.first_before_others("recover"):
+    for path in sorted(folder.glob("*/")):
+      Checkpoints(folder, path.name).recover(note)
+
+
 def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
   """Shapes and types with a sharding: what `restore` wants as its target."""
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
   )
+
+
+def _complete(folder: Path) -> None:
+  """Adds the checksums of a checkpoint's files."""
+  if processes.first():
+    sums = {name: _checksum(folder / name) for name in _files(folder)}
+    files.write_json(folder / _SUMS, sums)
+
+
+def _damage(folder: Path) -> str | None:
+  """What is wrong with a checkpoint; None if nothing is."""
+  if not (folder / _SUMS).exists():
+    return _INTERRUPTED
+  try:
+    sums = files.read_json(folder / _SUMS, "")
+    for name, expected in sums.items():
+      if _checksum(folder / name) != expected:
+        return f"{name} has changed"
+  except UserError:
+    return f"{_SUMS} is damaged"
+  except OSError as error:
+    return f"{name}: {error.strerror}"
+  return None
+
+
+def _files(folder: Path) -> Iterator[str]:
+  for path in sorted(folder.rglob("*")):
+    if path.is_file() and path.name != _SUMS:
+      yield path.relative_to(folder).as_posix()
+
+
+def _checksum(path: Path) -> int:
+  crc = 0
+  with path.open("rb") as file:
+    while block := file.read(_BLOCK):
+      crc = zlib.crc32(block, crc)
+  return crc
+
+
+def _list(damaged: Mapping[Path, str]) -> str:
+  return ", ".join(f"{path.name}: {why}" for path, why in damaged.items())
+
+
+def _check_fit(folder: Path, target: Any) -> None:
+  """Compares shapes before orbax does: its threads tell by tracebacks."""
+  with ocp.StandardCheckpointer() as reader:
+    stored = _shapes(reader.metadata(folder).item_metadata.tree)
+  wanted = _shapes(ocp.tree.serialize_tree(target, keep_empty_nodes=True))
+  differ = [
+    f"{name} is {stored.get(name, 'absent')} there and"
+    f" {wanted.get(name, 'absent')} by the configuration"
+    for name in sorted(stored.keys() | wanted.keys())
+    if stored.get(name) != wanted.get(name)
+  ]
+  if differ:
+    more = f", and {len(differ) - 3} more" if len(differ) > 3 else ""
+    raise UserError(
+      f"{folder} does not fit the configuration: {', '.join(differ[:3])}{more};"
+      " config.json was changed, or the folder is another run's: restore what"
+      " was there, or train in another --workdir."
+    )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  """Shapes of the arrays in nested dicts and lists, by path."""
+  leaves = jax.tree_util.tree_leaves_with_path(
+    tree, is_leaf=lambda x: hasattr(x, "shape")
+  )
+  found = {}
+  for path, leaf in leaves:
+    if not hasattr(leaf, "shape"):
+      continue
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      leaf = jax.eval_shape(jax.random.key_data, leaf)  # as it is stored
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    found[name] = tuple(leaf.shape)
+  return found
 
 
 def _reason(error: Exception) -> str:

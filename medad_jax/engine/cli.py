@@ -1,6 +1,7 @@
 """What the binaries share: flags in, one sentence out where a user erred."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import os
 from pathlib import Path
 import sys
@@ -10,10 +11,22 @@ import warnings
 from absl import app, flags, logging
 import jax
 
+from medad_jax import files
 from medad_jax.engine import processes
 from medad_jax.types import UserError
 
-CACHE = Path.home() / ".cache" / "medad_jax" / "compiled"
+_CACHE_BYTES = 4_000_000_000  # of compiled programs, kept from run to run
+
+flags.disclaim_key_flags()  # a flag belongs to the binary that defines it
+
+
+def define_path(
+  name: str, default: str | None, description: str
+) -> flags.FlagHolder[Path]:
+  """Defines a flag whose value is a path; a leading `~` is expanded."""
+  return flags.DEFINE(
+    _PathParser(), name, default, description, serializer=None
+  )
 
 
 def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
@@ -28,34 +41,84 @@ def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
 
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:
-      _leave(f"'{argv[1]}' is not a flag; flags start with --")
+      raise UserError(f"'{argv[1]}' is not a flag; flags start with --")
     # orbax tells of every file, and of a failed one with its traceback; what
     # matters of that arrives as an exception.
     logging.set_verbosity(logging.FATAL)
     warnings.filterwarnings("ignore", "coroutine 'async_serialize")
     _cache_compilations()
-    try:
-      if several and flags.FLAGS.distributed:
-        processes.join()
-      main()
-    except UserError as error:
-      _leave(str(error))
-    except KeyboardInterrupt:
-      _leave("interrupted; run the same command again to go on", status=130)
+    if several and flags.FLAGS.distributed:
+      processes.join()
+    _check_platform()
+    main()
 
-  app.run(guarded, flags_parser=_parse)
+  with sentences():
+    app.run(guarded, flags_parser=_parse)
+  raise AssertionError("app.run returns by SystemExit")
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+  """Ends the program with one sentence where a user erred or interrupts.
+
+  `run` is inside one; a binary needs it for what it does while it is imported.
+  """
+  try:
+    yield
+  except UserError as error:
+    _say(str(error))
+    sys.exit(2)
+  except flags.Error as error:
+    _say(f"{error}; run with --help to see the flags")
+    sys.exit(2)
+  except KeyboardInterrupt:
+    _say("interrupted; run the same command again to go on")
+    # At once: a library's thread, or the other processes of the run, could
+    # keep an ordinary exit waiting. What is saved is in its files.
+    sys.stdout.flush()
+    os._exit(130)
+
+
+class _PathParser(flags.ArgumentParser):
+  """Turns text into a path."""
+
+  def parse(self, argument: str | Path) -> Path:
+    """The path; an empty one would be the current folder."""
+    if not str(argument):
+      raise ValueError("a path is missing")
+    return files.expanded(argument)
+
+  def flag_type(self) -> str:
+    """Name of the type in --help."""
+    return "path"
 
 
 def _parse(argv: list[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
-  except flags.Error as error:
-    _leave(f"{error}; run with --help to see the flags")
   except (AttributeError, KeyError) as error:
     # ml_collections' way to say that a field does not exist.
     (reason,) = getattr(error.args[0], "args", error.args)
     hint = ". ".join(str(reason).splitlines())
-    _leave(f"the configuration has no such field: {hint}")
+    raise UserError(f"the configuration has no such field: {hint}") from error
+
+
+def _check_platform() -> None:
+  """Raises UserError where JAX_PLATFORMS names what is not there.
+
+  A CPU always is. It is not asked for its devices: their number is set later.
+  """
+  wanted = os.environ.get("JAX_PLATFORMS", "")
+  if not wanted or wanted.startswith("cpu"):
+    return
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:
+    reason = (str(error).splitlines() or ["nothing of it is installed"])[0]
+    raise UserError(
+      f"JAX_PLATFORMS={wanted} cannot be used here ({reason[:200]}); install"
+      " what it needs, as pip install 'jax[cuda13]', or unset JAX_PLATFORMS."
+    ) from error
 
 
 def _cache_compilations() -> None:
@@ -63,13 +126,42 @@ def _cache_compilations() -> None:
   if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
     # By default what compiles within a second is not kept.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-  if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    jax.config.update("jax_compilation_cache_dir", str(CACHE))
+  if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    return
+  try:
+    folder = files.cache_dir() / "compiled"
+  except UserError:
+    return  # no home: each start compiles
+  _prune(folder, _CACHE_BYTES)
+  jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def _leave(sentence: str, status: int = 2) -> NoReturn:
+def _prune(folder: Path, most_bytes: int) -> None:
+  """Removes the files that were not used for longest, down to a size.
+
+  JAX could do that itself (jax_compilation_cache_max_size), with a lock and a
+  second file for each access; a process killed between the two would end all
+  caching for good.
+  """
+  found = []
+  try:
+    for entry in os.scandir(folder):
+      facts = entry.stat()
+      # Some file systems do not record when a file is read.
+      used = max(facts.st_atime, facts.st_mtime)
+      found.append((used, facts.st_size, entry.path))
+    excess = sum(size for _, size, _ in found) - most_bytes
+    for _, size, path in sorted(found):
+      if excess <= 0:
+        break
+      os.unlink(path)
+      excess -= size
+  except OSError:
+    return  # absent, or another start removes the same files
+
+
+def _say(sentence: str) -> None:
   who = "medad_jax"
   if jax.distributed.is_initialized():
     who += f", process {jax.process_index()} of {jax.process_count()}"
-  print(f"{who}: {sentence}", file=sys.stderr)
-  sys.exit(status)
+  print(f"{who}: {sentence}", file=sys.stderr, flush=True)

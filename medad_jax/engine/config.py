@@ -5,30 +5,15 @@
 
 from collections.abc import Iterable, Mapping
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 from medad_jax import ranges
-from medad_jax.engine import fields, processes
+from medad_jax.engine import fields
 from medad_jax.engine.settings import Settings
 from medad_jax.types import Method, UserError
 
 Config = Mapping[str, Any]
 
-# What only says how and where to run, or which score to put first: it may
-# change between a run and its continuation, or between training and evaluation.
-RUN_FIELDS = (
-  "parallel",
-  "mesh",
-  "steps_per_call",
-  "checkpoint_seconds",
-  "evaluation",
-  "data.dir",
-  "data.feed",
-  "data.resident_mb",
-  "model.headline",
-)
 _SHOWN = 4  # offenders that one sentence names; the others are counted
 
 
@@ -116,53 +101,6 @@ def flatten(config: Config, prefix: str = "") -> dict[str, Any]:
     else:
       flat[prefix + key] = list(value) if isinstance(value, tuple) else value
   return flat
-
-
-def claim(workdir: Path, config: Config) -> None:
-  """Makes `workdir` this configuration's, or checks that it is.
-
-  Raises:
-    UserError: the folder holds a run of another configuration.
-  """
-  path = workdir / "config.json"
-  if path.exists():
-    _check_same(load(workdir), config, workdir)
-  if not processes.first():
-    return
-  workdir.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(dict(config), indent=2) + "\n")
-  temporary.replace(path)
-
-
-def load(workdir: Path) -> dict[str, Any]:
-  """The configuration a folder was trained with.
-
-  Raises:
-    UserError: there is none.
-  """
-  path = workdir / "config.json"
-  if not path.exists():
-    raise UserError(
-      f"{workdir} holds no run (no config.json); give the --workdir of a"
-      " training run."
-    )
-  return json.loads(path.read_text())
-
-
-def _check_same(old: Config, new: Config, workdir: Path) -> None:
-  before, after = flatten(old), flatten(new)
-  differ = [
-    f"{name} ({before.get(name)} there, {after.get(name)} now)"
-    for name in sorted(before.keys() | after.keys())
-    if before.get(name) != after.get(name)
-    and not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
-  ]
-  if differ:
-    raise UserError(
-      f"{workdir} holds a run of another configuration, which differs in"
-      f" {', '.join(differ)}; use the same values or another --workdir."
-    )
 
 
 def _read(config: Config, wanted: Iterable[fields.Field]) -> dict[tuple, Any]:

@@ -1,6 +1,7 @@
 """From a configuration to a run: what the two binaries do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from medad_jax.data import feeds, index, spec
-from medad_jax.engine import config as configuration
 from medad_jax.engine import (
+  checkpoint,
   cores,
+  environment,
   evaluation,
   members,
   parallel,
@@ -21,7 +23,9 @@ from medad_jax.engine import (
   train,
   writers,
 )
+from medad_jax.engine import config as configuration
 from medad_jax.engine.settings import Data, Settings
+from medad_jax.engine.workdir import Workdir
 from medad_jax.report import table
 from medad_jax.types import Phase, Pretrained, Stage, UserError
 
@@ -55,9 +59,6 @@ def train_and_evaluate(
   )
   pools = index.hold_out(pools, settings.validation.share)
   origins = _origins(stages)
-  configuration.claim(workdir, config)
-  _remember(workdir, origins)
-  log = writers.Writers(workdir, processes.first())
   images = np.concatenate([dataset.splits[name].images for name in used])
   feed = feeds.choose(
     images,
@@ -65,23 +66,29 @@ def train_and_evaluate(
     settings.data.resident_mb,
     copies=_copies(devices),
   )
-  shared = run.Run(
-    workdir=workdir,
-    log=log,
-    feed=feed,
-    pools=pools,
-    shape=images.shape[1:],
-    trials=trials,
-    devices=devices,
-    steps_per_call=settings.steps_per_call,
-    checkpoint_seconds=settings.checkpoint_seconds,
-    scoring_batch=settings.evaluation.batch_size,
-    validate_every=settings.validation.every,
-    select=settings.select,
-  )
-  states = train.train(stages, shared)
-  log.close()
-  return _evaluate(method, states, dataset, config, workdir)
+  folder = Workdir(workdir)
+  with folder.locked():
+    folder.claim(config, _identity(dataset))
+    _remember(workdir, origins)
+    with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
+      checkpoint.recover(workdir / "checkpoints", log.note)
+      _record_start(folder, config, stages, len(trials), devices, log)
+      shared = run.Run(
+        workdir=workdir,
+        log=log,
+        feed=feed,
+        pools=pools,
+        shape=images.shape[1:],
+        trials=trials,
+        devices=devices,
+        steps_per_call=settings.steps_per_call,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        scoring_batch=settings.evaluation.batch_size,
+        validate_every=settings.validation.every,
+        select=settings.select,
+      )
+      states = train.train(stages, shared)
+    return _evaluate(method, states, dataset, config, workdir)
 
 
 def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
@@ -95,20 +102,24 @@ def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
     What `results.json` holds.
 
   Raises:
-    UserError: there is no finished run, or no test data.
+    UserError: there is no finished run, or the test data are absent or
+      others than those of the training.
   """
-  config = configuration.load(workdir)
+  folder = Workdir(workdir)
+  config = folder.config()
   if data_dir is not None:
     config["data"]["dir"] = data_dir
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
   dataset = _open(settings.data, ("test",))
+  folder.check_data(_identity(dataset))
   side = settings.data.image_size
   trials = members.seeds(settings.seed, settings.seeds)
   states = scorer.restore(
     method, trials, (side, side, settings.data.channels), workdir
   )
-  return _evaluate(method, states, dataset, config, workdir)
+  with folder.locked():
+    return _evaluate(method, states, dataset, config, workdir)
 
 
 def _devices(stages: Iterable[Stage], settings: Settings) -> parallel.Devices:
@@ -171,6 +182,36 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
   path = workdir / evaluation.WEIGHTS
   if processes.first() and not path.exists():
     path.write_text(json.dumps(origins) + "\n")
+
+
+def _identity(dataset: spec.Dataset) -> dict[str, Any]:
+  """What tells a data set from another one of its name."""
+  facts = {"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)}
+  return {dataset.name: facts}
+
+
+def _record_start(
+  folder: Workdir,
+  config: Mapping[str, Any],
+  stages: Sequence[Stage],
+  trials: int,
+  devices: parallel.Devices,
+  log: writers.Writers,
+) -> None:
+  """Keeps what the training runs on, where there is something to train."""
+  saved = folder.path / "checkpoints"
+  if all(checkpoint.Checkpoints(saved, s.name).finished for s in stages):
+    return
+  meshes = {
+    stage.name: devices.layout(
+      trials * stage.members, stage.length.batch_size
+    ).mesh.shape
+    for stage in stages
+    if isinstance(stage, Phase)
+  }
+  precision = config["model"].get("precision", "float32")
+  if differ := folder.start(environment.describe(precision, meshes)):
+    log.note(f"going on with {', '.join(differ)}")
 
 
 def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:

@@ -12,7 +12,6 @@ import fnmatch
 import hashlib
 import http.client
 import json
-import os
 from pathlib import Path
 import shutil
 import ssl
@@ -28,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medad_jax import files
 from medad_jax.engine import tensor_file
 from medad_jax.nets import resnet, vgg
 from medad_jax.types import UserError
@@ -330,7 +330,7 @@ def _writing() -> Iterator[None]:
     yield
   except OSError as error:
     raise UserError(
-      f"{_root()} cannot be written ({error.strerror or error}); set"
+      f"{files.cache_dir()} cannot be written ({error.strerror or error}); set"
       " MEDAD_CACHE_DIR to a folder with room."
     ) from error
 
@@ -340,15 +340,10 @@ def _command(name: str) -> str:
 
 
 def _cached(name: str) -> Path:
-  return _root() / "weights" / f"{name}.npz"
+  return files.cache_dir() / "weights" / f"{name}.npz"
 
 
 def _folder() -> Path:
-  folder = _root() / "weights"
+  folder = files.cache_dir() / "weights"
   folder.mkdir(parents=True, exist_ok=True)
   return folder
-
-
-def _root() -> Path:
-  given = os.environ.get("MEDAD_CACHE_DIR")
-  return Path(given) if given else Path.home() / ".cache" / "medad_jax"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax import rng
+from medad_jax import files, rng
 from medad_jax.data import resident, spec
 from medad_jax.engine import config as configuration
 from medad_jax.report import figures
@@ -41,13 +41,19 @@ def draw(
       f"{config['method']} makes no synthetic anomalies; choose a method that"
       " learns from them, such as nsa."
     )
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise files.unwritable(folder, error) from error
   images = _some_images(config["data"], count)
   batch = _batch(method, images)
   keys = rng.per_example(jax.random.key(seed), jnp.arange(len(images)))
   columns = _columns(method, keys, batch)
-  folder.mkdir(parents=True, exist_ok=True)
   path = folder / f"{config['data']['name']}_{config['method']}.png"
-  figures.contact_sheet(path, columns)
+  try:
+    figures.contact_sheet(path, columns)
+  except OSError as error:
+    raise files.unwritable(path, error) from error
   return path
 
 

@@ -5,15 +5,12 @@ view of it and are drawn again from it when a run goes back to a checkpoint.
 """
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
-import contextlib
+from collections.abc import Mapping, Sequence
 import importlib
-import importlib.util
 import json
 import math
 import os
 from pathlib import Path
-import shutil
 import sys
 import time
 from types import ModuleType
@@ -21,13 +18,14 @@ from typing import Any
 
 import jax
 
+from medad_jax import files
+from medad_jax.engine import tensorboard
 from medad_jax.types import Params, UserError
 
 # A metric's value: one number, or one for each member (None: not training).
 Value = float | Sequence[float | None]
 
 _METRICS = "metrics.jsonl"
-_RESERVED = {"phase", "step", "time"}
 _LINE_SECONDS = 10.0
 
 
@@ -40,15 +38,21 @@ class Writers:
   Args:
     workdir: the run's folder, made if it is not there.
     enabled: False where another process of the run writes.
+
+  Raises:
+    UserError: the folder cannot be written, or metrics.jsonl is damaged.
   """
 
   def __init__(self, workdir: Path, enabled: bool = True):
     self._workdir = workdir
     self._enabled = enabled
-    self._board = _Board(workdir / "tensorboard")
+    self._board = tensorboard.Board(workdir / "tensorboard", _say)
     if not enabled:
       return
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+      workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise files.unwritable(workdir, error) from error
     _drop_torn_line(workdir / _METRICS)
     if not self._board.available:
       self.note("no TensorBoard files: tensorboardX is not installed")
@@ -68,7 +72,7 @@ class Writers:
     """
     if not self._enabled:
       return
-    if taken := _RESERVED & values.keys():
+    if taken := tensorboard.RESERVED & values.keys():
       raise ValueError(f"metrics cannot be named {sorted(taken)}")
     record = {"phase": phase, "step": step, "time": round(time.time(), 3)}
     record |= {name: _plain(value) for name, value in values.items()}
@@ -241,57 +245,6 @@ def parameter_table(params: Params) -> tuple[str, str]:
   return "\n".join([*table.splitlines()[:-1], line]), line
 
 
-class _Board:
-  """TensorBoard's files; nothing happens where tensorboardX is absent."""
-
-  def __init__(self, folder: Path):
-    self._folder = folder
-    self.available = importlib.util.find_spec("tensorboardX") is not None
-    self._file: Any = None
-
-  def add(self, record: Mapping[str, Any]) -> None:
-    """Adds a record, as one event: an event a number is six times slower."""
-    if not self.available:
-      return
-    if self._file is None:
-      with _without("torch"):
-        from tensorboardX import FileWriter
-      self._file = FileWriter(self._folder)
-    from tensorboardX.proto.summary_pb2 import Summary
-
-    numbers = [Summary.Value(tag=k, simple_value=v) for k, v in _tags(record)]
-    self._file.add_summary(
-      Summary(value=numbers), record["step"], record["time"]
-    )
-
-  def clear(self) -> None:
-    """Removes all files."""
-    self.close()
-    shutil.rmtree(self._folder, ignore_errors=True)
-
-  def close(self) -> None:
-    if self._file is not None:
-      self._file.close()
-    self._file = None
-
-
-@contextlib.contextmanager
-def _without(name: str) -> Iterator[None]:
-  """What is imported here does without a package that is not yet loaded.
-
-  tensorboardX loads PyTorch if it finds it, for a type that nobody here has:
-  seconds of a run's start, and its memory to the end.
-  """
-  absent = name not in sys.modules
-  if absent:
-    sys.modules[name] = None  # type: ignore[assignment]
-  try:
-    yield
-  finally:
-    if absent:
-      del sys.modules[name]
-
-
 def _optional(name: str) -> ModuleType | None:
   """A package that only adds comfort, None where it is not installed."""
   try:
@@ -313,28 +266,32 @@ def _append(path: Path, line: str) -> None:
   """Adds a line, whole or not at all.
 
   Raises:
-    UserError: the disk is full.
+    UserError: the disk is full, or the file may not be written.
   """
-  left = line.encode() + b"\n"
-  with path.open("ab", buffering=0) as file:
-    start = os.fstat(file.fileno()).st_size
-    try:
-      while left:
-        left = left[file.write(left) :]
-    except OSError as error:
-      file.truncate(start)
-      raise UserError(
-        f"{path} cannot be written ({error.strerror}); make room there and"
-        " run the same command again to go on."
-      ) from error
+  left = line.encode(errors="backslashreplace") + b"\n"
+  try:
+    with path.open("ab", buffering=0) as file:
+      start = os.fstat(file.fileno()).st_size
+      try:
+        while left:
+          left = left[file.write(left) :]
+      except OSError:
+        file.truncate(start)
+        raise
+  except OSError as error:
+    raise files.unwritable(path, error) from error
 
 
 def _drop_torn_line(path: Path) -> None:
   """Cuts what follows the last line end: a process died while writing it."""
-  if path.exists():
+  if not path.exists():
+    return
+  try:
     whole = path.read_bytes().rfind(b"\n") + 1
     with path.open("ab") as file:
       file.truncate(whole)
+  except OSError as error:
+    raise files.unwritable(path, error) from error
 
 
 def _read(workdir: Path) -> list[dict[str, Any]]:
@@ -342,14 +299,22 @@ def _read(workdir: Path) -> list[dict[str, Any]]:
   path = workdir / _METRICS
   if not path.exists():
     return []
-  lines = path.read_text().split("\n")[:-1]
   try:
-    return [json.loads(line) for line in lines]
-  except json.JSONDecodeError as error:
-    raise UserError(
-      f"{path} holds '{error.doc[:40]}', which is no JSON; remove that line"
-      " and run the same command again."
-    ) from error
+    lines = path.read_bytes().split(b"\n")[:-1]  # the last one may be torn
+  except OSError as error:
+    raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+  records = []
+  for number, line in enumerate(lines, 1):
+    try:
+      record = json.loads(line)
+      record["phase"], record["step"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+      raise UserError(
+        f"line {number} of {path}, '{line[:40].decode(errors='replace')}', is"
+        " damaged; remove that line and run the same command again."
+      ) from error
+    records.append(record)
+  return records
 
 
 def _until(
@@ -368,9 +333,8 @@ def _until(
 
 def _replace(path: Path, records: list[dict[str, Any]]) -> None:
   """Writes the file anew in one move: a kill leaves the old or the new one."""
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text("".join(json.dumps(r) + "\n" for r in records))
-  temporary.replace(path)
+  with files.replacing(path) as file:
+    file.write("".join(json.dumps(r) + "\n" for r in records).encode())
 
 
 def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
@@ -382,18 +346,6 @@ def _plain(value: Any) -> Any:
   if isinstance(value, Sequence):
     return [_plain(v) for v in value]
   return value if value is not None and math.isfinite(value) else None
-
-
-def _tags(record: Mapping[str, Any]) -> list[tuple[str, float]]:
-  """TensorBoard's names: phase/metric, or phase/metric/member."""
-  found = []
-  for name in record.keys() - _RESERVED:
-    tag, value = f"{record['phase']}/{name}", record[name]
-    if isinstance(value, list):
-      found += [(f"{tag}/{k}", v) for k, v in enumerate(value)]
-    else:
-      found.append((tag, value))
-  return sorted((tag, v) for tag, v in found if v is not None)
 
 
 def _clock(seconds: float) -> str:

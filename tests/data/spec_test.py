@@ -129,7 +129,7 @@ def test_the_cache_is_enough(data_dir):
   first = spec.open_dataset("rsna", data_dir, image_size=16)
   shutil.rmtree(data_dir / "rsna")
   same(first, spec.open_dataset("rsna", data_dir, image_size=16))
-  with pytest.raises(UserError, match=r"data_builders\.build rsna"):
+  with pytest.raises(UserError, match=r"medad_jax\.build rsna"):
     spec.open_dataset("rsna", data_dir, image_size=32)
 
 

@@ -1,21 +1,24 @@
 """A user's mistake ends with one sentence and status 2, never a traceback."""
 
 import os
+from pathlib import Path
 import subprocess
 import sys
 
 import pytest
 
+from medad_jax.engine import cli
+
 CONFIG = "--config=configs/brain_ddad.py"
 SSL = "--config=configs/ssl.py:brain/nsa"
 
 
-def run(*args, module="medad_jax.main", data_dir="/nonexistent"):
+def run(*args, module="medad_jax.main", **environment):
   return subprocess.run(
     [sys.executable, "-m", module, *args],
     capture_output=True,
     text=True,
-    env=os.environ | {"MEDAD_DATA_DIR": data_dir},
+    env=os.environ | {"MEDAD_DATA_DIR": "/nonexistent"} | environment,
     timeout=120,
     check=False,
   )
@@ -26,6 +29,8 @@ def run(*args, module="medad_jax.main", data_dir="/nonexistent"):
   [
     ([], "--config"),
     (["--config=configs/nope.py"], "rsna_ddad.py"),
+    (["--config=tests/engine/cli_test.py"], "has no attribute 'get_config'"),
+    (["--flagfile=absent", CONFIG], "'absent'"),
     ([CONFIG, "--config.train.epocs=2"], '"epochs" instead of "epocs"'),
     ([CONFIG, "--config.traim.epochs=2"], '"train" instead of "traim"'),
     ([CONFIG, "--config.train.epochs=two"], "config.train.epochs=two"),
@@ -43,7 +48,7 @@ def run(*args, module="medad_jax.main", data_dir="/nonexistent"):
     ([SSL, "--config.select=best"], "'last' or to 'synthetic'"),
     ([SSL, "--config.recipe.lable=raw"], "lable"),
     ([f"{CONFIG}:vea"], "'vea' is not a method"),
-    ([CONFIG], "python -m data_builders.build brain"),
+    ([CONFIG], "python -m medad_jax.build brain"),
   ],
 )
 def test_a_mistake_is_one_sentence(args, says, tmp_path):
@@ -61,3 +66,79 @@ def test_an_evaluation_without_a_run_is_one_sentence(tmp_path):
   assert done.returncode == 2
   assert "no config.json" in done.stderr
   assert "Traceback" not in done.stderr
+
+
+def test_a_platform_that_is_not_there_is_one_sentence(tmp_path):
+  done = run(CONFIG, f"--workdir={tmp_path}/run", JAX_PLATFORMS="cuda")
+  assert done.returncode == 2
+  assert "JAX_PLATFORMS=cuda cannot be used here" in done.stderr
+  assert len(done.stderr.strip().splitlines()) == 1
+
+
+INTERRUPTED = """
+import threading
+from medad_jax.engine import cli
+
+def main():
+  threading.Thread(target=threading.Event().wait).start()  # never ends
+  raise KeyboardInterrupt
+
+cli.run(main)
+"""
+
+
+def test_an_interrupted_program_waits_for_no_thread():
+  done = subprocess.run(
+    [sys.executable, "-c", INTERRUPTED],
+    capture_output=True,
+    text=True,
+    timeout=60,
+    check=False,
+  )
+  assert done.returncode == 130
+  assert done.stderr == (
+    "medad_jax: interrupted; run the same command again to go on\n"
+  )
+
+
+def test_a_path_may_start_at_home(monkeypatch):
+  monkeypatch.setenv("HOME", "/home/me")
+  path = cli._PathParser()
+  assert path.parse("~/runs/a") == Path("/home/me/runs/a")
+  assert path.parse("runs/~a") == Path("runs/~a")
+  with pytest.raises(ValueError, match="missing"):
+    path.parse("")
+
+
+@pytest.mark.parametrize("module", ["main", "evaluate", "synthesize"])
+def test_every_path_flag_is_a_path(module):
+  """What names a folder or file in a binary may not be a string."""
+  text = Path(f"medad_jax/{module}.py").read_text()
+  for name in ("workdir", "data_dir", "out", "source", "reuse"):
+    assert f'DEFINE_string("{name}"' not in text
+    assert f'DEFINE_string(\n  "{name}"' not in text
+
+
+def entries(folder, *sizes):
+  """Files of these sizes, from the one that was used last to the first."""
+  folder.mkdir()
+  for age, size in enumerate(sizes):
+    path = folder / f"{age}-cache"
+    path.write_bytes(bytes(size))
+    os.utime(path, (1e9 - age, 1e9 - age))
+
+
+@pytest.mark.parametrize(
+  ("most", "left"),
+  [(1000, [0, 1, 2, 3]), (60, [0, 1, 2]), (59, [0, 1]), (9, []), (0, [])],
+)
+def test_the_cache_of_programs_is_bounded(tmp_path, most, left):
+  entries(tmp_path / "compiled", 10, 20, 30, 40)
+  cli._prune(tmp_path / "compiled", most)
+  found = sorted(path.name for path in (tmp_path / "compiled").iterdir())
+  assert found == [f"{age}-cache" for age in left]
+
+
+def test_a_cache_that_is_absent_needs_no_pruning(tmp_path):
+  cli._prune(tmp_path / "none", 0)
+  assert not (tmp_path / "none").exists()

@@ -1,6 +1,5 @@
 """Configurations: every file builds, errors are sentences."""
 
-import copy
 import importlib
 from pathlib import Path
 
@@ -86,23 +85,3 @@ def test_an_impossible_value_is_one_sentence(path, value, message):
     configuration.check(config)
     configuration.build_method(config)
   assert "\n" not in str(caught.value)
-
-
-def test_a_folder_belongs_to_one_configuration(tmp_path):
-  config = load()
-  configuration.claim(tmp_path / "run", config)
-  configuration.claim(tmp_path / "run", config)
-  elsewhere = copy.deepcopy(config)
-  elsewhere["data"]["dir"] = "/data"
-  elsewhere["mesh"]["member"] = 2
-  configuration.claim(tmp_path / "run", elsewhere)
-  other = copy.deepcopy(config)
-  other["train"]["epochs"] = 3
-  with pytest.raises(UserError, match=r"train.epochs \(250 there, 3 now\)"):
-    configuration.claim(tmp_path / "run", other)
-  assert configuration.load(tmp_path / "run")["train"]["epochs"] == 250
-
-
-def test_a_folder_without_a_run_is_said(tmp_path):
-  with pytest.raises(UserError, match="no config.json"):
-    configuration.load(tmp_path)

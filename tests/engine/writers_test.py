@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import os
@@ -5,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 
 import jax.numpy as jnp
 import pytest
@@ -155,26 +157,77 @@ def test_a_killed_process_loses_no_line(tmp_path):
   assert (tmp_path / "log.txt").read_text().endswith(" said\n")
 
 
-def test_a_foreign_line_is_named(tmp_path):
-  (tmp_path / "metrics.jsonl").write_text("oops\n")
-  with pytest.raises(UserError, match="oops"):
+@pytest.mark.parametrize(
+  "line", [b"oops", b"[]", b"3", b"{}", b"\xff\xfe", b"[" * 100_000]
+)
+def test_a_damaged_line_is_named(tmp_path, line):
+  run(tmp_path, 0, 2).close()
+  with (tmp_path / "metrics.jsonl").open("ab") as file:
+    file.write(line + b"\n")
+  with pytest.raises(UserError, match="line 2 of .*metrics.jsonl") as caught:
     writers.phase_seconds(tmp_path)
+  assert len(str(caught.value)) < 400
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path):
-  log = run(tmp_path, 0, 4)
-  log.close()
-  whole = (tmp_path / "metrics.jsonl").read_bytes()
+@contextlib.contextmanager
+def full_disk(size: int):
+  """No file can grow beyond `size` bytes."""
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
   handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
   try:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, limits[1]))
-    with pytest.raises(UserError, match=r"metrics.jsonl cannot be written"):
-      log.scalars("train", 6, {"loss": 1.0})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    yield
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     signal.signal(signal.SIGXFSZ, handler)
-  assert (tmp_path / "metrics.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+  ("write", "name"),
+  [
+    (lambda log: log.scalars("train", 6, {"loss": 1.0}), "metrics.jsonl"),
+    (lambda log: log.rewind("train", 4), "metrics.jsonl"),
+    (lambda log: log.note("a note"), "log.txt"),
+  ],
+)
+def test_a_full_disk_is_one_sentence_and_leaves_whole_lines(
+  tmp_path, write, name
+):
+  log = run(tmp_path, 0, 4)
+  log.note("a note")
+  log.close()
+  before = {p: p.read_bytes() for p in tmp_path.glob("*.*")}
+  # Half a line more than log.txt has; metrics.jsonl is longer.
+  with full_disk(len(before[tmp_path / "log.txt"]) + 10):
+    with pytest.raises(UserError, match=f"{name} cannot be written"):
+      write(log)
+  assert {p: p.read_bytes() for p in tmp_path.glob("*.*")} == before
+
+
+def test_tensorboard_does_without_room(tmp_path, capsys):
+  """It is a view; the record goes on, and draws it again later."""
+  log = writers.Writers(tmp_path)
+  (tmp_path / "tensorboard").write_text("a file in the way")
+  for step in (1, 2):
+    log.scalars("train", step, {"loss": 1.0})
+  log.close()
+  assert [line["step"] for line in lines(tmp_path)] == [1, 2]
+  assert capsys.readouterr().err.count("no more TensorBoard files") == 1
+
+
+def test_no_thread_writes(tmp_path):
+  """The end of an interrupted program would wait for it."""
+  before = threading.enumerate()
+  log = run(tmp_path, 0, 40)
+  assert threading.enumerate() == before
+  log.close()
+
+
+@pytest.mark.parametrize("path", ["file", "file/run"])
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match="cannot be written"):
+    writers.Writers(tmp_path / path)
 
 
 def test_a_second_process_writes_nothing(tmp_path, capsys):

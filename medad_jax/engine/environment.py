@@ -1,0 +1,98 @@
+"""What a run ran on: versions, commit, devices, mesh and precision.
+
+A run may be trained on one machine, continued on a second and evaluated on a
+third; each of them is described and kept (`workdir.Workdir.start`).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+import platform
+import subprocess
+import time
+from typing import Any
+
+import jax
+
+import medad_jax
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def describe(
+  precision: str, meshes: Mapping[str, Mapping[str, int]] | None = None
+) -> dict[str, Any]:
+  """This process's environment, as JSON values.
+
+  Args:
+    precision: of the products, as the configuration names it.
+    meshes: devices by axis of each phase's first mesh, by its name; None where
+      nothing is trained.
+  """
+  return {
+    "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    "versions": {
+      "medad_jax": medad_jax.__version__,
+      "python": platform.python_version(),
+      **{name: metadata.version(name) for name in _PACKAGES},
+    },
+    "commit": _commit(Path(__file__).parents[2]),
+    "devices": [device.device_kind for device in jax.devices()],
+    "processes": jax.process_count(),
+    "meshes": {name: dict(mesh) for name, mesh in (meshes or {}).items()},
+    "precision": precision,
+  }
+
+
+def differences(
+  before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[str]:
+  """What differs between two descriptions but the time, in words."""
+  old, new = dict(_facts(before)), dict(_facts(after))
+  return [
+    f"{name} {new.get(name, 'unknown')} ({old.get(name, 'unknown')} before)"
+    for name in {**old, **new}
+    if old.get(name) != new.get(name)
+  ]
+
+
+def devices(description: Mapping[str, Any]) -> str:
+  """The devices of a description in words, such as "8 x NVIDIA H100"."""
+  kinds = Counter(description["devices"]).items()
+  return ", ".join(f"{count} x {kind}" for kind, count in kinds)
+
+
+def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+  yield from description["versions"].items()
+  yield "commit", str(description["commit"])
+  yield "devices", devices(description)
+  yield "processes", str(description["processes"])
+  for phase, mesh in description["meshes"].items():
+    axes = " x ".join(f"{axis} {size}" for axis, size in mesh.items())
+    yield f"mesh of {phase}", axes
+  yield "precision", description["precision"]
+
+
+def _commit(root: Path) -> str | None:
+  """The commit of the source tree; None where the package is installed."""
+  if not (root / ".git").exists():
+    return None
+  try:
+    commit = _git(root, "rev-parse", "HEAD")
+    # Untracked files may well be results; changed ones are other code.
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+  except (OSError, subprocess.SubprocessError):
+    return None  # no git, or a tree of somebody else's
+  return f"{commit} with changes" if changed else commit
+
+
+def _git(root: Path, *arguments: str) -> str:
+  done = subprocess.run(
+    ["git", "-C", str(root), *arguments],
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=10,
+  )
+  return done.stdout.strip()
