@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 import zlib
 
+from data_builders import litter
 from medad_jax.types import UserError
 
 KINDS = ".tar, .tar.gz, .tgz or .zip"
@@ -128,12 +129,9 @@ def _damage_named(source: Path) -> Iterator[None]:
 
 
 def _inner(folder: Path) -> Path:
-  inside = [path for path in folder.iterdir() if not _is_litter(path.name)]
+  inside = [
+    path for path in folder.iterdir() if not litter.is_litter(path.name)
+  ]
   if len(inside) == 1 and inside[0].is_dir():
     return _inner(inside[0])
   return folder
-
-
-def _is_litter(name: str) -> bool:
-  """What a Mac adds."""
-  return name.startswith(".") or name == "__MACOSX"

@@ -7,6 +7,7 @@ Nothing here needs TensorFlow: TFDS encodes no image when it is given bytes.
 
 import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -20,7 +21,8 @@ from PIL import Image
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_builders import verify
+from data_builders import leaks, masks, notices, verify
+from medad_jax.types import UserError
 
 # Bytes of an encoded image and of its encoded mask.
 Encoded = tuple[bytes, bytes | None]
@@ -97,6 +99,10 @@ class SetBuilder(
     """Files of the source that lack what belongs to them, and what that is."""
     return {}
 
+  def left_out(self) -> Sequence[str]:
+    """Sentences about files of the source that are not read."""
+    return ()
+
   def has_masks(self) -> bool:
     """Whether examples have masks; a row without one then gets an empty one."""
     return False
@@ -119,22 +125,17 @@ class SetBuilder(
 
   def _read(self, row: Row) -> Encoded:
     assert row.path is not None, f"{row.name} is not a file"
-    mask = row.mask.read_bytes() if row.mask else None
+    mask = masks.encoded(row.mask.read_bytes()) if row.mask else None
     if mask is None and self.has_masks():
       mask = _black()
     return row.path.read_bytes(), mask
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator[Any]]:
     del dl_manager  # the user has the files: licences forbid a download
-    found = self.find()
+    with _reading(self.source):
+      found = self.find()
     splits = {name: rows for name, rows in found.items() if rows}
-    rows = [row for rows in splits.values() for row in rows]
-    verify.verify(
-      [(row.path, row.mask) for row in rows if row.path],
-      self.misfits(),
-      self.source,
-      self._journal,
-    )
+    self._check(splits)
     self.info.metadata.update(
       source=str(self._origin.resolve()) if self.SOURCE else "generated",
       counts={name: len(rows) for name, rows in splits.items()},
@@ -145,18 +146,85 @@ class SetBuilder(
       name: self._generate_examples(name, rows) for name, rows in splits.items()
     }
 
+  def _check(self, splits: Mapping[str, Sequence[Row]]) -> None:
+    """Refuses files that cannot be used, and warns of what looks wrong."""
+    with _reading(self.source):
+      left_out, misfits = self.left_out(), self.misfits()
+    for sentence in left_out:
+      notices.warn(sentence)
+    rows = [row for part in splits.values() for row in part]
+    pairs = [(row.path, row.mask) for row in rows if row.path]
+    stray = masks.among([image for image, _ in pairs], self.source)
+    digests = verify.verify(
+      pairs, {**misfits, **stray}, self.source, self._journal
+    )
+    leaks.check(
+      {
+        split: [
+          leaks.Image(_legible(row.name), row.label, digests.get(row.path))
+          for row in part
+        ]
+        for split, part in splits.items()
+      }
+    )
+
   def _generate_examples(
     self, split: str, rows: Sequence[Row]
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     digest = hashlib.sha256()
     encoded = tqdm.tqdm(
-      self.encode(rows), f"writing {split}", len(rows), unit="image"
+      self.encode(rows),
+      f"writing {split}",
+      len(rows),
+      unit="image",
+      disable=None,  # no bar in log files
     )
     for at, (row, data) in enumerate(zip(rows, encoded, strict=True)):
+      row = dataclasses.replace(row, name=_legible(row.name))
       digest.update(_identity(at, row, data))
       yield at, _example(at, row, data)
     # TFDS saves the metadata after the last split.
     self.info.metadata["fingerprints"][split] = digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _reading(source: Path) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    raise UserError(
+      f"{error.filename or source} cannot be read"
+      f" ({(error.strerror or str(error)).lower()}); restore it, or make it"
+      " readable."
+    ) from error
+
+
+def _legible(name: str) -> str:
+  """A name as UTF-8 text; bytes of another encoding become \\xNN."""
+  raw = name.encode("utf-8", "surrogateescape")
+  return raw.decode("utf-8", "backslashreplace")
+
+
+def check_inside(names: Iterable[str], origin: Path) -> None:
+  """Checks that names stay in the folder that they are relative to.
+
+  Args:
+    names: paths of images, as a list of the source has them.
+    origin: the list, for the message.
+
+  Raises:
+    UserError: a name is absolute or goes through `..`.
+  """
+  outside = [
+    name
+    for name in dict.fromkeys(names)
+    if Path(name).is_absolute() or ".." in Path(name).parts
+  ]
+  if outside:
+    raise UserError(
+      f"{origin} names {len(outside)} files outside of its folder; move them"
+      " into it, and name them below it:\n" + notices.listed(outside)
+    )
 
 
 @functools.cache

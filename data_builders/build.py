@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import importlib
+import io
 import os
 from pathlib import Path
 import shutil
@@ -88,6 +89,8 @@ def builder_names() -> list[str]:
 def main(argv: list[str] | None = None) -> int:
   """The command line; returns the exit status."""
   args = _parse(argv)
+  # Names of files may be no text in the encoding of the terminal.
+  sys.stdout.reconfigure(errors="backslashreplace")
   options = {"split_file": args.split_file} if args.split_file else {}
   try:
     folder = build(
@@ -173,7 +176,8 @@ def _build(kind, name, root, work, settings) -> Path:
       file_format="array_record",
       **settings,
     )
-    with contextlib.redirect_stdout(None):  # TFDS speaks of downloads
+    # TFDS speaks of downloads; joblib needs a stream that it can flush.
+    with contextlib.redirect_stdout(io.StringIO()):
       builder.download_and_prepare(download_dir=fresh / "downloads")
     final = root / name / str(builder.version)
     _move(fresh / name / str(builder.version), final, work / "old")

@@ -5,14 +5,14 @@ operating system lists them, which differs between machines and decides
 nothing but ids.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+import functools
 from pathlib import Path
 from typing import ClassVar
 
-from data_builders import base
+from data_builders import base, folders
 from medad_jax.types import UserError
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 class ClassFolderBuilder(base.SetBuilder, skip_registration=True):
@@ -47,25 +47,20 @@ class ClassFolderBuilder(base.SetBuilder, skip_registration=True):
     }
 
   def misfits(self) -> Mapping[Path, str]:
-    """Abnormal test images without a mask, and masks without an image."""
-    if not self.has_masks():
-      return {}
-    masks = self._masks()
-    images = {
-      path: self._key(folder, path)
-      for folder, label in self.FOLDERS["test"]
-      for path in self._images(folder)
-      if label
+    """Unreadable folders, and images and masks that have no counterpart."""
+    found = {
+      path: reason
+      for listing in self._listings.values()
+      for path, reason in listing.misfits.items()
     }
-    matched = {masks[key] for key in images.values() if key in masks}
-    return {
-      **{path: "no mask" for path, key in images.items() if key not in masks},
-      **{
-        path: "no image"
-        for path in self._images(self.MASKS)
-        if path not in matched
-      },
-    }
+    return {**self._unpaired(), **found} if self.has_masks() else found
+
+  def left_out(self) -> Sequence[str]:
+    """Counts of files that are hidden, of other endings or in other folders."""
+    counts = folders.outside(self.source, self._listings)
+    for listing in self._listings.values():
+      counts.update(listing.left_out)
+    return folders.describe(counts)
 
   def has_masks(self) -> bool:
     """Whether the source has the folder of masks."""
@@ -75,31 +70,58 @@ class ClassFolderBuilder(base.SetBuilder, skip_registration=True):
     """The name of an image's mask, both without their ending."""
     return stem
 
-  def _check_folders(self) -> None:
+  @functools.cached_property
+  def _listings(self) -> Mapping[str, folders.Listing]:
     named = [folder for parts in self.FOLDERS.values() for folder, _ in parts]
     masks = [self.MASKS] if self.MASKS else []
-    needed = [f for f in named + masks if f not in self.OPTIONAL]
-    empty = [folder for folder in needed if not self._images(folder)]
+    return {f: folders.read(self.source / f) for f in named + masks}
+
+  def _check_folders(self) -> None:
+    empty = [
+      folder
+      for folder, listing in self._listings.items()
+      if not listing.images
+      and not listing.misfits
+      and folder not in self.OPTIONAL
+    ]
     if empty:
       raise UserError(
         f"there are no images in {', '.join(empty)} of {self.source};"
         f" --source must be {self.SOURCE}, with files ending in"
-        f" {', '.join(sorted(_SUFFIXES))}."
+        f" {', '.join(folders.SUFFIXES)}."
       )
 
+  def _unpaired(self) -> Mapping[Path, str]:
+    """Abnormal test images and masks that are not one to one."""
+    images = {
+      path: self._key(folder, path)
+      for folder, label in self.FOLDERS["test"]
+      for path in self._images(folder)
+      if label
+    }
+    masks = {path: self._mask_key(path) for path in self._images(self.MASKS)}
+    sharing, doubled = Counter(images.values()), Counter(masks.values())
+    reasons = {}
+    for path, key in images.items():
+      if key not in doubled:
+        reasons[path] = "no mask"
+      elif sharing[key] > 1:
+        reasons[path] = "another image has the same mask"
+    for path, key in masks.items():
+      if key not in sharing:
+        reasons[path] = "no image"
+      elif doubled[key] > 1:
+        reasons[path] = "its image has another mask"
+    return reasons
+
   def _images(self, folder: str) -> list[Path]:
-    return sorted(
-      path
-      for path in (self.source / folder).rglob("*")
-      # Archives made on a Mac hide a ._NAME beside every file.
-      if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-    )
+    return self._listings[folder].images
 
   def _masks(self) -> dict[Path, Path]:
-    return {
-      path.relative_to(self.source / self.MASKS).with_suffix(""): path
-      for path in self._images(self.MASKS)
-    }
+    return {self._mask_key(path): path for path in self._images(self.MASKS)}
+
+  def _mask_key(self, mask: Path) -> Path:
+    return mask.relative_to(self.source / self.MASKS).with_suffix("")
 
   def _key(self, folder: str, image: Path) -> Path:
     below = image.relative_to(self.source / folder)

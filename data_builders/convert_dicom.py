@@ -16,8 +16,6 @@ from data_builders import dicom, workers
 from medad_jax import files
 from medad_jax.types import UserError
 
-_CHUNK = 32  # files an interpreter converts
-
 
 def convert_folder(source: Path, out: Path, size: int) -> dict[str, str]:
   """Converts every .dcm file below a folder, in parallel.
@@ -37,8 +35,9 @@ def convert_folder(source: Path, out: Path, size: int) -> dict[str, str]:
   files = _find(source)
   out.mkdir(parents=True, exist_ok=True)
   jobs = [(path, out / f"{path.stem}.png", size) for path in files]
-  found = workers.run(dicom.convert_file, jobs, _CHUNK)
-  reasons = list(tqdm.tqdm(found, "converting", len(jobs), unit="file"))
+  found = workers.run(dicom.convert_file, jobs)
+  bar = tqdm.tqdm(found, "converting", len(jobs), unit="file", disable=None)
+  reasons = list(bar)
   return {
     str(path.relative_to(source)): reason
     for path, reason in zip(files, reasons, strict=True)

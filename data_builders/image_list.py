@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_builders import base
+from data_builders import base, notices
 from medad_jax.types import UserError
 
 # Lists of each split, with the label of their images.
@@ -64,8 +64,9 @@ def _read(path: Path) -> dict[str, list[str]]:
       " with images/ and a split file (--split_file, else data.json)."
     )
   try:
-    tree = json.loads(path.read_text())
-  except ValueError as error:
+    # Bytes, since json knows the encodings of a byte order mark.
+    tree = json.loads(path.read_bytes())
+  except (ValueError, RecursionError) as error:
     raise UserError(f"{path} is not JSON ({error}); restore it.") from error
   keys = [key for parts in _LISTS.values() for key, _ in parts]
   if not _get(tree, _UNLABELLED):
@@ -108,5 +109,6 @@ def _check(path: Path, lists: Mapping[str, Any]) -> None:
   if twice:
     raise UserError(
       f"{path} lists {len(twice)} names more than once, so that the splits"
-      " overlap; keep each in one place:\n  " + "\n  ".join(twice)
+      " overlap; keep each in one place:\n" + notices.listed(twice)
     )
+  base.check_inside(counts, path)

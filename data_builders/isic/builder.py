@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 import csv
+import io
 from pathlib import Path
 
-from data_builders import base
+from data_builders import base, notices
 from medad_jax.types import UserError
 
 _NORMAL = "NV"  # melanocytic nevus
@@ -59,23 +60,28 @@ def _read(path: Path) -> list[tuple[str, int]]:
   """Names and labels of a table, in its order."""
   if not path.is_file():
     raise UserError(f"there is no {path}; --source must be {Builder.SOURCE}.")
-  with path.open(newline="", encoding="utf-8-sig") as file:
-    table = csv.DictReader(file)
-    lacks = [c for c in _COLUMNS if c not in (table.fieldnames or ())]
-    if lacks:
-      raise UserError(
-        f"{path} has no column {', '.join(lacks)}; it must have"
-        f" {', '.join(_COLUMNS)}: restore it."
-      )
-    rows = [(row["image"], row[_NORMAL]) for row in table]
+  try:
+    text = path.read_bytes().decode("utf-8-sig")
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    columns, entries = table.fieldnames or (), list(table)
+  except (UnicodeDecodeError, csv.Error) as error:
+    raise UserError(f"{path} is not CSV ({error}); restore it.") from error
+  lacks = [c for c in _COLUMNS if c not in columns]
+  if lacks:
+    raise UserError(
+      f"{path} has no column {', '.join(lacks)}; it must have"
+      f" {', '.join(_COLUMNS)}: restore it."
+    )
+  rows = [(row["image"], row[_NORMAL]) for row in entries]
   wrong = [
-    f"  {name}: {value}" for name, value in rows if _number(value) not in (0, 1)
+    f"{name}: {value}" for name, value in rows if _number(value) not in (0, 1)
   ]
   if wrong:
     raise UserError(
       f"{path} has values other than 0 and 1 under {_NORMAL}; restore it:\n"
-      + "\n".join(wrong)
+      + notices.listed(wrong)
     )
+  base.check_inside((name or "" for name, _ in rows), path)
   return [(name, 1 - int(float(value))) for name, value in rows]
 
 
@@ -90,11 +96,11 @@ def _check_names(
   source: Path, tables: Mapping[str, list[tuple[str, int]]]
 ) -> None:
   counts = Counter(name for table in tables.values() for name, _ in table)
-  twice = [f"  {name}" for name, count in counts.items() if count > 1]
+  twice = [name for name, count in counts.items() if count > 1]
   if twice:
     raise UserError(
       f"the tables of labels in {source} list {len(twice)} images more than"
-      " once; keep each in one place:\n" + "\n".join(twice)
+      " once; keep each in one place:\n" + notices.listed(twice)
     )
   labels = {
     "nevi in the Training table": (tables["Training"], 0),

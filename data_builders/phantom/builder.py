@@ -7,8 +7,6 @@ from typing import ClassVar
 from data_builders import base, workers
 from data_builders.phantom import scan
 
-_CHUNK = 250  # images a process makes: two seconds, a tenth of it the start
-
 
 class Builder(base.SetBuilder, skip_registration=True):
   """Axial T1-like slices of generated heads; abnormal means a lesion.
@@ -44,7 +42,7 @@ class Builder(base.SetBuilder, skip_registration=True):
   def encode(self, rows: Sequence[base.Row]) -> Iterator[base.Encoded]:
     """Renders the rows in processes of their own."""
     jobs = [(_number(row), bool(row.label)) for row in rows]
-    return workers.run(scan.encode, jobs, _CHUNK)
+    return workers.run(scan.encode, jobs)
 
 
 def _number(row: base.Row) -> int:

@@ -17,10 +17,27 @@ import tqdm
 
 from medad_jax.types import UserError
 
+# Pillow opens by content, and hands an EPS file to a PostScript interpreter.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+
 _CHUNK = 32  # records a thread reads at a time
 _MODES = {1: "L", 3: "RGB"}
 Resampling = Image.Resampling
 _GREY = ("1", "L", "LA")  # Pillow's modes without color
+
+
+def open_image(data: bytes) -> Image.Image:
+  """Opens an encoded image of one of the `FORMATS`.
+
+  Raises:
+    PIL.UnidentifiedImageError: it is none.
+  """
+  return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def marks(mask: Image.Image) -> Bool[np.ndarray, "h w"]:
+  """Returns the pixels that a stored mask marks: all that are not black."""
+  return np.asarray(mask.convert("L")) > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +60,7 @@ class Frame:
 
   def image(self, data: bytes) -> UInt8[np.ndarray, "h w c"]:
     """Decodes, converts to grey (Pillow's luminance) or RGB, then resizes."""
-    with Image.open(io.BytesIO(data)) as picture:
+    with open_image(data) as picture:
       converted = picture.convert(_MODES[self.channels])
     kind = {"stretch": Resampling.BILINEAR, "crop": Resampling.LANCZOS}
     square = self._square(converted, kind[self.resize])
@@ -51,9 +68,9 @@ class Frame:
 
   def mask(self, data: bytes) -> Bool[np.ndarray, "h w"]:
     """Decodes and resizes by the nearest pixel; what is not black is marked."""
-    with Image.open(io.BytesIO(data)) as picture:
+    with open_image(data) as picture:
       converted = picture.convert("L")
-    return np.asarray(self._square(converted, Resampling.NEAREST)) > 0
+    return marks(self._square(converted, Resampling.NEAREST))
 
   def _square(self, picture: Image.Image, kind: Resampling) -> Image.Image:
     if self.resize == "stretch":
@@ -123,7 +140,8 @@ def _fill(rows: "_Rows", source, title: str) -> None:
   # Threads: Pillow decodes and resizes without the interpreter's lock.
   with (
     concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
-    tqdm.tqdm(total=len(source), desc=title, unit="image") as bar,
+    # None: no bar in log files.
+    tqdm.tqdm(total=len(source), desc=title, unit="image", disable=None) as bar,
   ):
     reads = [pool.submit(rows.read, source, chunk) for chunk in chunks]
     try:
@@ -177,5 +195,5 @@ class _Rows:
 
 
 def _is_color(data: bytes) -> bool:
-  with Image.open(io.BytesIO(data)) as picture:
+  with open_image(data) as picture:
     return picture.mode not in _GREY

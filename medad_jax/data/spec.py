@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int, UInt8
 import numpy as np
 
 from medad_jax import files, shipped
-from medad_jax.data import cache
+from medad_jax.data import cache, unmarked
 from medad_jax.types import UserError
 
 SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal", "test")
@@ -117,6 +117,9 @@ def open_dataset(
       folder, root, name, split, facts, place, shape
     )
     splits[split] = Split(**stored)
+    unmarked.warn(
+      f"{name}/{split}", stored["names"], stored["labels"], stored["masks"]
+    )
   return Dataset(
     name=name,
     splits=splits,
@@ -220,8 +223,15 @@ def _not_built(root: Path, name: str) -> str:
 
 
 def _build_command(root: Path, name: str) -> str:
+  names = shipped.builder_names()
+  what = f"{name} --source=DIR"
+  if name not in names:
+    what = f"BUILDER --source=DIR --name={name}"
   flag = f" --data_dir={root}"
   with contextlib.suppress(UserError):  # without a home there is no default
     if root == default_data_dir():
       flag = ""
-  return f"build it with: python -m medad_jax.build {name} --source=DIR{flag}"
+  command = f"build it with: python -m medad_jax.build {what}{flag}"
+  if name in names:
+    return command
+  return f"{command} (BUILDER: {', '.join(names)}; folder takes any images)"

@@ -53,7 +53,8 @@ def test_all_that_does_not_fit_is_named_at_once(source):
     "  test/annotation/BraTS_00_seg_70.png: its size is 9x7, its image's"
     " 13x20 pixels",
     "  test/tumor/BraTS_01_flair_70.png: no mask",
-    "  test/tumor/BraTS_02_flair_70.png: not an image",
+    "  test/tumor/BraTS_02_flair_70.png: not an image that is read (PNG,"
+    " JPEG, BMP, TIFF)",
     "  test/annotation/stray.png: no image",
   ]
 

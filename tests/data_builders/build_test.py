@@ -147,9 +147,11 @@ def test_after_bad_files_only_those_are_verified_again(tmp_path, monkeypatch):
     build.build("rsna", source=source, data_dir=tmp_path / "data")
   (source / "images" / "03.png").write_bytes(good)
   looked = []
-  problem = verify.problem
+  inspect = verify.inspect
   monkeypatch.setattr(
-    verify, "problem", lambda path: looked.append(path.name) or problem(path)
+    verify,
+    "inspect",
+    lambda path, mask: looked.append(path.name) or inspect(path, mask),
   )
   build.build("rsna", source=source, data_dir=tmp_path / "data")
   assert looked == ["03.png"]
@@ -182,7 +184,7 @@ def test_a_killed_build_is_no_set_and_the_next_one_cleans_up(
   assert spec.find_built(data, "rsna") is None
   assert list(data.rglob("*incomplete*"))
   looked = []
-  monkeypatch.setattr(verify, "problem", looked.append)
+  monkeypatch.setattr(verify, "inspect", lambda path, _: looked.append(path))
   build.build("rsna", source=source, data_dir=data)
   assert not looked  # all files were verified before the kill
   assert [path.name for path in data.iterdir()] == ["rsna"]

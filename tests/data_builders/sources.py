@@ -1,6 +1,6 @@
 """Tiny sources for every builder, as their original folders look."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import functools
 import json
 from pathlib import Path
@@ -86,7 +86,7 @@ def isic(folder: Path) -> Path:
   for part, labels in {"Training": "0010000010", "Test": "1001001"}.items():
     stem = f"ISIC2018_Task3_{part}"
     names = [f"ISIC_{part == 'Test':d}{i:06}" for i in range(len(labels))]
-    for seed, name in enumerate(names):
+    for seed, name in enumerate(names, 100 * (part == "Test")):
       (folder / f"{stem}_Input").mkdir(parents=True, exist_ok=True)
       picture = image(seed, mode="RGB")
       picture.save(folder / f"{stem}_Input" / f"{name}.jpg")
@@ -115,6 +115,11 @@ def masks(folder: Path, name: str) -> None:
     mask = np.zeros((20, 13), np.uint8)
     mask[i : i + 5] = 255
     Image.fromarray(mask).save(folder / name.format(i))
+
+
+def below(folder: Path, pattern: str) -> Iterator[Path]:
+  """Files of a source, in the order of names."""
+  return iter(sorted(folder.rglob(pattern)))
 
 
 def in_color(places: Mapping[str, int], folder: Path) -> Path:
