@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import io
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +21,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from data_builders import leaks, masks, notices, verify
+from medad_jax.data import store
 from medad_jax.types import UserError
 
 # Bytes of an encoded image and of its encoded mask.
@@ -181,7 +181,7 @@ class SetBuilder(
     )
     for at, (row, data) in enumerate(zip(rows, encoded, strict=True)):
       row = dataclasses.replace(row, name=_legible(row.name))
-      digest.update(_identity(at, row, data))
+      digest.update(store.identity(at, row.name, row.label, *data))
       yield at, _example(at, row, data)
     # TFDS saves the metadata after the last split.
     self.info.metadata["fingerprints"][split] = digest.hexdigest()
@@ -233,11 +233,6 @@ def _black() -> bytes:
   buffer = io.BytesIO()
   Image.new("L", (1, 1)).save(buffer, "PNG")
   return buffer.getvalue()
-
-
-def _identity(at: int, row: Row, data: Encoded) -> bytes:
-  hashes = [data and hashlib.sha256(data).hexdigest() for data in data]
-  return json.dumps([at, row.name, row.label, *hashes]).encode()
 
 
 def _example(at: int, row: Row, data: Encoded) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import sys
 
 import tqdm
 
-from data_builders import dicom, workers
+from data_builders import dicom
 from medad_jax import files
+from medad_jax.data import workers
 from medad_jax.types import UserError
 
 

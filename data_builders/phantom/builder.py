@@ -1,11 +1,12 @@
-"""The built-in data set: generated slices, no download."""
+"""The generated data set as files: slices of heads, no download.
+
+Training needs no such files: `medad_jax.data.spec` renders the set itself.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
 
-from data_builders import base, workers
-from data_builders.phantom import scan
+from data_builders import base
+from medad_jax.data.phantom import slices
 
 
 class Builder(base.SetBuilder, skip_registration=True):
@@ -15,25 +16,14 @@ class Builder(base.SetBuilder, skip_registration=True):
   sizes and contrasts, with exact masks. No image comes from a patient.
   """
 
-  # Normal and abnormal images of each split, numbered in this order.
-  COUNTS: ClassVar[Mapping[str, tuple[int, int]]] = {
-    "train": (1500, 0),
-    "unlabelled_normal": (600, 0),
-    "unlabelled_abnormal": (0, 900),
-    "test": (500, 500),
-  }
+  LICENSE = "Apache-2.0, as the program that generates them"
 
   def find(self) -> Mapping[str, list[base.Row]]:
     """Names that carry the scans' numbers; nothing is read."""
-    splits, number = {}, 0
-    for split, (normal, abnormal) in self.COUNTS.items():
-      labels = [0] * normal + [1] * abnormal
-      splits[split] = [
-        base.Row(f"scan_{number + i:05}.png", label)
-        for i, label in enumerate(labels)
-      ]
-      number += len(labels)
-    return splits
+    return {
+      split: [base.Row(name, label) for name, label in rows]
+      for split, rows in slices.rows().items()
+    }
 
   def has_masks(self) -> bool:
     """Every scan has a mask."""
@@ -41,9 +31,4 @@ class Builder(base.SetBuilder, skip_registration=True):
 
   def encode(self, rows: Sequence[base.Row]) -> Iterator[base.Encoded]:
     """Renders the rows in processes of their own."""
-    jobs = [(_number(row), bool(row.label)) for row in rows]
-    return workers.run(scan.encode, jobs)
-
-
-def _number(row: base.Row) -> int:
-  return int(Path(row.name).stem.removeprefix("scan_"))
+    return slices.encode([(row.name, row.label) for row in rows])

@@ -103,7 +103,9 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
     source, masked = _open(folder, split)
     rows = _Rows(len(source), frame, masked)
     _fill(rows, source, f"decoding {folder.parent.name}/{split}")
-  except (OSError, ValueError, RuntimeError, SyntaxError, IndexError) as error:
+    stored = rows.result()
+  # TFDS parses damaged descriptions into anything, and so fails in any way.
+  except Exception as error:
     raise UserError(
       f"the split '{split}' in {folder} cannot be read"
       f" ({' '.join(str(error).split())}); build the set again with"
@@ -111,7 +113,7 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
     ) from error
   if rows.lost_color:
     _tell_lost_color(folder.parent.name)
-  return rows.result()
+  return stored
 
 
 @functools.cache  # the splits of a set are read one after another

@@ -10,7 +10,7 @@ import pytest
 
 from data_builders import build
 from data_builders.brats.builder import Builder as Brats
-from medad_jax.data import spec
+from medad_jax.data import spec, store
 from medad_jax.types import UserError
 from tests.data_builders import sources
 
@@ -55,7 +55,7 @@ def test_an_archive_gives_what_its_folder_gives(ending, tmp_path, capsys):
   )
   assert one.fingerprint == two.fingerprint
   assert one.splits["test"].names == two.splits["test"].names
-  assert spec.read_facts(folder)["source"] == str(packed)
+  assert store.read_facts(folder)["source"] == str(packed)
   assert hashlib.md5(packed.read_bytes()).hexdigest() in capsys.readouterr().out
   assert not left_behind(data)
   assert {p.name for p in data.iterdir()} == {"one", "two", "cache"}

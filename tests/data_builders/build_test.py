@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 from data_builders import build, verify
-from medad_jax.data import spec
+from medad_jax.data import spec, store
 from medad_jax.types import UserError
 from tests.data_builders import sources
 
@@ -181,7 +181,7 @@ def test_a_killed_build_is_no_set_and_the_next_one_cleans_up(
     stderr=subprocess.DEVNULL,
   )
   assert done.returncode == -9
-  assert spec.find_built(data, "rsna") is None
+  assert store.find_built(data, "rsna") is None
   assert list(data.rglob("*incomplete*"))
   looked = []
   monkeypatch.setattr(verify, "inspect", lambda path, _: looked.append(path))
@@ -228,7 +228,7 @@ NO_TENSORFLOW = """
 import sys
 from data_builders import build
 build.build("rsna", source=sys.argv[1], data_dir=sys.argv[2])
-from medad_jax.data import spec
+from medad_jax.data import spec, store
 spec.open_dataset("rsna", sys.argv[2], image_size=16)
 wrong = [m for m in sys.modules if m.split(".")[0] in ("tensorflow", "torch")]
 sys.exit(f"imported: {wrong}" if wrong else 0)
@@ -236,7 +236,7 @@ sys.exit(f"imported: {wrong}" if wrong else 0)
 
 FROM_CACHE = """
 import sys
-from medad_jax.data import spec
+from medad_jax.data import spec, store
 spec.open_dataset("rsna", sys.argv[1], image_size=16)
 heavy = {"tensorflow_datasets", "PIL", "array_record", "grain", "tqdm"}
 wrong = heavy & set(sys.modules)
