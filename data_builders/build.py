@@ -59,8 +59,8 @@ def build(
     done = store.find_built(root, name)
     if done is not None and not overwrite:
       origin = store.read_facts(done)["source"]
-      print(f"{name} is already built in {done}, from {origin}.")
-      if source is not None and origin != str(Path(source).resolve()):
+      print(f"{name} is already built in {done}, from '{origin}'.")
+      if source is not None:
         print("The source given now was not read; --overwrite builds anew.")
       return done
     origin = _check_source(builder, kind, source)
@@ -88,8 +88,9 @@ def builder_names() -> list[str]:
 def main(argv: list[str] | None = None) -> int:
   """The command line; returns the exit status."""
   args = _parse(argv)
-  # Names of files may be no text in the encoding of the terminal.
-  sys.stdout.reconfigure(errors="backslashreplace")
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # The encoding of a terminal need not have the characters of a file's name.
+    sys.stdout.reconfigure(errors="backslashreplace")
   options = {"split_file": args.split_file} if args.split_file else {}
   try:
     folder = build(

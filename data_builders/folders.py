@@ -10,10 +10,12 @@ from data_builders import litter
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
-_LITTER = "hidden or left by an operating system"
-_ENDING = f"of another ending than {', '.join(SUFFIXES)}"
+_LITTER = "hidden, or of an operating system"
+_ENDING = f"not ending in {', '.join(SUFFIXES)}"
 _TWICE = "in folders that a link leads to a second time"
-_OUTSIDE = "images in folders that are no part of the layout"
+_OUTSIDE = "images in folders outside of the layout"
+
+_SHOWN = 10  # endings or folders that a sentence names
 
 
 @dataclasses.dataclass
@@ -70,13 +72,15 @@ def outside(source: Path, folders: Collection[str]) -> Counter[tuple[str, str]]:
 
 def describe(left_out: Mapping[tuple[str, str], int]) -> list[str]:
   """Sentences that count the files left out, one a reason."""
-  reasons = defaultdict(list)
+  totals: Counter[str] = Counter()
+  kinds = defaultdict(list)
   for (reason, kind), count in sorted(left_out.items()):
-    reasons[reason].append((kind, count))
+    totals[reason] += count
+    kinds[reason].append(f"{kind} ({count})")
   return [
-    f"{sum(count for _, count in kinds)} files are left out, {reason}:"
-    f" {', '.join(f'{kind} ({count})' for kind, count in kinds)}"
-    for reason, kinds in reasons.items()
+    f"files left out ({reason}): {totals[reason]}, {', '.join(found[:_SHOWN])}"
+    + (", ..." if len(found) > _SHOWN else "")
+    for reason, found in kinds.items()
   ]
 
 

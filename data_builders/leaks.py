@@ -1,4 +1,4 @@
-"""Images that stand in two splits, under two labels, or of one patient."""
+"""Files in two splits or under both labels, and patients in train and test."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ def check(splits: Mapping[str, Sequence[Image]]) -> None:
 
 
 def patient(name: str) -> str | None:
-  """Returns the patient that a file's name tells, or None.
+  """Returns the patient that a file name identifies, or None.
 
   It understands words with a number (patient12, sub-03, case_7, P001) in a
   file or folder name, the names of TCGA, BraTS and OCT2017, and a long number
@@ -75,8 +75,8 @@ def _refuse_two_labels(same: Iterable[Sequence[tuple[str, Image]]]) -> None:
   ]
   if torn:
     raise UserError(
-      f"{len(torn)} images stand under both labels, as byte-identical files;"
-      " take each out of one:\n" + notices.listed(torn)
+      f"{len(torn)} byte-identical files are under both labels; remove"
+      " each from one of them:\n" + notices.listed(torn)
     )
 
 

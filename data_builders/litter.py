@@ -1,4 +1,4 @@
-"""Files that no one means as data: hidden, or left by an operating system."""
+"""Which files are not data: hidden ones, and those of an operating system."""
 
 # Folders and files that network storage, Windows, macOS and Linux add.
 _KNOWN = frozenset(
@@ -19,10 +19,10 @@ _KNOWN = frozenset(
 
 
 def is_litter(name: str) -> bool:
-  """Whether a file or folder of this name, and all below it, is no data.
+  """Whether to skip a file of this name, or a folder with all its content.
 
   Args:
-    name: one component of a path below the source; the source itself may well
-      be in a hidden folder.
+    name: one component of a path below the source. The source itself may be in
+      a hidden folder, as unpacked archives are.
   """
   return name.startswith(".") or name.lower() in _KNOWN

@@ -1,4 +1,4 @@
-"""Masks: which pixels a file marks, and masks that stand among images.
+"""Masks: the pixels that a file marks, and masks among the images.
 
 The reader of a built set marks every pixel that is not black
 (`medad_jax.data.decode`). A mask file that means something else is stored as
@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from medad_jax.data import decode
 
-_FEW = 16  # a highest value below this numbers classes, it is no brightness
+_FEW = 16  # values below this are numbers of classes, not brightness
 # Pixels on either side of an outline that may be neither black nor white.
 _EDGE = 2
 

@@ -16,7 +16,7 @@ from data_builders import masks, notices
 from medad_jax.data import decode
 from medad_jax.types import UserError
 
-# Pillow's modes that the reader turns into grey and RGB.
+# Pillow's modes that the reader can convert to gray and RGB.
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 # A file, and whether it is read as a mask.
@@ -96,10 +96,10 @@ def verify(
 def inspect(path: Path, is_mask: bool = False) -> Finding:
   """Reads and decodes a file as the builder's reader would.
 
-  Refused are what is no file, formats other than `decode.FORMATS`, more than
-  one page or frame, more than 8 bits a channel, color spaces that have no
-  conversion, an EXIF orientation that the reader would ignore, and masks that
-  can be read in more than one way.
+  It refuses folders and pipes, formats other than `decode.FORMATS`, several
+  pages or frames, more than 8 bits a channel, and color spaces without a
+  conversion. It also refuses an EXIF orientation, which the reader would
+  ignore, and masks that can be read in more than one way.
   """
   try:
     mode = path.stat().st_mode
@@ -139,7 +139,7 @@ def _inspect_content(data: bytes, is_mask: bool) -> Finding:
 
 
 def _unreadable(image: Image.Image, data: bytes) -> str | None:
-  """Loads an image; returns what the reader would lose of it, or None."""
+  """Loads an image and returns why the reader would misread it, or None."""
   pages = getattr(image, "n_frames", 1)
   bits = _bits(image, data)
   image.load()
@@ -149,12 +149,12 @@ def _unreadable(image: Image.Image, data: bytes) -> str | None:
   if bits > 8:
     return f"more than 8 bits a pixel (mode {image.mode}): convert it first"
   if image.mode not in _MODES:
-    return f"mode {image.mode} is neither grey nor RGB: convert it first"
+    return f"mode {image.mode} is neither gray nor RGB: convert it first"
   turned = _orientation(image)
   if turned in range(2, 9):
     return (
-      f"turned by its EXIF orientation ({turned}): turn the pixels and remove"
-      " the orientation"
+      f"rotated by its EXIF orientation ({turned}): rotate the pixels and"
+      " remove the tag"
     )
   return None
 
@@ -171,7 +171,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
 def _orientation(image: Image.Image) -> int | None:
   try:
     return image.getexif().get(ExifTags.Base.Orientation)
-  # As in decoders; damaged EXIF data turn no image.
+  # Pillow raises nearly anything here, too. A viewer ignores such data.
   except Exception:
     return None
 

@@ -29,8 +29,9 @@ def warn(
   if masks is None:
     return
   abnormal = np.flatnonzero(labels == 1)
-  lost = abnormal[~masks[abnormal].any((1, 2))]
-  if len(lost):
+  # Row by row: all masks of a mapped file need not fit in memory.
+  lost = [row for row in abnormal if not masks[row].any()]
+  if lost:
     _say(
       split,
       f"{len(lost)} of {len(abnormal)}",

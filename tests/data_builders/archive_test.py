@@ -58,7 +58,7 @@ def test_an_archive_gives_what_its_folder_gives(ending, tmp_path, capsys):
   )
   assert one.fingerprint == two.fingerprint
   assert one.splits["test"].names == two.splits["test"].names
-  assert store.read_facts(folder)["source"] == str(packed)
+  assert store.read_facts(folder)["source"] == packed.name
   assert hashlib.md5(packed.read_bytes()).hexdigest() in capsys.readouterr().out
   assert not left_behind(data)
   assert {p.name for p in data.iterdir()} == {"one", "two", "cache"}

@@ -131,4 +131,4 @@ def test_metadata_is_readable_by_json_alone(tmp_path):
   facts = json.loads((folder / "metadata.json").read_text())
   assert facts["counts"]["test"] == 7
   assert facts["published"]["test"] == 2000
-  assert facts["source"] == str(source)
+  assert facts["source"] == source.name

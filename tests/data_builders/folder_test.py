@@ -77,7 +77,29 @@ def test_litter_is_left_out_and_counted(name, ending, tmp_path, capsys):
   make(source, tmp_path)
   data = spec.open_dataset("mine", tmp_path / "data", image_size=16)
   assert dict(data.counts) == {k: sum(v) for k, v in sources.COUNTS.items()}
-  assert "1 files are left out, hidden or left by an" in capsys.readouterr().err
+  assert (
+    "files left out (hidden, or of an operating system): 1,"
+    in capsys.readouterr().err
+  )
+
+
+@pytest.mark.parametrize(
+  "litter", ["@eaDir/Set/0.png", ".x/0.png", "Thumbs.db"]
+)
+def test_litter_beside_the_folder_of_an_archive(litter, tmp_path):
+  source = sources.class_folders(tmp_path / "source")
+  make(archive_test.pack(tmp_path / "a.zip", source, [litter]), tmp_path)
+
+
+def test_many_kinds_of_files_are_cut(tmp_path, capsys):
+  source = sources.class_folders(tmp_path / "source")
+  for i in range(30):
+    (source / f"train/normal/1.2.840.{i}").write_text("a DICOM file's name")
+  make(source, tmp_path)
+  [line] = capsys.readouterr().err.splitlines()
+  assert ": 30, .0 (1), .1 (1), " in line
+  assert line.endswith(", ...")
+  assert len(line) < 250
 
 
 def test_every_builder_of_folders_skips_litter(tmp_path, capsys):
@@ -103,9 +125,9 @@ def test_files_left_out_are_counted_by_reason(tmp_path, capsys):
     sources.image(80 + i).save(source / f"unlabeled/normal/{i}.png")
   make(source, tmp_path)
   error = capsys.readouterr().err
-  assert "5 files are left out, of another ending than .bmp, .jpeg" in error
-  assert ".gif (1), .jp2 (1), .webp (2), no ending (1)" in error
-  assert "4 files are left out, images in folders that are no part" in error
+  assert "files left out (not ending in .bmp, .jpeg, .jpg, .png" in error
+  assert ": 5, .gif (1), .jp2 (1), .webp (2), no ending (1)" in error
+  assert "files left out (images in folders outside of the layout): 4" in error
   assert "unlabeled/normal (4)" in error
 
 

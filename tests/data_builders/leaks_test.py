@@ -56,7 +56,9 @@ def test_copies_in_a_list_are_named(tmp_path, capsys):
 def test_one_file_under_both_labels_is_refused(one, other, tmp_path):
   source = sources.class_folders(tmp_path / "source")
   shutil.copy(source / one / "0.png", source / other / "0.png")
-  with pytest.raises(UserError, match="1 images stand under both") as error:
+  with pytest.raises(
+    UserError, match="1 byte-identical files are under both"
+  ) as error:
     make("folder", source)
   assert f"  {one}/0.png (" in str(error.value)
   assert f"= {other}/0.png (" in str(error.value)

@@ -106,7 +106,7 @@ def test_accepted_modes_can_be_read(mode, channels):
 
 def test_a_color_space_without_conversion(tmp_path):
   lab = saved(Image.new("LAB", SIZE), "TIFF")
-  assert "mode LAB is neither grey nor RGB" in inspected(tmp_path, lab)
+  assert "mode LAB is neither gray nor RGB" in inspected(tmp_path, lab)
   source = sources.image_list(tmp_path / "source")
   (source / "images" / "03.png").write_bytes(lab)
   with pytest.raises(UserError, match=r"03\.png: mode LAB"):
@@ -126,6 +126,15 @@ FRAMES = {
 @pytest.mark.parametrize("kind", FRAMES)
 def test_several_pages_or_frames(kind, tmp_path):
   assert "2 pages or frames" in inspected(tmp_path, FRAMES[kind])
+
+
+def test_the_previews_in_a_cameras_file_are_no_pages(tmp_path):
+  data = saved(
+    picture("RGB"), "MPO", save_all=True, append_images=[picture("RGB")]
+  )
+  with decode.open_image(data) as image:
+    assert (image.format, image.n_frames) == ("MPO", 2)
+  assert inspected(tmp_path, data) is None
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -312,3 +321,20 @@ def test_no_bar_in_log_files(tmp_path, capsys):
   source = sources.image_list(tmp_path / "source")
   build.build("rsna", source=source, data_dir=tmp_path / "data")
   assert "verifying" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", decode.FORMATS)
+def test_what_is_accepted_can_be_read(kind, tmp_path):
+  """Whatever is wrong with a file, it is found before anything is built."""
+  rng = np.random.default_rng(0)
+  modes = ("L", "RGB", "1") if kind == "JPEG" else ("L", "RGB", "P", "1")
+  accepted = 0
+  for mode in modes * 30:
+    data = np.frombuffer(saved(picture(mode), kind), np.uint8).copy()
+    places = rng.integers(0, min(len(data), 300), rng.integers(1, 5))
+    data[places] = rng.integers(0, 256, len(places))
+    if inspected(tmp_path, data.tobytes()) is None:
+      accepted += 1
+      for channels in (1, 3):
+        decode.Frame(16, channels).image(data.tobytes())
+  assert accepted < len(modes * 30)
