@@ -114,7 +114,8 @@ class SetBuilder(
 
   def channels(self) -> int:
     """Channels of the images: 1 where all are grey, otherwise 3."""
-    paths = (row.path for rows in self.find().values() for row in rows)
+    with _reading(self.source):
+      paths = [row.path for rows in self.find().values() for row in rows]
     return 3 if any(map(pictures.is_color, filter(None, paths))) else 1
 
   def _info(self) -> tfds.core.DatasetInfo:

@@ -22,7 +22,8 @@ from medad_jax.data import store
 from medad_jax.types import UserError
 
 # A full disk, a folder one may not write to: what a user can mend.
-_USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_USER_ERRNO += (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 def build(
@@ -189,15 +190,32 @@ def _build(kind, name, root, work, settings) -> Path:
 
 @contextlib.contextmanager
 def _user_errors(root: Path) -> Iterator[None]:
+  """Turns what a full or locked disk raises, anywhere, into a sentence."""
   try:
     yield
-  except OSError as error:
-    if error.errno not in _USER_ERRNO:
+  except UserError:
+    raise
+  except Exception as error:
+    found = _disk_error(error)
+    if found is None:
       raise
     raise UserError(
-      f"cannot write to {error.filename or root} ({error.strerror}); make"
-      " room there or choose another --data_dir."
+      f"cannot write to {found.filename or root} ({found.strerror}); make room"
+      " there or choose another --data_dir."
     ) from error
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+  """The disk's own error behind one of TFDS or of ArrayRecord."""
+  while error is not None:
+    if isinstance(error, OSError) and error.errno in _USER_ERRNO:
+      return error
+    # ArrayRecord's writer hands on the text alone.
+    for number in _USER_ERRNO:
+      if os.strerror(number) in str(error):
+        return OSError(number, os.strerror(number))
+    error = error.__cause__ or error.__context__
+  return None
 
 
 def _report(folder: Path) -> None:

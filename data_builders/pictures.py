@@ -19,10 +19,10 @@ _PLAIN = ("L", "RGB")
 
 def is_color(path: Path) -> bool:
   """Whether an image is in color; a file that cannot be opened is not."""
-  if not path.is_file():  # nothing may ever come out of a named pipe
-    return False
   try:
-    with Image.open(path, formats=decode.FORMATS) as picture:
+    if not path.is_file():  # nothing may ever come out of a named pipe
+      return False
+    with decode.open_image(path) as picture:
       return picture.mode not in _GREY
   # Verification names the file, and the reason.
   except Exception:

@@ -26,13 +26,14 @@ Resampling = Image.Resampling
 _GREY = ("1", "L", "LA")  # Pillow's modes without color
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes | Path) -> Image.Image:
   """Opens an encoded image of one of the `FORMATS`.
 
   Raises:
     PIL.UnidentifiedImageError: it is none.
   """
-  return Image.open(io.BytesIO(data), formats=FORMATS)
+  file = data if isinstance(data, Path) else io.BytesIO(data)
+  return Image.open(file, formats=FORMATS)
 
 
 def marks(mask: Image.Image) -> Bool[np.ndarray, "h w"]:

@@ -124,9 +124,9 @@ def test_what_is_no_table(content, tmp_path):
 @pytest.mark.parametrize(
   ("name", "hint"),
   [
-    ("n_gbk", "data_builders.build BUILDER --source=DIR --name=n_gbk"),
+    ("n_gbk", "medad_jax.build BUILDER --source=DIR --name=n_gbk"),
     ("rsna_resplit", "build BUILDER --source=DIR --name=rsna_resplit"),
-    ("vin", "data_builders.build vin --source=DIR"),
+    ("vin", "medad_jax.build vin --source=DIR"),
   ],
 )
 def test_the_hint_names_a_builder_that_there_is(name, hint, tmp_path):
