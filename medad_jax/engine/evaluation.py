@@ -6,7 +6,6 @@ Pictures and the page are drawn elsewhere (`report.draw`), of what is returned.
 from collections.abc import Iterable, Mapping, Sequence
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +253,8 @@ def _precision(config: Mapping[str, Any]) -> str:
 
 def _weights(workdir: Path) -> dict[str, str]:
   path = workdir / WEIGHTS
-  return json.loads(path.read_text("utf-8")) if path.exists() else {}
+  remedy = "remove it and run the training command again, which writes it anew"
+  return files.read_json(path, remedy) if path.exists() else {}
 
 
 def _check_finite(scores: Found) -> None:

@@ -117,3 +117,25 @@ def test_other_sizes_in_the_configuration_are_one_sentence(copy):
   path.write_text(json.dumps(changed))
   with pytest.raises(UserError, match="does not fit the configuration"):
     experiment.evaluate_run(copy / "run", str(copy / "data"))
+
+
+def test_a_damaged_origin_of_weights_is_one_sentence_and_can_be_mended(copy):
+  """A process that was killed while it wrote the file left it so."""
+  path = copy / "run" / "weights.json"
+  for text in ("", '{"vgg19": "off', "[]"):
+    path.write_text(text)
+    with pytest.raises(UserError, match="weights.json.*remove it"):
+      experiment.evaluate_run(copy / "run", str(copy / "data"))
+  path.unlink()
+  experiment.train_and_evaluate(config(copy / "data"), copy / "run")
+  assert json.loads(path.read_text()) == {}
+
+
+@pytest.mark.parametrize(
+  "name", ["config.json", "run.json", "metrics.jsonl", "weights.json"]
+)
+def test_no_file_of_a_run_ends_in_a_traceback(copy, name):
+  path = copy / "run" / name
+  path.write_bytes(path.read_bytes()[:-3] + b"\xff{\n")
+  with pytest.raises(UserError, match=name):
+    experiment.evaluate_run(copy / "run", str(copy / "data"))
