@@ -53,7 +53,7 @@ ENGINE = (
   {"fit", "validation", "reuse"},
   {"train", "scorer"},
   {"trained"},
-  {"evaluation"},
+  {"evaluation", "calibration"},
   {"experiment", "sheet"},
 )
 # And inside the folder of weights.

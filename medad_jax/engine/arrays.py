@@ -1,6 +1,7 @@
 """Arrays of every image of a test set, on disk while an evaluation runs."""
 
 from collections.abc import Mapping
+import contextlib
 import math
 from pathlib import Path
 import tempfile
@@ -34,7 +35,9 @@ class Arrays:
 
   def __exit__(self, *_) -> None:
     for file in self._files.values():
-      file.close()
+      # What was not yet written is not wanted any more.
+      with contextlib.suppress(OSError):
+        file.close()
     self._files.clear()
 
   def append(self, batch: Mapping[str, Float32[np.ndarray, "b ..."]]) -> None:

@@ -68,18 +68,15 @@ def evaluate(
   if processes.first():
     files.make_folder(out)
   others = [name for name in dataset.splits if name.startswith(f"{_MAIN}_")]
-  sets: dict[str, TestSet] = {}
-  for name in (_MAIN, *others):
-    suffix = name.removeprefix(_MAIN)
-    sets[name], shown = _evaluate_set(
-      trained, dataset.splits[name], out, suffix, save
-    )
-    if name == _MAIN:
-      first = shown
+  found = {
+    name: _evaluate_set(trained, dataset.splits[name], name, out, save)
+    for name in (_MAIN, *others)
+  }
+  sets = {name: test_set for name, (test_set, _) in found.items()}
   results = _results(trained, sets, dataset, folder)
   if processes.first():
     results.save(out / "results.json")
-  return results, first
+  return results, found[_MAIN][1]
 
 
 def check_save(save: Sequence[str]) -> None:
@@ -93,37 +90,39 @@ def check_save(save: Sequence[str]) -> None:
 def _evaluate_set(
   trained: Trained,
   test: spec.Split,
+  name: str,
   out: Path,
-  suffix: str,
   save: Sequence[str],
-) -> tuple[TestSet, draw.Shown]:
-  """The results of one test set, and what figures show of it."""
+) -> tuple[TestSet, Any]:
+  """The results of one test set, and what figures show of the main one."""
+  suffix, shown = name.removeprefix(_MAIN), None
   with arrays.Arrays(out, len(test)) as kept:
     scores = _score(trained, test, kept, save)
     _check_finite(scores)
     truth = evaluators.Truth(test.labels, test.masks)
     per_seed = {
-      name: [
-        _measure(truth, values[:, s], _map(kept, name, s))
+      k: [
+        _measure(truth, values[:, s], _map(kept, k, s))
         for s in range(len(trained.trials))
       ]
-      for name, values in scores.items()
+      for k, values in scores.items()
     }
     found = TestSet(
-      {name: _over_seeds(scores) for name, scores in per_seed.items()},
+      {k: _over_seeds(parts) for k, parts in per_seed.items()},
       tuple(_comparisons(test.labels, scores)),
     )
     if processes.first():
       path = out / f"scores{suffix}.csv"
       files.write(path, _table(test, scores, trained.trials))
       _save(kept, out, suffix, save, len(trained.trials))
-    shown = draw.Shown(
-      labels=test.labels,
-      scores={name: values[:, 0] for name, values in scores.items()},
-      rankings={name: parts[0].ranking for name, parts in per_seed.items()},
-      gallery=_gallery(test, scores, kept),
-      latents=_latents(trained, test, kept),
-    )
+    if name == _MAIN:
+      shown = draw.Shown(
+        labels=test.labels,
+        scores={k: values[:, 0] for k, values in scores.items()},
+        rankings={k: parts[0].ranking for k, parts in per_seed.items()},
+        gallery=_gallery(test, scores, kept),
+        latents=_latents(trained, test, kept),
+      )
   return found, shown
 
 
@@ -253,7 +252,7 @@ def _precision(config: Mapping[str, Any]) -> str:
 
 def _weights(workdir: Path) -> dict[str, str]:
   path = workdir / WEIGHTS
-  remedy = "remove it and run the training command again, which writes it anew"
+  remedy = "remove it, and run the training command again"
   return files.read_json(path, remedy) if path.exists() else {}
 
 

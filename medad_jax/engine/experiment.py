@@ -11,6 +11,7 @@ import numpy as np
 from medad_jax import files
 from medad_jax.data import feeds, index, spec
 from medad_jax.engine import (
+  calibration,
   checkpoint,
   environment,
   evaluation,
@@ -49,44 +50,71 @@ def train_and_evaluate(
   method = configuration.build_method(config)
   stages = trained.stages_of(settings, method)
   _check_selection(settings, config["method"], stages)
-  trials = members.seeds(settings.seed, settings.seeds)
   devices = trained.devices_of(settings, stages)
-  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
-  used = index.splits_used(wanted.values())
-  dataset = _open(settings.data, (*used, "test"))
-  counts = {name: len(dataset.splits[name]) for name in used}
-  pools = index.make_pools(wanted.values(), counts)
-  pools = index.hold_out(pools, settings.validation.share)
+  material = _material(settings, stages, devices)
   origins = _origins(stages)
-  images = np.concatenate([dataset.splits[name].images for name in used])
-  feed = _choose_feed(images, settings.data, devices)
+  other = _other_run(settings.reuse)
   folder = Workdir(workdir)
   with folder.locked():
-    folder.claim(config, _identity(dataset))
+    folder.claim(config, _identity(material.dataset))
     _remember(workdir, origins)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
       checkpoint.recover(workdir / "checkpoints", log.note)
-      _record_start(folder, config, stages, len(trials), devices, log)
+      _record_start(folder, config, stages, settings.seeds, devices, log)
       shared = run.Run(
         workdir=workdir,
         log=log,
-        feed=feed,
-        pools=pools,
-        shape=images.shape[1:],
-        trials=trials,
+        feed=material.feed,
+        pools=material.pools,
+        shape=material.feed.images.shape[1:],
+        trials=members.seeds(settings.seed, settings.seeds),
         devices=devices,
         steps_per_call=settings.steps_per_call,
         checkpoint_seconds=settings.checkpoint_seconds,
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
-        data_text=dataset.fingerprint,
+        data_text=material.dataset.fingerprint,
         method_text=repr(method),
-        reuse=_other_run(settings.reuse),
+        reuse=other,
       )
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices)
-    return _evaluate(model, dataset, folder, workdir)
+    if settings.until is None:  # a part of the method has other scores
+      held_out = material.pools[index.HELD_OUT]
+      calibration.keep(model, material.feed.images, held_out, workdir)
+    return _evaluate(model, material.dataset, folder, workdir)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Material:
+  """What a run trains on and is tested with.
+
+  Attributes:
+    dataset: the splits that are used.
+    feed: training images, the splits one after another.
+    pools: rows of the feed by pool name, and those held out.
+  """
+
+  dataset: spec.Dataset
+  feed: feeds.Feed
+  pools: Mapping[str, np.ndarray]
+
+
+def _material(
+  settings: Settings, stages: Sequence[Stage], devices: Devices
+) -> _Material:
+  """Opens the data and divides it among the pools of all stages."""
+  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
+  used = index.splits_used(wanted.values())
+  dataset = _open(settings.data, (*used, "test"))
+  counts = {name: len(dataset.splits[name]) for name in used}
+  pools = index.make_pools(wanted.values(), counts)
+  images = np.concatenate([dataset.splits[name].images for name in used])
+  feed = _choose_feed(images, settings.data, devices)
+  return _Material(
+    dataset, feed, index.hold_out(pools, settings.validation.share)
+  )
 
 
 def evaluate_run(

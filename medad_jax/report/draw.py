@@ -15,7 +15,7 @@ from medad_jax.scoring import embedding, metrics
 Row = figures.Row
 
 _QUANTILES = (0.0, 1 / 3, 2 / 3, 1.0)  # of each class's scores that are shown
-_MOST = 500  # latents of a kind on the plane
+_MOST = 200  # latents of a kind on the plane: more take seconds to place
 
 
 @dataclasses.dataclass(frozen=True)

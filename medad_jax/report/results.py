@@ -6,7 +6,6 @@ stand beside it under `sets`.
 
 from collections.abc import Mapping
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from medad_jax.scoring.over_seeds import Spread
 from medad_jax.types import UserError
 
 _Kind = TypeVar("_Kind")
+_REMEDY = "make it again with python -m medad_jax.evaluate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Results:
     Raises:
       UserError: it cannot be written; what was there before stays.
     """
-    files.write(path, json.dumps(self.to_json(), indent=2) + "\n")
+    files.write_json(path, self.to_json())
 
   @classmethod
   def load(cls, path: Path) -> "Results":
@@ -147,12 +147,13 @@ class Results:
     Raises:
       UserError: there is none, or it is damaged.
     """
+    tree = files.read_json(path, _REMEDY)
     try:
-      return cls.from_json(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+      return cls.from_json(tree)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+      reason = f"{type(error).__name__}: {error}"
       raise UserError(
-        f"{path} holds no results ({type(error).__name__}: {error}); make it"
-        " again with python -m medad_jax.evaluate."
+        f"{path} holds no results of this version ({reason}); {_REMEDY}."
       ) from error
 
 

@@ -31,4 +31,8 @@ def tsne(latents: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"] | None:
     perplexity=min(30, (len(latents) - 1) / 3),
     init=start.astype(np.float32),
     random_state=0,
+    # For some hundred points as fast as trees, and without threads that wait
+    # for each other on a busy machine.
+    method="exact",
+    max_iter=500,
   ).fit_transform(parts)

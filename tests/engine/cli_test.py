@@ -142,3 +142,18 @@ def test_the_cache_of_programs_is_bounded(tmp_path, most, left):
 def test_a_cache_that_is_absent_needs_no_pruning(tmp_path):
   cli._prune(tmp_path / "none", 0)
   assert not (tmp_path / "none").exists()
+
+
+def test_a_terminal_without_unicode_shows_the_table():
+  code = (
+    "from medad_jax.engine import cli; cli.run(lambda: print('0.8 \u00b1 0.1'))"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    capture_output=True,
+    text=True,
+    env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout == "0.8 \\xb1 0.1\n"

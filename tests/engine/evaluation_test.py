@@ -348,10 +348,10 @@ def full(*_, **__):
   raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-class FullFile(io.RawIOBase):
-  """A file on a full disk."""
+class FullFile(io.BytesIO):
+  """A file on a full disk, which fails when what it buffers is written."""
 
-  write = full
+  flush = close = full
 
 
 @pytest.mark.parametrize(
