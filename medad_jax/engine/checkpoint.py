@@ -216,8 +216,8 @@ class Checkpoints:
       raise self._unwritable(
         step,
         OSError(
-          f"{os.strerror(errno.ENOSPC)}: it takes {needed / 1e6:,.0f} MB and"
-          f" {free / 1e6:,.0f} MB are free"
+          f"{os.strerror(errno.ENOSPC)}: it takes {needed / 1e6:,.1f} MB and"
+          f" {free / 1e6:,.1f} MB are free"
         ),
       )
 
