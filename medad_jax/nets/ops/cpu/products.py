@@ -2,39 +2,47 @@
 
 XLA's CPU library copies one factor of a product before it multiplies: the first
 where it must be transposed, the second otherwise. The thinner one comes there.
+
+JAX's own gradient of a kernel lies transposed in memory, and XLA's CPU compiler
+reads it against its order in every sum of the optimizer: a third of an
+autoencoder's step.
 """
+
+import functools
 
 import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from medad_jax.nets.ops.cpu.form import Form
 
-@jax.custom_vjp
+
 def matmul(
   x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
 ) -> Float[Array, "*n o"]:
-  """x @ kernel, with gradients by the forms below.
+  """x @ kernel, with gradients by the functions below."""
+  precision = jax.config.jax_default_matmul_precision
+  return _differentiable(precision, x, kernel)
 
-  JAX's own gradient of the kernel lies transposed in memory, and XLA's CPU
-  compiler reads it against its order in every sum of the optimizer: a third of
-  an autoencoder's step.
-  """
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _differentiable(precision, x, kernel):
+  del precision
   return _times(x, kernel)
 
 
-def _forward(x, kernel):
+def _forward(precision, x, kernel):
+  del precision
   return _times(x, kernel), (x, kernel)
 
 
-def _backward(residuals, dy):
-  x, kernel = residuals
-  rows, columns = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-  dx, dk = gradients(rows, kernel, columns)
-  return dx.reshape(x.shape), dk
+def _backward(precision, residuals, dy):
+  with jax.default_matmul_precision(precision):
+    return _gradients(*residuals, dy)
 
 
-matmul.defvjp(_forward, _backward)
+_differentiable.defvjp(_forward, _backward)
 
 
 def _times(x, kernel):
@@ -45,10 +53,19 @@ def _times(x, kernel):
   return jnp.tensordot(turned, kernel, ((0,), (0,)))
 
 
+def _gradients(x, kernel, dy):
+  rows, columns = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+  dx, dk = gradients(rows, kernel, columns)
+  return dx.reshape(x.shape), dk
+
+
+FORM = Form(_times, _gradients, _times)
+
+
 def gradients(
   x: Float[Array, "n i"], kernel: Float[Array, "i o"], dy: Float[Array, "n o"]
 ) -> tuple[Float[Array, "n i"], Float[Array, "i o"]]:
-  """Those of x and of the kernel, from that of x @ kernel."""
+  """Gradients of x and of the kernel, from that of x @ kernel."""
   return times_transposed(dy, kernel), transposed_times(x, dy)
 
 

@@ -19,78 +19,50 @@ pixels to tiles (`_tiles`) and back (`_untiled`), products to outputs
 from collections.abc import Sequence
 
 import jax
+from jax import lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from medad_jax.nets import products
-
-
-def serves(kind: jnp.dtype) -> bool:
-  """Whether the device gains by fewer products of such numbers.
-
-  A CPU does; an accelerator has products to spare. The differences of pixels
-  want the precision of float32.
-  """
-  return jnp.finfo(kind).bits >= 32 and jax.default_backend() == "cpu"
-
-
-@jax.custom_vjp
-def convolution(
-  x: Float[Array, "b h w i"], kernel: Float[Array, "4 4 i o"]
-) -> Float[Array, "b y x o"]:
-  """Stride 2, zero padding 1; h and w are multiples of 4."""
-  return _convolution(x, kernel)[0]
+from medad_jax.nets.ops.cpu import products
+from medad_jax.nets.ops.cpu.form import Form
 
 
 def _convolution(x, kernel):
-  tiles = _tiles(x)
-  made = [v @ u for v, u in zip(tiles, _sides(kernel), strict=True)]
-  return _outputs(made, x.shape), (tiles, kernel, x.shape)
+  made = [v @ u for v, u in zip(_tiles(x), _sides(kernel), strict=True)]
+  return _outputs(made, x.shape)
 
 
-def _convolution_backward(residuals, dy):
-  tiles, kernel, shape = residuals
+def _convolution_backward(x, kernel, dy):
   sides, sides_back = jax.vjp(_sides, kernel)
-  made = _spread(dy)
-  each = zip(tiles, sides, made, strict=True)
+  each = zip(_tiles(x), sides, _spread(dy), strict=True)
   dx, dk = zip(*(products.gradients(*one) for one in each), strict=True)
-  return _untiled(dx, shape), *sides_back(list(dk))
-
-
-convolution.defvjp(_convolution, _convolution_backward)
-
-
-@jax.custom_vjp
-def transposed(
-  x: Float[Array, "b h w i"], kernel: Float[Array, "4 4 i o"]
-) -> Float[Array, "b y x o"]:
-  """The transposed convolution, to twice the sides; h and w are even."""
-  return _transposed(x, kernel)[0]
+  return _untiled(dx, x.shape), *sides_back(list(dk))
 
 
 def _transposed(x, kernel):
   b, h, w, _ = x.shape
-  made = _spread(x)
   tiles = [
     products.times_transposed(m, u)
-    for m, u in zip(made, _turned_sides(kernel), strict=True)
+    for m, u in zip(_spread(x), _turned_sides(kernel), strict=True)
   ]
-  shape = (b, 2 * h, 2 * w, kernel.shape[-1])
-  return _untiled(tiles, shape), (made, kernel)
+  return _untiled(tiles, (b, 2 * h, 2 * w, kernel.shape[-1]))
 
 
-def _transposed_backward(residuals, dy):
-  made, kernel = residuals
+def _transposed_backward(x, kernel, dy):
   sides, sides_back = jax.vjp(_turned_sides, kernel)
   tiles = _tiles(dy)
   dx = [v @ u for v, u in zip(tiles, sides, strict=True)]
   dk = [
-    products.transposed_times(v, m) for v, m in zip(tiles, made, strict=True)
+    products.transposed_times(v, m)
+    for v, m in zip(tiles, _spread(x), strict=True)
   ]
   return _outputs(dx, dy.shape), *sides_back(dk)
 
 
-transposed.defvjp(_transposed, _transposed_backward)
+# Stride 2, zero padding 1; sides are multiples of 4.
+CONVOLUTION = Form(_convolution, _convolution_backward, _convolution)
+# To twice the sides, which are even.
+TRANSPOSED = Form(_transposed, _transposed_backward, _transposed)
 
 
 def _sides(kernel):
@@ -99,8 +71,9 @@ def _sides(kernel):
   taps = kernel.reshape(2, 2, 2, 2, i, o).transpose(0, 2, 1, 3, 4, 5)
   taps = taps.reshape(2, 2, 4 * i, o)
 
-  def three(g):
-    return g[0], g[0] + g[1], g[1]
+  def three(pair):
+    first, second = jnp.unstack(pair)
+    return first, first + second, second
 
   return [side for row in three(taps) for side in three(row)]
 
@@ -112,12 +85,12 @@ def _turned_sides(kernel):
 def _tiles(x):
   """The pixels' sides of the nine products, each [tiles, 4 i]."""
   b, h, w, c = x.shape
-  rows = x.reshape(b, h // 4, 4, w * c)
+  rows = jnp.unstack(x.reshape(b, h // 4, 4, w * c), axis=2)
   found = []
-  for both in _differences([rows[:, :, k] for k in range(4)], 1):
+  for both in _differences(rows, 1):
     # Whole rows first: XLA's loops over long runs are the quick ones.
     split = [row.reshape(b, h // 4, w // 4, 4, c) for row in both]
-    pair = [_differences([r[:, :, :, k] for k in range(4)], 2) for r in split]
+    pair = [_differences(jnp.unstack(row, axis=3), 2) for row in split]
     for j in range(3):
       block = [pair[r][j][s] for r in (0, 1) for s in (0, 1)]
       found.append(jnp.stack(block, 3).reshape(-1, 4 * c))
@@ -127,16 +100,18 @@ def _tiles(x):
 def _untiled(tiles, shape):
   """The adjoint of `_tiles`: pixels [b, h, w, c] of that shape."""
   b, h, w, c = shape
-  tiles = [v.reshape(b, h // 4, w // 4, 2, 2, c) for v in tiles]
+  blocks = [
+    jnp.unstack(tile.reshape(b, h // 4, w // 4, 4, c), axis=3) for tile in tiles
+  ]
 
-  def columns(parts, row):
-    pairs = [(part[:, :, :, row, 0], part[:, :, :, row, 1]) for part in parts]
+  def columns(three, row):
+    pairs = [block[2 * row : 2 * row + 2] for block in three]
     pixels = _differences_back(pairs, 2)
     return jnp.stack(pixels, 3).reshape(b, h // 4, w, c)
 
   # Rows last, whole, as in `_tiles`.
-  threes = [tiles[at : at + 3] for at in (0, 3, 6)]
-  rows = [(columns(t, 0), columns(t, 1)) for t in threes]
+  threes = [blocks[at : at + 3] for at in (0, 3, 6)]
+  rows = [(columns(three, 0), columns(three, 1)) for three in threes]
   return jnp.stack(_differences_back(rows, 1), 2).reshape(shape)
 
 
@@ -173,11 +148,9 @@ def _differences_back(
 
 def _moved(x, axis, by):
   """x one further along the axis, or one back; zero comes in."""
-  size, pad = x.shape[axis], [(0, 0)] * x.ndim
-  pad[axis] = (1, 0) if by > 0 else (0, 1)
-  start = 0 if by > 0 else 1
-  kept = jax.lax.slice_in_dim(x, start, start + size - 1, axis=axis)
-  return jnp.pad(kept, pad)
+  sizes = [(0, 0, 0)] * x.ndim
+  sizes[axis] = (by, -by, 0)  # a negative size takes away
+  return lax.pad(x, x.dtype.type(0), sizes)
 
 
 def _outputs(made, shape):
@@ -198,12 +171,8 @@ def _spread(y):
   b, h, w, o = y.shape
   y = y.reshape(b, h // 2, 2, w // 2, 2, o)
 
-  def three(parts):
-    return parts[0], parts[0] + parts[1], parts[1]
+  def three(pairs, axis):
+    first, second = jnp.unstack(pairs, axis=axis)
+    return first, first + second, second
 
-  rows = three([y[:, :, p] for p in (0, 1)])
-  return [
-    part.reshape(-1, o)
-    for row in rows
-    for part in three([row[:, :, :, q] for q in (0, 1)])
-  ]
+  return [part.reshape(-1, o) for row in three(y, 2) for part in three(row, 3)]

@@ -1,55 +1,65 @@
 """4x4 convolutions of stride 2, and transposed ones, as matrix products.
 
-All forms give the same numbers to rounding; what is thin and small decides.
-Kernels are (4, 4, in, out); padding is 1, so that sides halve or double.
+All forms agree to rounding; the choice depends on channels and sides. Kernels
+are (4, 4, in, out); padding is 1, so that sides halve or double.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from medad_jax.nets import products, winograd
+from medad_jax.nets.ops.cpu import products, winograd4x4
+from medad_jax.nets.ops.cpu.form import Form, derived
 
 # From as many channels of the larger images on, Winograd's saving in products
 # exceeds what its sums cost on a CPU.
 _CHANNELS = 16
 
 
-def convolution(
-  x: Float[Array, "b h w i"], kernel: Float[Array, "4 4 i o"]
-) -> Float[Array, "b y x o"]:
-  """Stride 2, zero padding 1: images of half the sides, which are even."""
+def convolution(x, kernel) -> Form | None:
+  """The form for stride 2, zero padding 1; None where a side is odd."""
   i, o = kernel.shape[2:]
-  if _by_winograd(x.dtype, i, x.shape[1:3]):
-    return winograd.convolution(x, kernel)
+  sides = x.shape[1:3]
+  if any(side % 2 for side in sides):
+    return None
+  if _by_winograd(x.dtype, i, sides):
+    return winograd4x4.CONVOLUTION
   # One product on patches, or on 2x2 pixels with four parts to add: what lies
   # between is 16 i or 4 o wide.
-  return (_patches if 4 * i <= o else _summed)(x, kernel)
+  return derived(_patches if 4 * i <= o else _summed)
 
 
-def transposed(
-  x: Float[Array, "b h w i"], kernel: Float[Array, "4 4 i o"]
-) -> Float[Array, "b y x o"]:
-  """The transposed convolution: images of twice the sides."""
-  _, h, w, i = x.shape
-  o = kernel.shape[-1]
-  if _by_winograd(x.dtype, o, (2 * h, 2 * w)):
-    return winograd.transposed(x, kernel)
+def transposed(x, kernel) -> Form:
+  """The form of the transposed convolution, to twice the sides."""
+  i, o = kernel.shape[2:]
+  if _by_winograd(x.dtype, o, [2 * side for side in x.shape[1:3]]):
+    return winograd4x4.TRANSPOSED
   # The last layer makes one channel of many: there the products are smaller
   # than the windows (an eighth of the step's time on a CPU).
   blocks = _sum_blocks if 4 * o < i else _window_blocks
-  y = blocks(x, kernel).reshape(-1, h + 1, w + 1, 2, 2, o)
-  y = y.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 2 * h + 2, 2 * w + 2, o)
-  return y[:, 1:-1, 1:-1]
+  return derived(functools.partial(_unfolded, blocks))
 
 
 def _by_winograd(kind, channels, sides):
-  """Of the larger images: whether they are wide enough and divide."""
+  """Of the larger images: whether they are wide enough and divide.
+
+  Differences of pixels want the precision of float32.
+  """
   return (
     channels >= _CHANNELS
     and all(side % 4 == 0 for side in sides)
-    and winograd.serves(kind)
+    and jnp.finfo(kind).bits >= 32
   )
+
+
+def _unfolded(blocks, x, kernel):
+  """Images of twice the sides, from 2x2 pixels in the channels."""
+  _, h, w, _ = x.shape
+  o = kernel.shape[-1]
+  y = blocks(x, kernel).reshape(-1, h + 1, w + 1, 2, 2, o)
+  y = y.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 2 * h + 2, 2 * w + 2, o)
+  return y[:, 1:-1, 1:-1]
 
 
 def _summed(x, kernel):
