@@ -12,7 +12,7 @@ JAX's own default is TensorFloat-32 on NVIDIA's GPUs and bfloat16 on TPUs.
 Images are channels-last (b h w c), kernels are (height, width, in, out).
 """
 
-import dataclasses
+from collections.abc import Callable
 import functools
 
 import jax
@@ -34,7 +34,7 @@ def conv2d(
   padding: int = 0,
 ) -> Float[Array, "b y x o"]:
   """Convolution (cross-correlation) with zero padding on all four sides."""
-  return _apply("conv2d", (stride, padding), x, kernel)
+  return _product("conv2d", (stride, padding), x, kernel)(x, kernel)
 
 
 def conv2d_transpose(
@@ -58,95 +58,79 @@ def conv2d_transpose(
       the bottom and on the right, as in PyTorch.
   """
   sizes = (stride, padding, output_padding)
-  return _apply("conv2d_transpose", sizes, x, kernel)
+  return _product("conv2d_transpose", sizes, x, kernel)(x, kernel)
 
 
 def matmul(
   x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
 ) -> Float[Array, "*n o"]:
   """Matrix product on the last axis of x."""
-  return _apply("matmul", (), x, kernel)
+  return _product("matmul", (), x, kernel)(x, kernel)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Product:
-  """One of the operations above, without its arrays.
+def _product(name, sizes, x, kernel):
+  """The function of `library` of that name, in the CPU's form where it has one.
 
-  Attributes:
-    name: of the function, in `library` and in `cpu`.
+  Args:
+    name: of the function.
     sizes: its integers.
-    precision: a value of `jax.default_matmul_precision`.
+    x: array whose shape decides on the form, as that of the kernel does.
+    kernel: array.
   """
-
-  name: str
-  sizes: tuple[int, ...]
-  precision: str
-
-  def library(self, x, kernel):
-    """XLA's own operation."""
-    return getattr(library, self.name)(x, kernel, *self.sizes)
-
-  def library_backward(self, x, kernel, dy):
-    """Its gradients."""
-    return jax.vjp(self.library, x, kernel)[1](dy)
-
-  def form(self, x, kernel) -> cpu.Form | None:
-    """The form that CPUs use for these shapes; None for XLA's own."""
-    return getattr(cpu, self.name)(x, kernel, *self.sizes)
-
-
-def _apply(name, sizes, x, kernel):
   precision = jax.config.jax_default_matmul_precision or "float32"
-  product = _Product(name, sizes, precision)
-  if cpu_forms.value and product.form(x, kernel):
-    return _differentiable(product, x, kernel)
-  with jax.default_matmul_precision(precision):
-    return product.library(x, kernel)
+  form = cpu_forms.value and getattr(cpu, name)(x, kernel, *sizes)
+  if form:
+    return _with_form(name, sizes, precision, form)
+  return _by_library(name, sizes, precision)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiable(product, x, kernel):
-  with jax.default_matmul_precision(product.precision):
-    return _value(product, x, kernel)
+@functools.cache
+def _by_library(name: str, sizes: tuple[int, ...], precision: str) -> Callable:
+  function = getattr(library, name)
+
+  def product(x, kernel):
+    with jax.default_matmul_precision(precision):
+      return function(x, kernel, *sizes)
+
+  return product
 
 
-# Only x and the kernel are kept for the gradients, since both platforms must
-# keep the same. What a CPU's form makes of x in both directions is written
-# twice in the program and computed once: XLA merges equal operations.
-def _differentiable_forward(product, x, kernel):
-  with jax.default_matmul_precision(product.precision):
-    return _forward(product, x, kernel), (x, kernel)
+@functools.cache
+def _with_form(
+  name: str, sizes: tuple[int, ...], precision: str, form: cpu.Form
+) -> Callable:
+  elsewhere = _by_library(name, sizes, precision)
+
+  def backward_elsewhere(x, kernel, dy):
+    return jax.vjp(elsewhere, x, kernel)[1](dy)
+
+  value = _by_platform(form.value, elsewhere) if form.value else elsewhere
+  forward = _by_platform(form.forward, elsewhere)
+  backward = _by_platform(form.backward, backward_elsewhere)
+
+  @jax.custom_vjp
+  def product(x, kernel):
+    with jax.default_matmul_precision(precision):
+      return value(x, kernel)
+
+  # Only x and the kernel are kept for the gradients, since both platforms must
+  # keep the same. What a CPU's form makes of x in both directions is written
+  # twice in the program and computed once: XLA merges equal operations.
+  def product_forward(x, kernel):
+    with jax.default_matmul_precision(precision):
+      return forward(x, kernel), (x, kernel)
+
+  # JAX calls this after the network, outside of the scope around the network.
+  def product_backward(residuals, dy):
+    with jax.default_matmul_precision(precision):
+      return backward(*residuals, dy)
+
+  product.defvjp(product_forward, product_backward)
+  return product
 
 
-# JAX traces this after the network, outside of the network's own scope.
-def _differentiable_backward(product, residuals, dy):
-  with jax.default_matmul_precision(product.precision):
-    return _backward(product, *residuals, dy)
-
-
-_differentiable.defvjp(_differentiable_forward, _differentiable_backward)
-
-
-# Functions of their own under `jit`: layers of equal shapes are traced once.
-@functools.partial(jax.jit, static_argnums=0)
-def _value(product, x, kernel):
-  form = product.form(x, kernel)
-  return _by_platform(form.value, product.library, x, kernel)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _forward(product, x, kernel):
-  form = product.form(x, kernel)
-  return _by_platform(form.forward, product.library, x, kernel)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _backward(product, x, kernel, dy):
-  form = product.form(x, kernel)
-  return _by_platform(form.backward, product.library_backward, x, kernel, dy)
-
-
-def _by_platform(on_cpu, elsewhere, *arrays):
-  if on_cpu is None:
-    return elsewhere(*arrays)
-  return lax.platform_dependent(*arrays, cpu=on_cpu, default=elsewhere)
+def _by_platform(on_cpu, elsewhere):
+  """A function of its own under `jit`: equal layers are traced once."""
+  return jax.jit(
+    functools.partial(lax.platform_dependent, cpu=on_cpu, default=elsewhere)
+  )

@@ -33,7 +33,7 @@ def conv2d_transpose(
 def matmul(x, kernel) -> Form:
   """The form of a product on the last axis of x."""
   del x, kernel
-  return products.FORM
+  return products.MATMUL
 
 
 def _none(x, kernel):

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-
 
 class Form(NamedTuple):
   """One way to compute y from x and a kernel, and both gradients.
@@ -18,12 +16,3 @@ class Form(NamedTuple):
   forward: Callable
   backward: Callable
   value: Callable | None = None
-
-
-def derived(function: Callable) -> Form:
-  """A form whose gradients JAX derives."""
-
-  def backward(x, kernel, dy):
-    return jax.vjp(function, x, kernel)[1](dy)
-
-  return Form(function, backward, function)

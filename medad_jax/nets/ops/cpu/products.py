@@ -8,7 +8,7 @@ reads it against its order in every sum of the optimizer: a third of an
 autoencoder's step.
 """
 
-import functools
+from collections.abc import Callable
 
 import jax
 from jax import lax
@@ -18,31 +18,27 @@ from jaxtyping import Array, Float
 from medad_jax.nets.ops.cpu.form import Form
 
 
-def matmul(
-  x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
-) -> Float[Array, "*n o"]:
-  """x @ kernel, with gradients by the functions below."""
-  precision = jax.config.jax_default_matmul_precision
-  return _differentiable(precision, x, kernel)
+def bilinear(rows: Callable, sides: Callable, collect: Callable) -> Form:
+  """The form of a convolution that is one product of arranged arrays.
 
+  Args:
+    rows: arranges x, [b h w i] -> [b p q m]; linear.
+    sides: arranges the kernel, -> [m n]; linear.
+    collect: ([b p q n], shape of x) -> y; linear.
+  """
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiable(precision, x, kernel):
-  del precision
-  return _times(x, kernel)
+  def forward(x, kernel):
+    return collect(rows(x) @ sides(kernel), x.shape)
 
+  def backward(x, kernel, dy):
+    v, rows_back = jax.vjp(rows, x)
+    u, sides_back = jax.vjp(sides, kernel)
+    made = jax.ShapeDtypeStruct((*v.shape[:-1], u.shape[-1]), v.dtype)
+    collect_back = jax.linear_transpose(lambda y: collect(y, x.shape), made)
+    dv, du = _gradients(v, u, *collect_back(dy))
+    return *rows_back(dv), *sides_back(du)
 
-def _forward(precision, x, kernel):
-  del precision
-  return _times(x, kernel), (x, kernel)
-
-
-def _backward(precision, residuals, dy):
-  with jax.default_matmul_precision(precision):
-    return _gradients(*residuals, dy)
-
-
-_differentiable.defvjp(_forward, _backward)
+  return Form(forward, backward, forward)
 
 
 def _times(x, kernel):
@@ -59,7 +55,7 @@ def _gradients(x, kernel, dy):
   return dx.reshape(x.shape), dk
 
 
-FORM = Form(_times, _gradients, _times)
+MATMUL = Form(_times, _gradients, _times)
 
 
 def gradients(

@@ -61,12 +61,16 @@ SAME = Form(_same_forward, _same_backward)
 def _sides(kernel):
   """The kernel's sides of the sixteen products, each [i, o]."""
 
-  def four(taps):
-    first, middle, last = jnp.unstack(taps)
-    outer = first + last
-    return first, (outer + middle) / 2, (outer - middle) / 2, last
+  sides = []
+  for row in _four_sides(kernel):
+    sides += _four_sides(row)
+  return sides
 
-  return [side for row in four(kernel) for side in four(row)]
+
+def _four_sides(taps):
+  first, middle, last = jnp.unstack(taps)
+  outer = first + last
+  return [first, (outer + middle) / 2, (outer - middle) / 2, last]
 
 
 def _tiles(x):
@@ -100,12 +104,12 @@ def _differences(even: Array, odd: Array, axis: int) -> list[Array]:
     axis: of the pairs.
   """
   last = even.shape[axis] - 1
-
-  def part(x, start):
-    return lax.slice_in_dim(x, start, start + last, axis=axis)
-
-  d = part(even, 0), part(odd, 0), part(even, 1), part(odd, 1)
-  return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+  d0, d1, d2, d3 = (
+    lax.slice_in_dim(pixels, start, start + last, axis=axis)
+    for start in (0, 1)
+    for pixels in (even, odd)
+  )
+  return [d0 - d2, d1 + d2, d2 - d1, d1 - d3]
 
 
 def _differences_back(parts: Sequence[Array], axis: int) -> list[Array]:
@@ -143,8 +147,9 @@ def _spread(y):
   b, h, w, o = y.shape
   y = y.reshape(b, h // 2, 2, w // 2, 2, o)
 
-  def four(pairs, axis):
-    first, second = jnp.unstack(pairs, axis=axis)
-    return first, first + second, first - second, -second
-
-  return [part.reshape(-1, o) for row in four(y, 2) for part in four(row, 3)]
+  upper, lower = jnp.unstack(y, axis=2)
+  parts = []
+  for row in (upper, upper + lower, upper - lower, -lower):
+    left, right = jnp.unstack(row, axis=3)
+    parts += [left, left + right, left - right, -right]
+  return [part.reshape(-1, o) for part in parts]

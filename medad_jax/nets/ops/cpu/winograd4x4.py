@@ -59,6 +59,18 @@ def _transposed_backward(x, kernel, dy):
   return _outputs(dx, dy.shape), *sides_back(dk)
 
 
+# Sizes of `lax.pad` along each axis that move tiles by one: a zero comes in
+# before or after them, and what leaves on the other side is cut off.
+_KEPT = (0, 0, 0)
+_BEFORE = {
+  1: (_KEPT, (1, -1, 0), _KEPT, _KEPT),
+  2: (_KEPT, _KEPT, (1, -1, 0), _KEPT),
+}
+_AFTER = {
+  1: (_KEPT, (-1, 1, 0), _KEPT, _KEPT),
+  2: (_KEPT, _KEPT, (-1, 1, 0), _KEPT),
+}
+
 # Stride 2, zero padding 1; sides are multiples of 4.
 CONVOLUTION = Form(_convolution, _convolution_backward, _convolution)
 # To twice the sides, which are even.
@@ -71,14 +83,16 @@ def _sides(kernel):
   taps = kernel.reshape(2, 2, 2, 2, i, o).transpose(0, 2, 1, 3, 4, 5)
   taps = taps.reshape(2, 2, 4 * i, o)
 
-  def three(pair):
-    first, second = jnp.unstack(pair)
-    return first, first + second, second
-
-  return [side for row in three(taps) for side in three(row)]
+  upper, lower = jnp.unstack(taps)
+  sides = []
+  for row in (upper, upper + lower, lower):
+    left, right = jnp.unstack(row)
+    sides += [left, left + right, right]
+  return sides
 
 
 def _turned_sides(kernel):
+  """The same for inputs and outputs exchanged, each [4 o, i]."""
   return _sides(kernel.swapaxes(2, 3))
 
 
@@ -89,8 +103,11 @@ def _tiles(x):
   found = []
   for both in _differences(rows, 1):
     # Whole rows first: XLA's loops over long runs are the quick ones.
-    split = [row.reshape(b, h // 4, w // 4, 4, c) for row in both]
-    pair = [_differences(jnp.unstack(row, axis=3), 2) for row in split]
+    upper, lower = (row.reshape(b, h // 4, w // 4, 4, c) for row in both)
+    pair = (
+      _differences(jnp.unstack(upper, axis=3), 2),
+      _differences(jnp.unstack(lower, axis=3), 2),
+    )
     for j in range(3):
       block = [pair[r][j][s] for r in (0, 1) for s in (0, 1)]
       found.append(jnp.stack(block, 3).reshape(-1, 4 * c))
@@ -103,16 +120,15 @@ def _untiled(tiles, shape):
   blocks = [
     jnp.unstack(tile.reshape(b, h // 4, w // 4, 4, c), axis=3) for tile in tiles
   ]
-
-  def columns(three, row):
-    pairs = [block[2 * row : 2 * row + 2] for block in three]
-    pixels = _differences_back(pairs, 2)
-    return jnp.stack(pixels, 3).reshape(b, h // 4, w, c)
-
+  rows = []
+  for at in (0, 3, 6):
+    for row in (0, 2):
+      pairs = [block[row : row + 2] for block in blocks[at : at + 3]]
+      pixels = jnp.stack(_differences_back(pairs, 2), 3)
+      rows.append(pixels.reshape(b, h // 4, w, c))
   # Rows last, whole, as in `_tiles`.
-  threes = [blocks[at : at + 3] for at in (0, 3, 6)]
-  rows = [(columns(three, 0), columns(three, 1)) for three in threes]
-  return jnp.stack(_differences_back(rows, 1), 2).reshape(shape)
+  pairs = [rows[:2], rows[2:4], rows[4:]]
+  return jnp.stack(_differences_back(pairs, 1), 2).reshape(shape)
 
 
 def _differences(
@@ -126,43 +142,37 @@ def _differences(
     axis: of the tiles.
   """
   a, b, c, d = pixels
+  before, after = _BEFORE[axis][: a.ndim], _AFTER[axis][: a.ndim]
+  zero = a.dtype.type(0)
   return [
-    (_moved(d, axis, 1) - b, a - c),
+    (lax.pad(d, zero, before) - b, a - c),
     (b, c),
-    (d - b, _moved(a, axis, -1) - c),
+    (d - b, lax.pad(a, zero, after) - c),
   ]
 
 
 def _differences_back(
-  blocks: Sequence[tuple[Array, Array]], axis: int
+  blocks: Sequence[Sequence[Array]], axis: int
 ) -> list[Array]:
   """The adjoint of `_differences`: four pixels of three blocks of two."""
   first, middle, last = blocks
+  before, after = _BEFORE[axis], _AFTER[axis]
+  zero = first[0].dtype.type(0)
   return [
-    first[1] + _moved(last[1], axis, 1),
+    first[1] + lax.pad(last[1], zero, before),
     middle[0] - first[0] - last[0],
     middle[1] - first[1] - last[1],
-    _moved(first[0], axis, -1) + last[0],
+    lax.pad(first[0], zero, after) + last[0],
   ]
-
-
-def _moved(x, axis, by):
-  """x one further along the axis, or one back; zero comes in."""
-  sizes = [(0, 0, 0)] * x.ndim
-  sizes[axis] = (by, -by, 0)  # a negative size takes away
-  return lax.pad(x, x.dtype.type(0), sizes)
 
 
 def _outputs(made, shape):
   """Sums of the nine products: images of half the sides of that shape."""
   b, h, w, _ = shape
   m = [x.reshape(b, h // 4, w // 4, -1) for x in made]
-
-  def output(p, q):
-    at = 3 * p + q
-    return m[at] + m[at + 1] + m[at + 3] + m[at + 4]
-
-  rows = [jnp.stack([output(p, q) for q in (0, 1)], 3) for p in (0, 1)]
+  # An output is the sum of a corner of 2x2 in the square of 3x3 products.
+  sums = [m[at] + m[at + 1] + m[at + 3] + m[at + 4] for at in (0, 1, 3, 4)]
+  rows = [jnp.stack(sums[:2], 3), jnp.stack(sums[2:], 3)]
   return jnp.stack(rows, 2).reshape(b, h // 2, w // 2, -1)
 
 
@@ -170,9 +180,9 @@ def _spread(y):
   """The adjoint of `_outputs`: nine of [tiles, o]."""
   b, h, w, o = y.shape
   y = y.reshape(b, h // 2, 2, w // 2, 2, o)
-
-  def three(pairs, axis):
-    first, second = jnp.unstack(pairs, axis=axis)
-    return first, first + second, second
-
-  return [part.reshape(-1, o) for row in three(y, 2) for part in three(row, 3)]
+  upper, lower = jnp.unstack(y, axis=2)
+  parts = []
+  for row in (upper, upper + lower, lower):
+    left, right = jnp.unstack(row, axis=3)
+    parts += [left, left + right, right]
+  return [part.reshape(-1, o) for part in parts]
