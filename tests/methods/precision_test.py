@@ -1,4 +1,4 @@
-"""bfloat16 and TensorFloat-32: networks compute in it, what is kept does not."""
+"""Networks compute in model.precision; everything kept stays float32."""
 
 import re
 

@@ -48,11 +48,19 @@ def _by_winograd(kind, channels, h, w):
   return whole and channels >= _CHANNELS and jnp.finfo(kind).bits >= 32
 
 
+def _bordered(x):
+  """Images with a border of one zero."""
+  return lax.pad(x, x.dtype.type(0), _BORDER)
+
+
+_BORDER = ((0, 0, 0), (1, 1, 0), (1, 1, 0), (0, 0, 0))
+
+
 def _patches(x):
   """The 4x4 pixels that each output sees, in the kernel's order."""
   b, h, w, c = x.shape
   y, z = h // 2, w // 2
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  x = _bordered(x)
   # Four columns first, then four rows of these: XLA copies long runs faster.
   # The barrier keeps the two copies apart.
   pairs = x.reshape(b, h + 2, z + 1, 2 * c)
@@ -79,7 +87,7 @@ def _squares(x):
   """Squares of 2x2 pixels, the border included."""
   b, h, w, c = x.shape
   y, z = h // 2, w // 2
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  x = _bordered(x)
   # XLA copies rows beside each other faster than it transposes.
   rows = x.reshape(b, y + 1, 2, z + 1, 2 * c)
   x = jnp.stack([rows[:, :, 0], rows[:, :, 1]], axis=3)
@@ -96,10 +104,11 @@ def _square_sides(kernel):
 def _square_sums(parts, shape):
   """Sums of the products with four squares around each output."""
   y, z = shape[1] // 2, shape[2] // 2
-  return sum(
+  a, b, c, d = (
     part[:, u : u + y, v : v + z]
     for part, (u, v) in zip(jnp.split(parts, 4, -1), _CORNERS, strict=True)
   )
+  return a + b + c + d
 
 
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -113,7 +122,7 @@ def _windows(x):
   2p: the first through the kernel's rows 2 and 3, the second 0 and 1.
   """
   _, h, w, c = x.shape
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  x = _bordered(x)
   return jnp.stack(
     [x[:, u : u + h + 1, v : v + w + 1] for u, v in _CORNERS], axis=-2
   ).reshape(-1, h + 1, w + 1, 4 * c)
@@ -150,11 +159,12 @@ def _pixel_sides(kernel):
 
 def _pixel_sums(parts, shape):
   """Sums of the four squares, each moved to its place."""
-  y = sum(
-    jnp.pad(part, ((0, 0), (u, 1 - u), (v, 1 - v), (0, 0)))
+  zero = parts.dtype.type(0)
+  a, b, c, d = (
+    lax.pad(part, zero, ((0, 0, 0), (u, 1 - u, 0), (v, 1 - v, 0), (0, 0, 0)))
     for part, (u, v) in zip(jnp.split(parts, 4, -1), _CORNERS, strict=True)
   )
-  return _unfolded(y, shape)
+  return _unfolded(a + b + c + d, shape)
 
 
 _PIXELS = products.bilinear(_pixels, _pixel_sides, _pixel_sums)
