@@ -9,19 +9,18 @@ import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
-import functools
 import hashlib
+import inspect
 import io
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_builders import leaks, masks, notices, verify
+from data_builders import leaks, masks, notices, pictures, verify
+from medad_jax.data import store
 from medad_jax.types import UserError
 
 # Bytes of an encoded image and of its encoded mask.
@@ -57,6 +56,9 @@ class SetBuilder(
     PUBLISHED: images a split has in the publication.
     SOURCE: what the source folder must look like; None when it has none.
     MD5: the checksum of the published archive, where it is known.
+    CITATION: who made the images, and who split them.
+    HOMEPAGE: where the images are; TFDS records it.
+    LICENSE: under which terms.
 
   Args:
     source: the folder of the original files; ignored without `SOURCE`.
@@ -69,6 +71,9 @@ class SetBuilder(
   PUBLISHED: ClassVar[Mapping[str, int]] = {}
   SOURCE: ClassVar[str | None] = None
   MD5: ClassVar[str | None] = None
+  CITATION: ClassVar[str]
+  HOMEPAGE: ClassVar[str] = ""
+  LICENSE: ClassVar[str]
 
   def __init__(
     self,
@@ -107,28 +112,40 @@ class SetBuilder(
     """Whether examples have masks; a row without one then gets an empty one."""
     return False
 
+  def channels(self) -> int:
+    """Channels of the images: 1 where all are grey, otherwise 3."""
+    with _reading(self.source):
+      paths = [row.path for rows in self.find().values() for row in rows]
+    return 3 if any(map(pictures.is_color, filter(None, paths))) else 1
+
   def _info(self) -> tfds.core.DatasetInfo:
     features = {
-      "image": tfds.features.Image(shape=(None, None, None)),
-      "label": np.int32,
+      "image": tfds.features.Image(shape=(None, None, self.channels())),
+      "label": tfds.features.ClassLabel(names=["normal", "abnormal"]),
       "name": tfds.features.Text(),
-      "id": np.int64,
+      "id": tfds.features.Scalar(np.int64),
     }
     if self.has_masks():
-      features["mask"] = tfds.features.Image(shape=(None, None, None))
+      features["mask"] = tfds.features.Image(shape=(None, None, 1))
     return tfds.core.DatasetInfo(
       builder=self,
-      description=self.__doc__,
+      description=inspect.getdoc(type(self)),
       features=tfds.features.FeaturesDict(features),
+      supervised_keys=("image", "label"),
+      citation=self.CITATION,
+      homepage=self.HOMEPAGE,
+      license=self.LICENSE,
       metadata=tfds.core.MetadataDict(),
     )
 
   def _read(self, row: Row) -> Encoded:
     assert row.path is not None, f"{row.name} is not a file"
-    mask = masks.encoded(row.mask.read_bytes()) if row.mask else None
-    if mask is None and self.has_masks():
-      mask = _black()
-    return row.path.read_bytes(), mask
+    image = pictures.plain(row.path.read_bytes())
+    if not self.has_masks():
+      return image, None
+    if row.mask is None:
+      return image, pictures.black(image)
+    return image, pictures.grey(masks.encoded(row.mask.read_bytes()))
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator[Any]]:
     del dl_manager  # the user has the files: licences forbid a download
@@ -137,7 +154,8 @@ class SetBuilder(
     splits = {name: rows for name, rows in found.items() if rows}
     self._check(splits)
     self.info.metadata.update(
-      source=str(self._origin.resolve()) if self.SOURCE else "generated",
+      # Without the folders above it, which may name a person.
+      source=self._origin.resolve().name if self.SOURCE else "generated",
       counts={name: len(rows) for name, rows in splits.items()},
       published=dict(self.PUBLISHED),
       fingerprints={},
@@ -181,7 +199,7 @@ class SetBuilder(
     )
     for at, (row, data) in enumerate(zip(rows, encoded, strict=True)):
       row = dataclasses.replace(row, name=_legible(row.name))
-      digest.update(_identity(at, row, data))
+      digest.update(store.identity(at, row.name, row.label, *data))
       yield at, _example(at, row, data)
     # TFDS saves the metadata after the last split.
     self.info.metadata["fingerprints"][split] = digest.hexdigest()
@@ -225,19 +243,6 @@ def check_inside(names: Iterable[str], origin: Path) -> None:
       f"{origin} names {len(outside)} files outside of its folder; move them"
       " into it, and name them below it:\n" + notices.listed(outside)
     )
-
-
-@functools.cache
-def _black() -> bytes:
-  """A mask of nothing: one black pixel, whatever size it is read at."""
-  buffer = io.BytesIO()
-  Image.new("L", (1, 1)).save(buffer, "PNG")
-  return buffer.getvalue()
-
-
-def _identity(at: int, row: Row, data: Encoded) -> bytes:
-  hashes = [data and hashlib.sha256(data).hexdigest() for data in data]
-  return json.dumps([at, row.name, row.label, *hashes]).encode()
 
 
 def _example(at: int, row: Row, data: Encoded) -> dict[str, Any]:

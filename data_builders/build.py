@@ -8,22 +8,22 @@ import argparse
 from collections.abc import Iterator, Mapping
 import contextlib
 import errno
-import fcntl
 import importlib
 import io
 import os
 from pathlib import Path
 import shutil
 import sys
-from typing import IO, Any
+from typing import Any
 
 from data_builders import archive
 from medad_jax import files
-from medad_jax.data import spec
+from medad_jax.data import store
 from medad_jax.types import UserError
 
 # A full disk, a folder one may not write to: what a user can mend.
-_USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_USER_ERRNO += (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 def build(
@@ -41,7 +41,7 @@ def build(
     builder: a folder of `data_builders`.
     source: the folder it reads, or an archive of it; None for a generated
       set.
-    data_dir: where sets are; None for `spec.default_data_dir()`.
+    data_dir: where sets are; None for `store.default_data_dir()`.
     name: what to call the set; None for the builder's name.
     overwrite: whether to replace a finished set.
     options: the builder's own settings.
@@ -54,14 +54,14 @@ def build(
   """
   kind = find_builder(builder)
   name = name or builder
-  spec.check_name(name)
-  root = files.expanded(data_dir) if data_dir else spec.default_data_dir()
-  with _user_errors(root), _locked(root / ".building" / name) as work:
-    done = spec.find_built(root, name)
+  store.check_name(name)
+  root = files.expanded(data_dir) if data_dir else store.default_data_dir()
+  with _user_errors(root), store.locked(root / ".building" / name) as work:
+    done = store.find_built(root, name)
     if done is not None and not overwrite:
-      origin = spec.read_facts(done)["source"]
-      print(f"{name} is already built in {done}, from {origin}.")
-      if source is not None and origin != str(Path(source).resolve()):
+      origin = store.read_facts(done)["source"]
+      print(f"{name} is already built in {done}, from '{origin}'.")
+      if source is not None:
         print("The source given now was not read; --overwrite builds anew.")
       return done
     origin = _check_source(builder, kind, source)
@@ -181,76 +181,45 @@ def _build(kind, name, root, work, settings) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):
       builder.download_and_prepare(download_dir=fresh / "downloads")
     final = root / name / str(builder.version)
-    _move(fresh / name / str(builder.version), final, work / "old")
+    store.replace(fresh / name / str(builder.version), final, work / "old")
   finally:
     shutil.rmtree(fresh, ignore_errors=True)
   (work / "verified.jsonl").unlink(missing_ok=True)
   return final
 
 
-def _move(fresh: Path, final: Path, old: Path) -> None:
-  final.parent.mkdir(exist_ok=True)
-  shutil.rmtree(old, ignore_errors=True)
-  if final.exists():
-    final.rename(old)
-  fresh.rename(final)
-  shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(work: Path) -> Iterator[Path]:
-  """One build of a name at a time; the lock dies with its process.
-
-  A folder that keeps no notes of an unfinished build is removed in the end.
-  """
-  lock = _lock(work)
-  try:
-    yield work
-  finally:
-    if [path.name for path in work.iterdir()] == ["lock"]:
-      shutil.rmtree(work)
-      with contextlib.suppress(OSError):  # another build is under way
-        work.parent.rmdir()
-    lock.close()
-
-
-def _lock(work: Path) -> IO[str]:
-  while True:
-    work.mkdir(parents=True, exist_ok=True)
-    lock = (work / "lock").open("w")
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      print(f"waiting for another build of {work.name} to end")
-      fcntl.flock(lock, fcntl.LOCK_EX)
-    # The other build may have removed the file that this one waited for.
-    if _is_file(lock, work / "lock"):
-      return lock
-    lock.close()
-
-
-def _is_file(opened: IO[str], path: Path) -> bool:
-  try:
-    return os.path.samestat(os.fstat(opened.fileno()), path.stat())
-  except FileNotFoundError:
-    return False
-
-
 @contextlib.contextmanager
 def _user_errors(root: Path) -> Iterator[None]:
+  """Turns what a full or locked disk raises, anywhere, into a sentence."""
   try:
     yield
-  except OSError as error:
-    if error.errno not in _USER_ERRNO:
+  except UserError:
+    raise
+  except Exception as error:
+    found = _disk_error(error)
+    if found is None:
       raise
     raise UserError(
-      f"cannot write to {error.filename or root} ({error.strerror}); make"
-      " room there or choose another --data_dir."
+      f"cannot write to {found.filename or root} ({found.strerror}); make room"
+      " there or choose another --data_dir."
     ) from error
 
 
+def _disk_error(error: BaseException | None) -> OSError | None:
+  """The disk's own error behind one of TFDS or of ArrayRecord."""
+  while error is not None:
+    if isinstance(error, OSError) and error.errno in _USER_ERRNO:
+      return error
+    # ArrayRecord's writer hands on the text alone.
+    for number in _USER_ERRNO:
+      if os.strerror(number) in str(error):
+        return OSError(number, os.strerror(number))
+    error = error.__cause__ or error.__context__
+  return None
+
+
 def _report(folder: Path) -> None:
-  facts = spec.read_facts(folder)
+  facts = store.read_facts(folder)
   counts, published = facts["counts"], facts["published"]
   print(f"\n{'split':<22}{'images':>8}{'published':>11}")
   for split in {**published, **counts}:

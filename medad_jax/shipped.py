@@ -29,6 +29,12 @@ def module(name: str) -> ModuleType:
   return importlib.import_module(name)
 
 
+def builder_names() -> list[str]:
+  """Names of the folders of `data_builders` that hold a builder."""
+  found = (folder() / "data_builders").glob("*/builder.py")
+  return sorted(path.parent.name for path in found)
+
+
 def configuration_file(given: str) -> Path:
   """The configuration file that a user names.
 

@@ -72,13 +72,14 @@ METHODS_OF_METHODS = {"ddad", "maddr"}
 CORE = {"numpy", "jax", "flax", "optax", "jaxtyping"}
 # Everything else has its files, and the rest of the package does without it.
 OWNERS = {
-  "PIL": {"medad_jax/data/decode"},
+  "PIL": {"medad_jax/data/decode", "medad_jax/data/phantom/scan"},
   "absl": {
     "medad_jax/main",
     "medad_jax/evaluate",
     "medad_jax/synthesize",
     "medad_jax/engine/cli",
   },
+  "joblib": {"medad_jax/data/workers"},
   "grain": {"medad_jax/data/stream"},
   "matplotlib": {"medad_jax/report/figures"},
   "ml_collections": {"medad_jax/main"},
@@ -96,7 +97,11 @@ OWNERS = {
   "skimage": {"medad_jax/augment/anatomy"},
   "tensorboardX": {"medad_jax/engine/tensorboard"},
   "tensorflow_datasets": {"medad_jax/data/decode"},
-  "tqdm": {"medad_jax/data/decode", "medad_jax/engine/writers"},
+  "tqdm": {
+    "medad_jax/data/decode",
+    "medad_jax/data/phantom/slices",
+    "medad_jax/engine/writers",
+  },
 }
 DEVICES = {"pmap", "shard_map", "Mesh", "PartitionSpec"}
 

@@ -10,6 +10,12 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   The lists are sorted by name: a prefix of them is no random sample.
   """
 
+  CITATION = (
+    "Nickparvar, Brain Tumor MRI Dataset, Kaggle (2021); "
+    "Cai et al., Medical Image Analysis 86 (2023) 102794"
+  )
+  HOMEPAGE = "https://zenodo.org/records/12677223"
+  LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "ab6482f646262fc4669b0135d80a0482"
   PUBLISHED = {
     "train": 1000,

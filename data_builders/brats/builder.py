@@ -11,6 +11,12 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   is read. Archive: Zenodo record 12677223.
   """
 
+  CITATION = (
+    "Baid et al., arXiv:2107.02314 (BraTS 2021); "
+    "Cai et al., MedIAnomaly, arXiv:2404.04518"
+  )
+  HOMEPAGE = "https://zenodo.org/records/12677223"
+  LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   SOURCE = "a folder with train, test/normal, test/tumor, test/annotation"
   MD5 = "237f2aee77e099f7483808ddec49a57c"
   PUBLISHED = {"train": 4211, "test": 828 + 1948}

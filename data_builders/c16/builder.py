@@ -10,6 +10,12 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   3. Archive: Zenodo record 12677223.
   """
 
+  CITATION = (
+    "Ehteshami Bejnordi et al., JAMA 318 (2017) 2199; "
+    "Cai et al., MedIAnomaly, arXiv:2404.04518"
+  )
+  HOMEPAGE = "https://zenodo.org/records/12677223"
+  LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   SOURCE = "a folder with train/good, test/good, test/Ungood"
   MD5 = "c26c026d1c315deb52720d4c195e874f"
   PUBLISHED = {"train": 5088, "test": 1120 + 1113}

@@ -9,6 +9,9 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   MedIAnomaly reads the set, as grey images, and publishes no result on it.
   """
 
+  CITATION = "Cai et al., MedIAnomaly, arXiv:2404.04518"
+  HOMEPAGE = "https://github.com/caiyu6666/MedIAnomaly"
+  LICENSE = "unknown: ask the set's authors"
   SOURCE = (
     "a folder with train_set, test_set/normal_test, test_set/abnormal_test"
   )

@@ -9,6 +9,12 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   MedIAnomaly reads the set, as grey images, and publishes no result on it.
   """
 
+  CITATION = (
+    "Wang et al., BMC Medical Imaging 20 (2020) 83; "
+    "Cai et al., MedIAnomaly, arXiv:2404.04518"
+  )
+  HOMEPAGE = "https://figshare.com/articles/dataset/12554042"
+  LICENSE = "as its homepage says"
   SOURCE = (
     "the folder CP-CHILD-A with Train/Non-Polyp, Test/Non-Polyp, Test/Polyp"
   )

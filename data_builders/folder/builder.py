@@ -15,6 +15,8 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   orientation. Hidden files and folders are skipped.
   """
 
+  CITATION = "none: the images are the user's own"
+  LICENSE = "that of the images' owner"
   SOURCE = "a folder with train/normal, test/normal, test/abnormal"
   FOLDERS = {
     "train": (("train/normal", 0),),

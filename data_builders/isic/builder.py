@@ -22,6 +22,13 @@ class Builder(base.SetBuilder, skip_registration=True):
   as grey images; config.data.channels=3 keeps the color.
   """
 
+  CITATION = (
+    "Codella et al., arXiv:1902.03368; "
+    "Tschandl et al., Scientific Data 5 (2018) 180161; "
+    "Cai et al., MedIAnomaly, arXiv:2404.04518"
+  )
+  HOMEPAGE = "https://challenge.isic-archive.com/data/#2018"
+  LICENSE = "CC BY-NC 4.0"
   SOURCE = (
     "a folder with ISIC2018_Task3_{Training,Test}_Input and"
     " ISIC2018_Task3_{Training,Test}_GroundTruth"

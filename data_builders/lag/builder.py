@@ -10,6 +10,12 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   by name: a prefix of them is no random sample.
   """
 
+  CITATION = (
+    "Li et al., Attention based glaucoma detection, CVPR 2019; "
+    "Cai et al., Medical Image Analysis 86 (2023) 102794"
+  )
+  HOMEPAGE = "https://zenodo.org/records/12677223"
+  LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "0b4034ae8d5275f7723a512adb218f86"
   PUBLISHED = {
     "train": 1500,

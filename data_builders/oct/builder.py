@@ -9,6 +9,12 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   MedIAnomaly reads the set and publishes no result on it.
   """
 
+  CITATION = (
+    "Kermany et al., Cell 172 (2018) 1122; "
+    "Cai et al., MedIAnomaly, arXiv:2404.04518"
+  )
+  HOMEPAGE = "https://data.mendeley.com/datasets/rscbjbr9sj"
+  LICENSE = "CC BY 4.0"
   SOURCE = (
     "a folder with train/NORMAL, test/NORMAL, test/CNV, test/DME, test/DRUSEN"
   )

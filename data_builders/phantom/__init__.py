@@ -1,1 +1,1 @@
-"""Generated scans of heads, with and without lesions."""
+"""The generated set, written as TFDS files."""

@@ -10,6 +10,12 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   the lists are shuffled. Archive: Zenodo record 12677223 (Med-AD v1).
   """
 
+  CITATION = (
+    "Shih et al., Radiology: Artificial Intelligence 1 (2019) e180041; "
+    "Cai et al., Medical Image Analysis 86 (2023) 102794"
+  )
+  HOMEPAGE = "https://zenodo.org/records/12677223"
+  LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "5d6b85ce4b2daad8f1760eb23c050a7d"
   PUBLISHED = {
     "train": 3851,

@@ -10,6 +10,12 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   the lists are shuffled. Archive: Zenodo record 12677223 (Med-AD v1).
   """
 
+  CITATION = (
+    "Nguyen et al., VinDr-CXR, Scientific Data 9 (2022) 429; "
+    "Cai et al., Medical Image Analysis 86 (2023) 102794"
+  )
+  HOMEPAGE = "https://zenodo.org/records/12677223"
+  LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "45cf848a4eba925062531c5f2d344ddc"
   PUBLISHED = {
     "train": 4000,

@@ -4,7 +4,7 @@ Only numpy is needed to read them. A split is its JSON file: the arrays are
 written before it, so what a killed process leaves behind is not a split.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import json
 import os
 from pathlib import Path
@@ -38,6 +38,13 @@ class Cache:
       if entry is not None:
         return entry["facts"]
     return None
+
+  def has(self, splits: Iterable[str]) -> bool:
+    """Whether splits are there, of one build and not damaged."""
+    facts = self.facts()
+    return facts is not None and all(
+      self.load(split, facts) is not None for split in splits
+    )
 
   def load(self, split: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """Arrays and names of a split; None when absent, stale or damaged."""
@@ -78,6 +85,7 @@ class Cache:
       "crc": {name: _crc(array) for name, array in arrays.items()},
       "names": list(stored["names"]),
     }
+    entry["sum"] = _sum(entry)
     with _Replacing(self.folder / f"{split}.json") as file:
       file.write(json.dumps(entry, indent=1).encode())
 
@@ -106,20 +114,36 @@ class _Replacing:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
+  """What is recorded of a split; None when absent or of another rule."""
   try:
     entry = json.loads(path.read_bytes())
-  except (OSError, ValueError):
-    return None  # absent or damaged: both mean that there is no such split
-  sound = isinstance(entry, dict) and entry.get("rule") == RULE
-  return entry if sound else None
+  except FileNotFoundError:
+    return None
+  except (OSError, ValueError, RecursionError) as error:
+    return _tell_damage(path, error)
+  if not isinstance(entry, dict) or entry.pop("sum", None) != _sum(entry):
+    return _tell_damage(path, "its checksum differs")
+  return entry if entry.get("rule") == RULE else None
 
 
 def _read_array(path: Path, crc: int) -> np.ndarray | None:
   try:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-  except (OSError, ValueError, EOFError):
-    return None  # absent or damaged, as above
-  return array if _crc(array) == crc else None
+    if _crc(array) != crc:
+      raise ValueError("its checksum differs")
+  # numpy reads the header as Python: a damaged one can raise nearly anything.
+  except Exception as error:
+    return _tell_damage(path, error)
+  return array
+
+
+def _tell_damage(path: Path, why: object) -> None:
+  reason = " ".join(str(why).split())[:120]
+  print(f"medad_jax: {path} is damaged ({reason!a})", file=sys.stderr)
+
+
+def _sum(entry: Mapping[str, Any]) -> int:
+  return zlib.crc32(json.dumps(entry, sort_keys=True).encode())
 
 
 def _crc(array: np.ndarray) -> int:

@@ -26,13 +26,14 @@ Resampling = Image.Resampling
 _GREY = ("1", "L", "LA")  # Pillow's modes without color
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes | Path) -> Image.Image:
   """Opens an encoded image of one of the `FORMATS`.
 
   Raises:
     PIL.UnidentifiedImageError: it is none.
   """
-  return Image.open(io.BytesIO(data), formats=FORMATS)
+  file = data if isinstance(data, Path) else io.BytesIO(data)
+  return Image.open(file, formats=FORMATS)
 
 
 def marks(mask: Image.Image) -> Bool[np.ndarray, "h w"]:
@@ -103,7 +104,9 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
     source, masked = _open(folder, split)
     rows = _Rows(len(source), frame, masked)
     _fill(rows, source, f"decoding {folder.parent.name}/{split}")
-  except (OSError, ValueError, RuntimeError, SyntaxError, IndexError) as error:
+    stored = rows.result()
+  # TFDS parses damaged descriptions into anything, and so fails in any way.
+  except Exception as error:
     raise UserError(
       f"the split '{split}' in {folder} cannot be read"
       f" ({' '.join(str(error).split())}); build the set again with"
@@ -111,7 +114,7 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
     ) from error
   if rows.lost_color:
     _tell_lost_color(folder.parent.name)
-  return rows.result()
+  return stored
 
 
 @functools.cache  # the splits of a set are read one after another

@@ -11,22 +11,20 @@ import hashlib
 import json
 import os
 from pathlib import Path
-import re
 from typing import Any
 
 from jaxtyping import Bool, Int, UInt8
 import numpy as np
 
 from medad_jax import files, shipped
-from medad_jax.data import cache, unmarked
+from medad_jax.data import cache, store, unmarked
 from medad_jax.types import UserError
 
-SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal", "test")
-GENERATED = ("phantom",)  # needs no source: built when first asked for
+SPLITS = store.SPLITS
+GENERATED = ("phantom",)  # has no source: rendered when first asked for
 
 _CHANNELS = (1, 3)
 _RESIZES = ("stretch", "crop")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +84,7 @@ def open_dataset(
 
   Args:
     name: what the set was built as.
-    data_dir: where sets are; None for `default_data_dir()`.
+    data_dir: where sets are; None for `store.default_data_dir()`.
     image_size: height and width, pixels.
     channels: 1 (grey) or 3 (RGB).
     resize: "stretch" to the square, or "crop" to its middle.
@@ -98,59 +96,36 @@ def open_dataset(
   Raises:
     UserError: there is no such set or split, or its files are damaged.
   """
-  check_name(name)
+  store.check_name(name)
   _check_shape(channels, resize)
-  root = default_data_dir() if data_dir is None else files.expanded(data_dir)
+  root = _root(data_dir)
   shape = (image_size, channels, resize)
   place = cache.Cache(root / "cache" / name / _folder_of(*shape))
-  folder = find_built(root, name)
-  if folder is None and name in GENERATED and place.facts() is None:
-    folder = _generate(root, name)
-  facts = place.facts() if folder is None else read_facts(folder)
+  folder = store.find_built(root, name)
+  facts = place.facts() if folder is None else store.read_facts(folder)
+  need = tuple(need)
+  made: dict[str, dict[str, Any]] = {}
+  if folder is None and name in GENERATED and not place.has(need):
+    facts, made = _generate(root / ".building" / name, place, shape)
   if facts is None:
     raise UserError(_not_built(root, name))
-  need = tuple(need)
   _check_splits(name, facts, need)
   splits = {}
   for split in need:
-    stored = place.load(split, facts) or _decode(
-      folder, root, name, split, facts, place, shape
+    splits[split] = Split(
+      **(
+        place.load(split, facts)
+        or made.get(split)
+        or _decode(folder, root, name, split, facts, place, shape)
+      )
     )
-    splits[split] = Split(**stored)
-    unmarked.warn(
-      f"{name}/{split}", stored["names"], stored["labels"], stored["masks"]
-    )
+    _warn_of_unmarked(f"{name}/{split}", splits[split])
   return Dataset(
     name=name,
     splits=splits,
     fingerprint=_fingerprint(facts, *shape),
     counts=dict(facts["counts"]),
   )
-
-
-def default_data_dir() -> Path:
-  """$MEDAD_DATA_DIR, or the folder medad_data in the user's home."""
-  return files.data_dir()
-
-
-def check_name(name: str) -> None:
-  """Raises UserError unless `name` can name a data set."""
-  if not _NAME.fullmatch(name) or name == "cache":
-    raise UserError(
-      f"'{name}' cannot name a data set; use lower-case letters, digits and"
-      " underscores, starting with a letter ('cache' is taken)."
-    )
-
-
-def find_built(root: Path, name: str) -> Path | None:
-  """The folder of the newest version of a finished set, or None."""
-  found = [path.parent for path in (root / name).glob("*/metadata.json")]
-  return max(found, key=_version, default=None)
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-  """What a builder recorded: counts and fingerprints of all splits."""
-  return json.loads((folder / "metadata.json").read_text())
 
 
 def _check_shape(channels: int, resize: str) -> None:
@@ -165,10 +140,6 @@ def _check_shape(channels: int, resize: str) -> None:
     )
 
 
-def _version(folder: Path) -> tuple[int, ...]:
-  return tuple(int(part) for part in re.findall(r"\d+", folder.name))
-
-
 def _folder_of(size: int, channels: int, resize: str) -> str:
   stretched = f"{size}x{channels}"
   return stretched if resize == "stretch" else f"{stretched}_{resize}"
@@ -179,6 +150,16 @@ def _fingerprint(
 ) -> str:
   decisive = [facts["fingerprints"], size, channels, resize, cache.RULE]
   return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+
+
+def _warn_of_unmarked(title: str, split: Split) -> None:
+  unmarked.warn(title, split.names, split.labels, split.masks)
+
+
+def _root(data_dir: str | os.PathLike[str] | None) -> Path:
+  if data_dir is None:
+    return store.default_data_dir()
+  return files.expanded(data_dir)
 
 
 def _decode(folder, root, name, split, facts, place, shape) -> dict[str, Any]:
@@ -192,13 +173,35 @@ def _decode(folder, root, name, split, facts, place, shape) -> dict[str, Any]:
   from medad_jax.data import decode
 
   stored = decode.read_split(folder, split, decode.Frame(*shape))
+  now = store.find_built(root, name)
+  if now is None or store.read_facts(now) != facts:
+    raise UserError(
+      f"the data set {name} in {root} was built anew while it was read; run"
+      " the same command again."
+    )
   place.store(split, facts, stored)
-  return stored
+  # Rather pages of the file, which the system may drop, than memory.
+  return place.load(split, facts) or stored
 
 
-def _generate(root: Path, name: str) -> Path:
-  build = shipped.module("data_builders.build")
-  return build.build(name, data_dir=root)
+def _generate(work: Path, place: cache.Cache, shape) -> tuple[dict, dict]:
+  """Renders the generated set at one size: its facts, and its splits."""
+  from medad_jax.data import decode
+  from medad_jax.data.phantom import slices
+
+  with contextlib.ExitStack() as stack:
+    with contextlib.suppress(OSError):  # nobody else writes there, either
+      stack.enter_context(store.locked(work))
+    facts = place.facts()
+    if facts is not None and place.has(SPLITS):  # another process was faster
+      return facts, {}
+    frame = decode.Frame(*shape)
+    rendered = {split: slices.render(split, frame) for split in slices.COUNTS}
+    made = {split: stored for split, (stored, _) in rendered.items()}
+    facts = slices.facts({k: digest for k, (_, digest) in rendered.items()})
+    for split, stored in made.items():
+      place.store(split, facts, stored)
+    return facts, made
 
 
 def _check_splits(name: str, facts, need: tuple[str, ...]) -> None:
@@ -213,7 +216,7 @@ def _check_splits(name: str, facts, need: tuple[str, ...]) -> None:
 
 
 def _not_built(root: Path, name: str) -> str:
-  built = sorted({p.parts[-3] for p in root.glob("*/*/metadata.json")})
+  built = store.built_names(root)
   there = f"sets there: {', '.join(built)}" if built else "no sets there"
   where = f" in {root} ({there})" if root.is_dir() else f": {root} is no folder"
   return (
@@ -223,16 +226,15 @@ def _not_built(root: Path, name: str) -> str:
 
 
 def _build_command(root: Path, name: str) -> str:
-  names = shipped.module("data_builders.build").builder_names()
-  known = name in names
-  what = name if known else f"BUILDER --name={name}"
+  names = shipped.builder_names()
+  what = f"{name} --source=DIR"
+  if name not in names:
+    what = f"BUILDER --source=DIR --name={name}"
   flag = f" --data_dir={root}"
   with contextlib.suppress(UserError):  # without a home there is no default
-    if root == default_data_dir():
+    if root == store.default_data_dir():
       flag = ""
-  command = (
-    f"build it with: python -m medad_jax.build {what} --source=DIR{flag}"
-  )
-  if known:
+  command = f"build it with: python -m medad_jax.build {what}{flag}"
+  if name in names:
     return command
   return f"{command} (BUILDER: {', '.join(names)}; folder takes any images)"

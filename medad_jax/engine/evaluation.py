@@ -139,7 +139,9 @@ def _score(
     _check_made(chosen, save)  # at the first batch, in all processes
     if processes.first():
       kept.append(scorer.on_host(chosen, count))
-  return {name: np.concatenate([p[name] for p in parts]) for name in names}
+  # A run that stopped after a stage lacks the scores of later ones.
+  there = [name for name in names if name in parts[0]]
+  return {name: np.concatenate([p[name] for p in parts]) for name in there}
 
 
 def _chosen(

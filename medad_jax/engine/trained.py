@@ -85,7 +85,8 @@ class Trained:
     """As `scorer.Scorer.batches`, of images as in `score`.
 
     Raises:
-      UserError: the images are of another kind.
+      UserError: the images are of another kind, or the run stopped before a
+        stage that all scores need.
     """
     shape = _shape(self._settings)
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
@@ -94,7 +95,16 @@ class Trained:
         f" of uint8 images of shape {('n', *shape)}; resize them to its size"
         " and give one or more."
       )
-    return self._scorer.batches(images)
+    absent = {s.name for s in self.method.phases()} - self.states.keys()
+    try:
+      yield from self._scorer.batches(images)
+    except KeyError as error:
+      if error.args[0] not in absent:
+        raise
+      raise UserError(
+        f"the run stopped after until='{self._settings.until}', and its scores"
+        f" need the stage {error}; run the same command without until."
+      ) from error
 
   @functools.cached_property
   def _settings(self) -> Settings:

@@ -9,6 +9,7 @@ import pytest
 
 from data_builders import build
 from medad_jax.data import cache, decode, spec
+from medad_jax.data.phantom import slices
 from medad_jax.types import UserError
 from tests.data_builders import sources
 
@@ -204,9 +205,34 @@ def test_what_is_not_there_is_said_with_what_to_do(data_dir, monkeypatch):
   assert spec.open_dataset("rsna", image_size=16).name == "rsna"
 
 
-def test_the_phantom_builds_itself(tmp_path, monkeypatch):
-  phantom = build.find_builder("phantom")
-  monkeypatch.setattr(phantom, "COUNTS", sources.COUNTS)
+def test_the_phantom_needs_no_builder(tmp_path, monkeypatch):
+  monkeypatch.setattr(slices, "COUNTS", sources.COUNTS)
   data = spec.open_dataset("phantom", tmp_path, image_size=32)
   assert data.counts["test"] == 7
   assert data.splits["test"].masks.any()
+  assert [p.name for p in tmp_path.iterdir()] == ["cache"]
+  monkeypatch.setattr(slices, "render", None)  # it comes from the cache now
+  same(data, spec.open_dataset("phantom", tmp_path, image_size=32))
+
+
+def test_the_phantom_is_what_its_builder_writes(tmp_path, monkeypatch):
+  monkeypatch.setattr(slices, "COUNTS", sources.COUNTS)
+  build.build("phantom", data_dir=tmp_path / "built")
+  rendered, built = (
+    spec.open_dataset("phantom", tmp_path / place, image_size=32)
+    for place in ("rendered", "built")
+  )
+  same(rendered, built)
+  for split, found in rendered.splits.items():
+    np.testing.assert_array_equal(found.masks, built.splits[split].masks)
+
+
+@pytest.mark.parametrize("name", ["images.npy", "json"])
+def test_a_damaged_phantom_is_rendered_again(name, tmp_path, monkeypatch):
+  monkeypatch.setattr(slices, "COUNTS", sources.COUNTS)
+  first = spec.open_dataset("phantom", tmp_path, image_size=32)
+  expected = {k: v.images.copy() for k, v in first.splits.items()}
+  flip(tmp_path / "cache" / "phantom" / "32x1" / f"test.{name}")
+  again = spec.open_dataset("phantom", tmp_path, image_size=32)
+  for split, images in expected.items():
+    np.testing.assert_array_equal(again.splits[split].images, images)

@@ -1,14 +1,17 @@
 """The build command: names, options, errors, interruption."""
 
 import json
+import os
+from pathlib import Path
 import subprocess
 import sys
 
 from PIL import Image
 import pytest
+import tensorflow_datasets as tfds
 
 from data_builders import build, verify
-from medad_jax.data import spec
+from medad_jax.data import spec, store
 from medad_jax.types import UserError
 from tests.data_builders import sources
 
@@ -181,7 +184,7 @@ def test_a_killed_build_is_no_set_and_the_next_one_cleans_up(
     stderr=subprocess.DEVNULL,
   )
   assert done.returncode == -9
-  assert spec.find_built(data, "rsna") is None
+  assert store.find_built(data, "rsna") is None
   assert list(data.rglob("*incomplete*"))
   looked = []
   monkeypatch.setattr(verify, "inspect", lambda path, _: looked.append(path))
@@ -212,23 +215,147 @@ def test_overwriting_replaces_only_when_it_succeeds(tmp_path):
   assert changed.any()
 
 
-def test_a_full_disk_is_a_users_error(tmp_path, monkeypatch):
+# A limit on the size of files fails as a full disk does, in every library.
+LIMITED = """
+import resource, sys
+from data_builders import build
+import tensorflow_datasets
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.exit(build.main(["rsna", *sys.argv[2:]]))
+"""
+
+
+# The notes of sound files, ArrayRecord's shards, TFDS's description.
+@pytest.mark.parametrize("limit", [100, 2500, 4000])
+def test_a_full_disk_is_one_sentence(limit, tmp_path):
+  source, data = sources.image_list(tmp_path / "source"), tmp_path / "data"
+  flags = [f"--source={source}", f"--data_dir={data}"]
+  done = subprocess.run(
+    [sys.executable, "-c", LIMITED, str(limit), *flags],
+    env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 2, done.stderr
+  assert "Traceback" not in done.stderr
+  assert "File too large" in done.stderr.splitlines()[-1]
+  assert not list(data.rglob("*array_record*"))
+  assert run("rsna", *flags) == 0
+
+
+@pytest.mark.parametrize(
+  "error",
+  [
+    OSError(28, "No space left on device"),
+    RuntimeError("riegeli: writing failed: No space left on device"),
+  ],
+)
+@pytest.mark.parametrize(
+  "place", ["write_to_directory", "download_and_prepare"]
+)
+def test_a_disk_that_is_full_within_tfds(place, error, tmp_path, monkeypatch):
+  """`write_to_directory` is what TFDS does in the end."""
   source = sources.image_list(tmp_path / "source")
 
-  def full(*_):
-    raise OSError(28, "No space left on device")
+  def full(*_, **__):
+    raise error
 
-  monkeypatch.setattr(build, "_move", full)
+  owner = {
+    "write_to_directory": tfds.core.DatasetInfo,
+    "download_and_prepare": tfds.core.DatasetBuilder,
+  }[place]
+  monkeypatch.setattr(owner, place, full)
   with pytest.raises(UserError, match="No space left"):
     build.build("rsna", source=source, data_dir=tmp_path / "data")
   assert not list((tmp_path / "data").rglob("*array_record*"))
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), KeyError("defect")])
+def test_a_defect_keeps_its_traceback(error, tmp_path, monkeypatch):
+  def broken(*_):
+    raise error
+
+  monkeypatch.setattr(store, "replace", broken)
+  with pytest.raises(type(error)):
+    build.build(
+      "rsna", source=sources.image_list(tmp_path / "a"), data_dir=tmp_path
+    )
+
+
+def set_of(data):
+  """What is found: the fingerprint of the test split."""
+  return store.read_facts(store.find_built(data, "rsna"))["fingerprints"]
+
+
+@pytest.mark.parametrize("step", range(1, 4))
+def test_an_interrupted_overwrite_leaves_one_of_the_sets(
+  step, tmp_path, monkeypatch
+):
+  """Killed before any of the renames: the old set or the new one is found."""
+  source, data = sources.image_list(tmp_path / "source"), tmp_path / "data"
+  flags = (f"--source={source}", f"--data_dir={data}")
+  run("rsna", *flags)
+  old = set_of(data)
+  sources.image(99).save(source / "images" / "00.png")
+  done, rename = [], Path.rename
+
+  def counted(path, target):
+    assert set_of(data)  # also between any two of them
+    if path.name.startswith("1.0.0"):
+      done.append(path)
+    if len(done) == step:
+      raise KeyboardInterrupt
+    return rename(path, target)
+
+  monkeypatch.setattr(Path, "rename", counted)
+  assert run("rsna", *flags, "--overwrite") == 130
+  found = set_of(data)
+  assert (found == old) == (step < 3)
+  monkeypatch.undo()
+  assert run("rsna", *flags, "--overwrite") == 0
+  assert set_of(data) != old
+  assert [path.name for path in (data / "rsna").iterdir()] == ["1.0.0"]
+
+
+TORN = [
+  b"",
+  b"{",
+  b"null",
+  b"[]",
+  b'{"counts": 3}',
+  b'{"counts": {"test": 0}, "fingerprints": {"test": "0"}}',
+  b'{"counts": {"test": "7"}, "fingerprints": {"test": "0"}}',
+  b'{"counts": {"test": 7}, "fingerprints": {"train": "0"}}',
+  b'{"counts": {"test": 7}, "fingerprints": [1]}',
+  b'{"counts": {"test": true}, "fingerprints": {"test": "0"}}',
+  b"\xff\xfe",
+  b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("content", TORN)
+def test_a_torn_metadata_is_one_sentence_and_can_be_replaced(
+  content, tmp_path, capsys
+):
+  source, data = sources.image_list(tmp_path / "source"), tmp_path / "data"
+  flags = (f"--source={source}", f"--data_dir={data}")
+  run("rsna", *flags)
+  path = store.find_built(data, "rsna") / "metadata.json"
+  path.write_bytes(content)
+  with pytest.raises(UserError, match=r"metadata\.json.*--overwrite"):
+    spec.open_dataset("rsna", data, image_size=16)
+  capsys.readouterr()
+  assert run("rsna", *flags) == 2
+  assert "metadata.json" in capsys.readouterr().err
+  assert run("rsna", *flags, "--overwrite") == 0
+  assert len(spec.open_dataset("rsna", data, image_size=16).splits) == 4
 
 
 NO_TENSORFLOW = """
 import sys
 from data_builders import build
 build.build("rsna", source=sys.argv[1], data_dir=sys.argv[2])
-from medad_jax.data import spec
+from medad_jax.data import spec, store
 spec.open_dataset("rsna", sys.argv[2], image_size=16)
 wrong = [m for m in sys.modules if m.split(".")[0] in ("tensorflow", "torch")]
 sys.exit(f"imported: {wrong}" if wrong else 0)
@@ -236,7 +363,7 @@ sys.exit(f"imported: {wrong}" if wrong else 0)
 
 FROM_CACHE = """
 import sys
-from medad_jax.data import spec
+from medad_jax.data import spec, store
 spec.open_dataset("rsna", sys.argv[1], image_size=16)
 heavy = {"tensorflow_datasets", "PIL", "array_record", "grain", "tqdm"}
 wrong = heavy & set(sys.modules)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from data_builders.phantom.builder import Builder as Phantom
+from medad_jax.data.phantom import slices
 from tests.data_builders import sources
 
 
 @pytest.fixture(autouse=True)
 def few_scans(monkeypatch):
   """The generated set in seconds; its source has COUNTS as all others."""
-  monkeypatch.setattr(Phantom, "COUNTS", sources.COUNTS)
+  monkeypatch.setattr(slices, "COUNTS", sources.COUNTS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_builders import build
-from medad_jax.data import decode, spec
+from medad_jax.data import decode, spec, store
 from medad_jax.types import UserError
 from tests.data_builders import sources
 
@@ -60,7 +60,7 @@ def test_masks_mark_abnormal_images_only(built):
 
 def test_a_second_build_does_nothing_and_says_so(built, capsys):
   name, source, data_dir = built
-  folder = spec.find_built(data_dir, name)
+  folder = store.find_built(data_dir, name)
   before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
   capsys.readouterr()
   assert build.build(name, source=source, data_dir=data_dir) == folder
@@ -131,4 +131,4 @@ def test_metadata_is_readable_by_json_alone(tmp_path):
   facts = json.loads((folder / "metadata.json").read_text())
   assert facts["counts"]["test"] == 7
   assert facts["published"]["test"] == 2000
-  assert facts["source"] == str(source)
+  assert facts["source"] == source.name

@@ -1,119 +1,116 @@
-"""A run from its configuration to its results, and what stops it in between."""
+"""Whole runs of every method, as the binaries make them, on many devices."""
 
 import json
-import shutil
 
 import jax
 import numpy as np
-from PIL import Image
 import pytest
 
-from data_builders import build
+from medad_jax.data import cache
+from medad_jax.engine import calibration, experiment
 from medad_jax.engine import config as configuration
-from medad_jax.engine import experiment
 from medad_jax.types import UserError
-from tests.data_builders import sources
+from tests import tiny
+from tests.methods import contract_test as contract
+
+COUNTS = {**tiny.COUNTS, "test": 12}
+SLOW = [name for name in contract.METHODS if name not in contract.KINDS]
 
 
-def config(data_dir, **changes):
-  """An autoencoder that trains for a few steps."""
-  made = configuration.defaults("ae")
-  made["data"] |= {"name": "mine", "dir": str(data_dir), "image_size": 16}
-  made["model"] |= {"width": 4, "latent": 3, "hidden": 8}
-  made["train"] |= {"epochs": 1, "batch_size": 5}
-  return made | changes
+def write_set(root, shape):
+  """A built set, as another machine gets it: its cache alone."""
+  size, _, channels = shape
+  place = cache.Cache(root / "cache" / "tiny" / f"{size}x{channels}")
+  facts = {
+    "counts": COUNTS,
+    "fingerprints": {split: f"{split}{shape}" for split in COUNTS},
+  }
+  for seed, (split, count) in enumerate(COUNTS.items()):
+    labels = np.full(count, int(split == "unlabelled_abnormal"))
+    if split == "test":
+      labels = np.arange(count) % 2
+    stored = {
+      "images": tiny.images(count, seed, shape),
+      "labels": labels,
+      "masks": None,
+      "names": tuple(f"{split}_{n}.png" for n in range(count)),
+    }
+    place.store(split, facts, stored)
 
 
-def build_set(data_dir, source):
-  build.build(
-    "folder", source=source, data_dir=data_dir, name="mine", overwrite=True
+def run(name, tmp_path, **fields):
+  """A run at the contract test's sizes; results and log."""
+  shape = contract.shape(name)
+  write_set(tmp_path, shape)
+  settings = {
+    "data.name": "tiny",
+    "data.dir": str(tmp_path),
+    "data.image_size": shape[0],
+    "data.channels": shape[2],
+    "data.resize": "stretch",
+    "evaluation.batch_size": 8,
+  }
+  config = configuration.with_hyper(
+    contract.small_config(name), settings | fields
   )
+  workdir = tmp_path / "run"
+  experiment.train_and_evaluate(config, workdir)
+  results = json.loads((workdir / "results.json").read_text())
+  return results, (workdir / "log.txt").read_text()
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """A folder with the source, the built set and a finished run of it."""
-  root = tmp_path_factory.mktemp("experiment")
-  source = sources.make("folder", root / "source")
-  build_set(root / "data", source)
-  experiment.train_and_evaluate(config(root / "data"), root / "run")
-  return root
+def check(name, results):
+  found = results["scores"]
+  assert set(found) == set(contract.build(name).score_names)
+  for score in found.values():
+    assert 0 <= score["auroc"] <= 1
+    assert (score["n_normal"], score["n_abnormal"]) == (6, 6)
 
 
-@pytest.fixture
-def copy(finished, tmp_path):
-  return shutil.copytree(finished, tmp_path / "copy")
+@pytest.mark.parametrize(
+  "name",
+  [
+    *contract.KINDS,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
+  ],
+)
+def test_every_method_runs_on_eight_devices(name, tmp_path):
+  results, log = run(name, tmp_path)
+  check(name, results)
+  if name != "resnet18_imagenet":  # which trains nothing
+    assert "on 8 device(s)" in log
 
 
-def results(run):
-  return json.loads((run / "results.json").read_text())
-
-
-def test_the_results_tell_what_the_training_ran_on(finished):
-  found = results(finished / "run")
-  (training,) = found["trained"]
-  assert training["devices"] == [d.device_kind for d in jax.devices()]
-  assert training["meshes"].keys() == {"train"}
-  assert found["evaluated"]["versions"] == training["versions"]
-  page = (finished / "run" / "report.html").read_text()
-  for what in (training, found["evaluated"]):
-    assert what["time"] in page
-
-
-def test_an_evaluation_elsewhere_keeps_what_the_training_ran_on(
-  copy, monkeypatch
+@pytest.mark.parametrize("name", contract.KINDS)
+def test_a_method_of_each_kind_runs_on_three_devices(
+  name, tmp_path, monkeypatch
 ):
-  before = results(copy / "run")["trained"]
-  for start in json.loads((copy / "run" / "run.json").read_text())["starts"]:
-    assert start == before[0]
-  monkeypatch.setattr(
-    experiment.environment, "_PACKAGES", ("jax",)
-  )  # another machine
-  experiment.evaluate_run(copy / "run", str(copy / "data"))
-  after = results(copy / "run")
-  assert after["trained"] == before
-  assert after["evaluated"]["versions"].keys() != before[0]["versions"].keys()
+  three = jax.devices()[:3]
+  monkeypatch.setattr(jax, "devices", lambda *_: list(three))
+  results, log = run(name, tmp_path)
+  check(name, results)
+  # Three divide neither a batch of 8 nor 1, 2 or 4 members.
+  assert "on 2 device(s)" in log
 
 
-def test_only_a_start_that_trains_is_recorded(copy):
-  made = config(copy / "data")
-  experiment.train_and_evaluate(made, copy / "run")
-  assert len(results(copy / "run")["trained"]) == 1
-  shutil.rmtree(copy / "run" / "checkpoints")
-  experiment.train_and_evaluate(made, copy / "run")
-  assert len(results(copy / "run")["trained"]) == 2
+@pytest.mark.parametrize("until", ["ensemble", "refine_dual"])
+def test_a_run_stops_after_a_stage_and_is_evaluated(until, tmp_path):
+  results, _ = run("ddad", tmp_path, until=until)
+  refined = {"r_dual"} if until == "refine_dual" else set()
+  assert {k for k in results["scores"] if k.startswith("r_")} == refined
+  again, log = run("ddad", tmp_path)  # goes on with the rest
+  assert "ensemble: already trained" in log
+  assert {"r_dual", "r_intra"} <= set(again["scores"])
 
 
-def test_a_set_that_was_built_anew_stops_training_and_evaluation(copy):
-  before = (copy / "run" / "results.json").read_bytes()
-  picture = next((copy / "source" / "test" / "normal").iterdir())
-  pixels = np.asarray(Image.open(picture)).copy()
-  pixels[0, 0] ^= 255
-  Image.fromarray(pixels).save(picture)
-  build_set(copy / "data", copy / "source")
-  with pytest.raises(UserError, match="as many images, but others"):
-    experiment.train_and_evaluate(config(copy / "data"), copy / "run")
-  with pytest.raises(UserError, match="as many images, but others"):
-    experiment.evaluate_run(copy / "run", str(copy / "data"))
-  assert (copy / "run" / "results.json").read_bytes() == before
+def test_a_stage_that_all_scores_need_is_named(tmp_path):
+  with pytest.raises(
+    UserError, match="until='train'.*need the stage 'density'"
+  ):
+    run("cutpaste_2s", tmp_path, until="train")
 
 
-def test_a_damaged_end_is_one_sentence(copy, capfd):
-  final = copy / "run" / "checkpoints" / "train" / "final"
-  for path in final.rglob("*"):
-    if path.is_file() and path.stat().st_size > 1000:
-      path.write_bytes(path.read_bytes()[:-1] + b"?")
-  with pytest.raises(UserError, match="final is damaged"):
-    experiment.evaluate_run(copy / "run", str(copy / "data"))
-  with pytest.raises(UserError, match="no checkpoint in .*train is sound"):
-    experiment.train_and_evaluate(config(copy / "data"), copy / "run")
-  assert "Traceback" not in capfd.readouterr().err
-
-
-def test_other_sizes_in_the_configuration_are_one_sentence(copy):
-  path = copy / "run" / "config.json"
-  changed = json.loads(path.read_text())
-  changed["model"]["width"] = 8
-  path.write_text(json.dumps(changed))
-  with pytest.raises(UserError, match="does not fit the configuration"):
-    experiment.evaluate_run(copy / "run", str(copy / "data"))
+def test_held_out_images_are_scored_and_kept(tmp_path):
+  run("ae", tmp_path, **{"validation.share": 0.25})
+  found = calibration.load(tmp_path / "run")
+  assert found is not None and found.scores["rec"].shape == (6, 1)

@@ -55,6 +55,11 @@ SHAPES = {
 @functools.cache
 def build(name: str) -> Method:
   """The method at small sizes, as its configuration describes it."""
+  return configuration.build_method(small_config(name))
+
+
+def small_config(name: str) -> dict:
+  """The method's configuration with small sizes and one epoch."""
   config = configuration.defaults(name)
   small = {f"model.{k}": v for k, v in MODEL.get(name, NET).items()}
   if "train" in config:
@@ -65,7 +70,7 @@ def build(name: str) -> Method:
     }
   if name == "ddad":
     small |= DDAD
-  return configuration.build_method(configuration.with_hyper(config, small))
+  return configuration.with_hyper(config, small)
 
 
 @functools.cache

@@ -28,6 +28,7 @@ from medad_jax.methods import (
   vae,
 )
 from tests.golden import cases, filler, layout, synthetic_vgg
+from tests.methods import stepping
 
 NET = {"hidden": 1024}
 AE, VAE = ae.Method(**NET), vae.Method(**NET)
@@ -149,7 +150,7 @@ def test_scores(name):
 def test_training(name):
   method, case, _, _, (loss, norm, first, after) = KNOWN[name]
   image = images(3 if name == "ae-rgb" else 1)
-  done = descend(cases.method_loss(method, image), *filled(case))
+  done = descend(stepping.method_loss(method, image), *filled(case))
   check(done, loss, norm, after)
   close(first_gradient(done), first)
   metrics = done.metrics[0]
@@ -311,7 +312,7 @@ def test_dae():
       value, metrics = method.objective(out, x)
       return value, (extra, metrics)
 
-    done = cases.descend(loss, {"net": params}, {}, cases.MEDIANOMALY, 2)
+    done = stepping.descend(loss, {"net": params}, {}, cases.MEDIANOMALY, 2)
     close(done.losses[0], 1.304187, rtol=1e-5)
     close(done.losses[1], 0.8329454, rtol=5e-3)
     close(gradient_norm(done), 10.83214, rtol=3e-4)
@@ -332,8 +333,8 @@ def test_ganomaly():
     return found.image["latent"]
 
   close(scores(state), [0.5726550, 0.7163946, 0.4473508, 0.8110444])
-  loss = cases.method_loss(method, images())
-  done = cases.descend(loss, params, extra, cases.MEDIANOMALY, 4)
+  loss = stepping.method_loss(method, images())
+  done = stepping.descend(loss, params, extra, cases.MEDIANOMALY, 4)
   metrics = done.metrics[0]
   for name, value in {
     "generator": 125.6814,
@@ -372,7 +373,7 @@ def test_ae_perceptual():
   close(result.maps["rec"][0, 10, 20], 0.8722305, rtol=1e-5)
   close(jnp.max(result.maps["rec"][0]), 1.109561, rtol=1e-5)
   context = dataclasses.replace(cases.CONTEXT, frozen={"features": features})
-  done = cases.descend(
+  done = stepping.descend(
     lambda params, extra: method.loss(params, extra, batch, context),
     state.params,
     state.extra,
@@ -386,7 +387,7 @@ def test_ae_perceptual():
 
 def descend(loss, params, stats):
   """Four losses, so three steps."""
-  return cases.descend(
+  return stepping.descend(
     loss, {"net": params}, {"net": stats}, cases.MEDIANOMALY, 4
   )
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from data_builders import workers
+from medad_jax.data import workers
 
 
 def test_results_come_in_the_order_of_jobs():
@@ -25,7 +25,7 @@ def test_an_error_is_raised_as_it_is():
 
 SCRIPT = """
 import jax
-from data_builders import workers
+from medad_jax.data import workers
 jax.numpy.ones(3) + 1  # after this, a fork could hang
 def double(value):
   return 2 * value

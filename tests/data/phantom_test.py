@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_builders.phantom import lesions, scan
+from medad_jax.data.phantom import lesions, scan
 
 NUMBERS = range(40)
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_builders.phantom import anatomy
-from data_builders.phantom.anatomy import Head, Map
+from medad_jax.data.phantom import anatomy
+from medad_jax.data.phantom.anatomy import Head, Map
 
 _FAINT = 0.15  # a smaller share of lesion is invisible, and counts as none
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, UInt8
 import numpy as np
 from PIL import Image
 
-from data_builders.phantom import anatomy, lesions
+from medad_jax.data.phantom import anatomy, lesions
 
 SEED = 20240607
 

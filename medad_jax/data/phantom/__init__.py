@@ -1,0 +1,1 @@
+"""The generated data set: slices of heads, with and without lesions."""

@@ -1,0 +1,80 @@
+"""Which scans the generated set has, and their files.
+
+The set needs no source and no building: `spec` renders it into its cache when
+it is first opened. `data_builders.phantom` writes the same rows as files.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from medad_jax.data import decode, store, workers
+from medad_jax.data.phantom import scan
+
+# Normal and abnormal images of each split, numbered in this order.
+COUNTS: Mapping[str, tuple[int, int]] = {
+  "train": (1500, 0),
+  "unlabelled_normal": (600, 0),
+  "unlabelled_abnormal": (0, 900),
+  "test": (500, 500),
+}
+
+# Name and label of an image; the name carries the scan's number.
+Row = tuple[str, int]
+
+
+def rows() -> dict[str, list[Row]]:
+  """The images of every split, in order."""
+  splits, number = {}, 0
+  for split, (normal, abnormal) in COUNTS.items():
+    labels = [0] * normal + [1] * abnormal
+    splits[split] = [
+      (f"scan_{number + i:05}.png", label) for i, label in enumerate(labels)
+    ]
+    number += len(labels)
+  return splits
+
+
+def encode(wanted: Sequence[Row]) -> Iterator[tuple[bytes, bytes]]:
+  """Renders images and masks as PNG files, in processes of their own."""
+  jobs = [(_number(name), bool(label)) for name, label in wanted]
+  return workers.run(scan.encode, jobs)
+
+
+def render(split: str, frame: decode.Frame) -> tuple[dict[str, Any], str]:
+  """Renders a split at one size.
+
+  Returns:
+    images [n h w c] uint8, labels [n] int32, masks [n h w] bool and the tuple
+    of names; and the fingerprint of the files, which a builder would record.
+  """
+  wanted = rows()[split]
+  images, masks, digests = [], [], []
+  title = f"rendering {split}"
+  bar = tqdm.tqdm(
+    encode(wanted), title, len(wanted), unit="image", disable=None
+  )
+  for at, (row, (image, mask)) in enumerate(zip(wanted, bar, strict=True)):
+    images.append(frame.image(image))
+    masks.append(frame.mask(mask))
+    digests.append(store.identity(at, *row, image, mask))
+  stored = {
+    "images": np.stack(images),
+    "labels": np.array([label for _, label in wanted], np.int32),
+    "masks": np.stack(masks),
+    "names": tuple(name for name, _ in wanted),
+  }
+  return stored, store.fingerprint(digests)
+
+
+def facts(fingerprints: Mapping[str, str]) -> dict[str, dict]:
+  """Counts and fingerprints, as a builder would record them."""
+  counts = {split: sum(both) for split, both in COUNTS.items()}
+  return {"counts": counts, "fingerprints": dict(fingerprints)}
+
+
+def _number(name: str) -> int:
+  return int(Path(name).stem.removeprefix("scan_"))
