@@ -25,12 +25,12 @@ from medad_jax.engine import (
 from medad_jax.engine import (
   cores,
   members,
-  parallel,
   program,
   scorer,
   train,
   writers,
 )
+from medad_jax.engine.devices import Devices
 from medad_jax.types import Phase, TrainState
 
 _TRIALS = members.seeds(0, 1)
@@ -59,7 +59,7 @@ class Loop:
     states: TrainState,
     feed: feeds.Feed,
     pools: dict[str, np.ndarray],
-    devices: parallel.Devices,
+    devices: Devices,
     steps_per_call: int,
     number: int = 0,
     earlier: program.Earlier | None = None,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medad_jax.scoring import pixels
+from medad_jax.scoring import pixel_metrics
 
 _THRESHOLDS = 201
 
@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
   args = _parse(argv)
   maps, masks = generate(args.images, args.side)
   given = _peak()
-  ours = _best([_time(lambda: pixels.summarize(maps, masks)) for _ in range(2)])
+  ours = _best(
+    [_time(lambda: pixel_metrics.summarize(maps, masks)) for _ in range(2)]
+  )
   peak = _peak()
   loop = time_loop(maps, masks, args.loop_thresholds)
   print(f"{maps.size:,} pixels, {masks.sum():,} abnormal")

@@ -21,7 +21,8 @@ import numpy as np
 from configs import rsna_ddad
 from medad_jax.data import index, resident
 from medad_jax.engine import config as configuration
-from medad_jax.engine import members, parallel, program, scorer, train
+from medad_jax.engine import members, program, scorer, train
+from medad_jax.engine.devices import Devices
 from medad_jax.methods import ddad
 from medad_jax.types import (
   NORMAL,
@@ -89,7 +90,7 @@ class Program:
   @functools.cached_property
   def engine(self) -> program.Program:
     """The engine's program, on the devices as a run spreads it by default."""
-    devices = parallel.Devices(self.devices or host(1))
+    devices = Devices(self.devices or host(1))
     size = self.phase.length.batch_size
     before = {stage.name: stage for stage in self.before}
     return program.Program(
@@ -192,7 +193,7 @@ class Evaluation:
     """A function that scores so many batches; its argument is not used."""
     shape = (self.side, self.side, 1)
     states = _finals(members.init_states, self.method.phases(), shape)
-    devices = parallel.Devices(tuple(jax.devices()))
+    devices = Devices(tuple(jax.devices()))
     ready = scorer.Scorer(self.method, states, self.batch, devices)
     images = noise(calls * self.batch, self.side)
     return lambda _: ready.images(images)

@@ -12,14 +12,13 @@ that fails (for want of pretrained weights, say) is named, and the rest is done.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
-import json
+from collections.abc import Iterator
 from pathlib import Path
 import subprocess
 import sys
-from typing import Any
 
 from configs import reconstruction
+from medad_jax.report.results import Results, Score
 
 ENTRIES = (
   *dict.fromkeys(
@@ -107,12 +106,12 @@ def print_table(args: argparse.Namespace) -> None:
   for entry in args.entries:
     path = _workdir(entry, args) / "results.json"
     if path.exists():
-      for row in _rows(entry, args.dataset, json.loads(path.read_text())):
+      for row in _rows(entry, args.dataset, Results.load(path)):
         print(f"| {' | '.join(row)} |")
 
 
 def _rows(
-  entry: str, dataset: str, results: Mapping[str, Any]
+  entry: str, dataset: str, results: Results
 ) -> Iterator[tuple[str, ...]]:
   """One row of each of its scores that is a method of the field."""
   name, *changes = (c for c in entry.split(",") if "epochs" not in c)
@@ -122,14 +121,14 @@ def _rows(
     for other, (module, headline) in reconstruction.METHODS.items()
     if module == method and headline != own
   }
-  headline = own or list(results["scores"])[-1]
+  headline = own or list(results.main.scores)[-1]
   published = PUBLISHED.get(dataset, {})
-  seconds = f"{sum(results['seconds'].values()):,.0f}"
+  seconds = f"{sum(results.seconds.values()):,.0f}"
   for score, other in {headline: name, **known}.items():
-    found = results["scores"][score]
+    found = results.main.scores[score]
     yield (
       ", ".join((other, *changes)),
-      str(results["config"]["train"]["epochs"]),
+      str(results.config["train"]["epochs"]),
       _percent(found, "auroc"),
       _percent(found, "ap"),
       published.get(",".join((other, *changes)), ""),
@@ -137,13 +136,14 @@ def _rows(
     )
 
 
-def _percent(found: Mapping[str, Any], name: str) -> str:
+def _percent(found: Score, name: str) -> str:
   """With its deviation over seeds, or with its interval."""
-  if "over_seeds" in found:
-    spread = found["over_seeds"][name]
-    return f"{100 * spread['mean']:.1f} ± {100 * spread['std']:.1f}"
-  low, high = found[f"{name}_ci"]
-  return f"{100 * found[name]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+  if found.over_seeds:
+    spread = found.over_seeds[name]
+    return f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}"
+  low, high = getattr(found.ranking, f"{name}_ci")
+  value = getattr(found.ranking, name)
+  return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _workdir(entry: str, args: argparse.Namespace) -> Path:

@@ -1,1 +1,1 @@
-"""One TFDS builder a data set; `python -m data_builders.build` runs them."""
+"""One TFDS builder a data set; `python -m medad_jax.build` runs them."""

@@ -5,6 +5,8 @@ import contextlib
 import json
 import os
 from pathlib import Path
+import shutil
+import tempfile
 from typing import IO, Any
 
 from medad_jax.types import UserError
@@ -75,6 +77,21 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     raise
 
 
+def write(path: Path, content: str | bytes) -> None:
+  """Writes a whole file, or nothing; text as UTF-8, whatever the locale says.
+
+  A character that no text may hold, as in a file name of another encoding,
+  becomes an escape.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  if isinstance(content, str):
+    content = content.encode("utf-8", "backslashreplace")
+  with replacing(path) as file:
+    file.write(content)
+
+
 def write_json(path: Path, tree: Any) -> None:
   """Writes a JSON file, whole or not at all.
 
@@ -109,6 +126,34 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
       f" expected; {remedy}."
     )
   return found
+
+
+def make_folder(folder: Path) -> None:
+  """Makes a folder, and checks that files can be made in it.
+
+  Raises:
+    UserError: they cannot.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except OSError as error:
+    raise unwritable(folder, error) from error
+
+
+def check_room(folder: Path, needed: int) -> None:
+  """Checks that a folder's disk has room for so many bytes.
+
+  Raises:
+    UserError: it has not.
+  """
+  free = shutil.disk_usage(folder).free
+  if free < needed:
+    raise UserError(
+      f"{folder} has {free / 1e6:,.0f} MB free where the evaluation needs"
+      f" {needed / 1e6:,.0f} MB; free space, or choose a folder on another disk"
+      " with --out of python -m medad_jax.evaluate."
+    )
 
 
 def unwritable(path: Path, error: OSError) -> UserError:

@@ -236,6 +236,9 @@ class Phase:
     looped: whether steps may follow one another inside a compiled loop. On
       CPUs, XLA's gradients of convolutions are several times slower there:
       False for nets of library convolutions.
+    made_of: values that decide the states besides data, seeds, rows and the
+      stages in `reads`, so that another run's can be reused; None for all
+      fields of the method.
   """
 
   name: str
@@ -249,6 +252,7 @@ class Phase:
   inputs: Inputs = Inputs()
   monitors: Mapping[str, Monitor] = dataclasses.field(default_factory=dict)
   looped: bool = True
+  made_of: Any = None
 
   @property
   def members(self) -> int:
@@ -270,6 +274,7 @@ class Fit:
     estimate: an iterator of features [n ...], batch after batch -> arrays by
       name, on the host; ONE member.
     reads: earlier stages that `features` needs.
+    made_of: as in `Phase`.
   """
 
   name: str
@@ -277,6 +282,7 @@ class Fit:
   features: Callable[[Mapping[str, TrainState], Batch], Any]
   estimate: Callable[[Any], Mapping[str, Any]]
   reads: tuple[str, ...] = ()
+  made_of: Any = None
 
   shared: ClassVar[bool] = False
 
@@ -351,6 +357,10 @@ class Method(Protocol):
       states: by stage, the member's state of every stage that is not shared;
         of a stage with one member, that one's.
       batch: the images.
+
+    Returns:
+      Arrays by name, for `score`. One named "latent", [b ...], is the code of
+      each image: an evaluation draws it and can save it.
     """
     ...
 

@@ -16,22 +16,24 @@ FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
 
 # A module may import its own layer's folder and all layers before it.
 LAYERS = (
+  {"medad_jax/ranges"},
+  {"medad_jax/training"},
   {"medad_jax/types"},
   {
     "medad_jax/rng",
+    "medad_jax/steps",
     "medad_jax/losses",
     "medad_jax/interpolation",
     "medad_jax/files",
   },
   {"medad_jax/shipped"},
   {"medad_jax/nets", "medad_jax/augment", "medad_jax/scoring"},
-  {"medad_jax/methods"},
+  {"medad_jax/methods", "medad_jax/weights"},
   {"medad_jax/data", "medad_jax/report"},
   {"medad_jax/engine", "data_builders"},
   {
     "medad_jax/main",
     "medad_jax/evaluate",
-    "medad_jax/weights",
     "medad_jax/synthesize",
     "medad_jax/build",
     "medad_jax/convert_dicom",
@@ -41,17 +43,27 @@ LAYERS = (
 )
 # Inside the engine, too: what a module may import stands before it.
 ENGINE = (
-  {"processes", "environment", "tensorboard"},
-  {"config", "parallel", "writers", "optim", "cli"},
+  {"processes", "environment", "tensorboard", "settings"},
+  {"fields", "parallel", "writers", "cli", "clock", "arrays", "synthetic"},
+  {"config", "devices"},
   {"checkpoint", "cores", "workdir"},
-  {"tensor_file"},
-  {"pretrained"},
-  {"run"},
-  {"members", "sweep"},
-  {"fit", "validation"},
+  {"members"},
+  {"program", "batched"},
+  {"run", "calls"},
+  {"fit", "validation", "reuse"},
   {"train", "scorer"},
-  {"evaluation"},
+  {"trained"},
+  {"evaluation", "calibration"},
   {"experiment", "sheet"},
+)
+# And inside the folder of weights.
+WEIGHTS = (
+  {"tensors", "conversion"},
+  {"pickled", "safetensors_file", "names"},
+  {"pth", "catalog"},
+  {"tensor_file", "pretrained"},
+  {"importer"},
+  {"__main__"},
 )
 # A method is read alone. These take another method; what several share
 # stands in a module whose name begins with an underscore.
@@ -72,8 +84,16 @@ OWNERS = {
   "matplotlib": {"medad_jax/report/figures"},
   "ml_collections": {"medad_jax/main"},
   "orbax": {"medad_jax/engine/checkpoint"},
-  "scipy": {"medad_jax/scoring/pixels"},
-  "sklearn": {"medad_jax/scoring/density"},
+  "safetensors": {"medad_jax/weights/safetensors_file"},
+  "scipy": {
+    "medad_jax/scoring/intervals",
+    "medad_jax/scoring/pixel_metrics",
+  },
+  "sklearn": {
+    "medad_jax/scoring/density",
+    "medad_jax/scoring/embedding",
+    "medad_jax/scoring/metrics",
+  },
   "skimage": {"medad_jax/augment/anatomy"},
   "tensorboardX": {"medad_jax/engine/tensorboard"},
   "tensorflow_datasets": {"medad_jax/data/decode"},
@@ -134,15 +154,19 @@ def _may_import(module: str, name: str) -> bool:
   # What may stand elsewhere in a wheel is found by `shipped` instead.
   if module.startswith("medad_jax") and not name.startswith("medad_jax"):
     return False
-  if name == "medad_jax" or module.split("/")[0] == "configs":
-    return name.split("/")[0] == module.split("/")[0]
+  if module.split("/")[0] == "configs":
+    # Configurations are made from the dataclasses, and then changed.
+    return name.startswith("configs") or name == "medad_jax/engine/config"
+  if name == "medad_jax":
+    return module.startswith("medad_jax")
   if _layer(module) != _layer(name):
     return _rank(LAYERS, _layer(name)) < _rank(LAYERS, _layer(module))
   mine, other = module.split("/")[-1], name.split("/")[-1]
   if _layer(module) == "medad_jax/methods":
     return mine in METHODS_OF_METHODS or other.startswith("_")
-  if _layer(module) == "medad_jax/engine":
-    return _rank(ENGINE, other) < _rank(ENGINE, mine)
+  for layer, inside in (("engine", ENGINE), ("weights", WEIGHTS)):
+    if _layer(module) == f"medad_jax/{layer}":
+      return _rank(inside, other) < _rank(inside, mine)
   return True
 
 
@@ -204,13 +228,16 @@ def test_every_module_has_its_layer():
     ("medad_jax/methods/new.py", "from medad_jax.methods import ae"),
     ("medad_jax/methods/new.py", "from medad_jax.methods.ae import Method"),
     ("medad_jax/methods/new.py", "def f():\n  from medad_jax import main"),
-    ("medad_jax/nets/new.py", "from medad_jax.scoring import maps"),
+    ("medad_jax/nets/new.py", "from medad_jax.scoring import discrepancy"),
     ("medad_jax/nets/new.py", "from . import blocks"),
     ("medad_jax/types.py", "from medad_jax import rng"),
     ("medad_jax/report/new.py", "from medad_jax.data import spec"),
     ("medad_jax/engine/train.py", "from medad_jax.engine import evaluation"),
-    ("medad_jax/engine/optim.py", "from medad_jax.engine import writers"),
+    ("medad_jax/engine/parallel.py", "from medad_jax.engine import writers"),
     ("medad_jax/engine/train.py", "from data_builders import build"),
+    ("medad_jax/weights/names.py", "from medad_jax.engine import members"),
+    ("medad_jax/weights/names.py", "from medad_jax.weights import catalog"),
+    ("medad_jax/methods/new.py", "from medad_jax.weights import pretrained"),
     ("medad_jax/main.py", "from data_builders import build"),
     ("medad_jax/synthesize.py", "def f():\n  from configs import ssl"),
     ("medad_jax/new.py", "import benchmarks.ddad"),
@@ -218,8 +245,8 @@ def test_every_module_has_its_layer():
     ("medad_jax/methods/new.py", "import orbax.checkpoint as ocp"),
     ("medad_jax/methods/new.py", "def f():\n  import torch"),
     ("medad_jax/engine/train.py", "from ml_collections import ConfigDict"),
-    ("medad_jax/engine/optim.py", "from jax.sharding import Mesh"),
-    ("medad_jax/engine/optim.py", "import jax\nf = jax.pmap(len)"),
+    ("medad_jax/engine/program.py", "from jax.sharding import Mesh"),
+    ("medad_jax/engine/program.py", "import jax\nf = jax.pmap(len)"),
     ("benchmarks/new.py", "from jax import shard_map"),
     ("medad_jax/nets/utils.py", ""),
     ("medad_jax/nets/new.py", "\n" * 400),

@@ -46,7 +46,7 @@ def test_a_file_finds_its_neighbours_and_ours(tmp_path, monkeypatch):
   (tmp_path / "configs" / "mine.py").write_text("")
   shipped.configuration_file("configs/mine.py")
   assert shipped.module("configs._mine_alone").NAME == "mine"
-  assert shipped.module("configs._base").run
+  assert shipped.module("configs._base").default
 
 
 def test_a_path_may_start_at_home(tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_an_installed_package_trains_with_its_own_files(installed, tmp_path):
   )
   assert done.returncode == 2
   assert "there is no data set 'nothing'" in done.stderr
-  assert "python -m medad_jax.build nothing" in done.stderr
+  assert "python -m medad_jax.build BUILDER" in done.stderr
 
 
 def test_an_installed_package_builds_sets(installed, tmp_path):

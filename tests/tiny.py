@@ -4,7 +4,8 @@ import jax
 import numpy as np
 
 from medad_jax.data import index, resident
-from medad_jax.engine import members, parallel, writers
+from medad_jax.engine import members, writers
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.run import Run
 from medad_jax.methods import ae, ddad
 from medad_jax.training import Length, Optimizer
@@ -50,7 +51,7 @@ def pools() -> dict[str, np.ndarray]:
 
 def devices(member: int = 1, batch: int = 1, mode: str = "jit"):
   """Some of the simulated devices, as a user would ask for them."""
-  return parallel.Devices(tuple(jax.devices()), mode, member, batch)
+  return Devices(tuple(jax.devices()), mode, member, batch)
 
 
 def feed(shape=SHAPE) -> resident.Resident:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 import contextlib
+import io
 import os
 from pathlib import Path
 import sys
@@ -45,6 +46,10 @@ def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
     # orbax tells of every file, and of a failed one with its traceback; what
     # matters of that arrives as an exception.
     logging.set_verbosity(logging.FATAL)
+    # A terminal without Unicode must not cost a run its table.
+    for stream in (sys.stdout, sys.stderr):
+      if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", "coroutine 'async_serialize")
     _cache_compilations()
     if several and flags.FLAGS.distributed:

@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from medad_jax.engine import parallel
+from medad_jax.engine.devices import Devices
 
 
 def devices(
@@ -13,7 +13,7 @@ def devices(
   mode: str = "jit",
   member: int | None = None,
   batch: int | None = None,
-) -> parallel.Devices:
+) -> Devices:
   """All devices of this machine; a CPU's cores are some, where that helps.
 
   Programs side by side train members faster than one program on all cores, but
@@ -28,7 +28,7 @@ def devices(
   """
   chosen = member is not None or batch is not None
   split = not chosen and _split_cpu(share(members, _cores()))
-  return parallel.Devices(
+  return Devices(
     tuple(jax.devices()),
     mode,
     member,

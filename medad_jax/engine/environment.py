@@ -4,8 +4,7 @@ A run may be trained on one machine, continued on a second and evaluated on a
 third; each of them is described and kept (`workdir.Workdir.start`).
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 import platform
@@ -43,35 +42,6 @@ def describe(
     "meshes": {name: dict(mesh) for name, mesh in (meshes or {}).items()},
     "precision": precision,
   }
-
-
-def differences(
-  before: Mapping[str, Any], after: Mapping[str, Any]
-) -> list[str]:
-  """What differs between two descriptions but the time, in words."""
-  old, new = dict(_facts(before)), dict(_facts(after))
-  return [
-    f"{name} {new.get(name, 'unknown')} ({old.get(name, 'unknown')} before)"
-    for name in {**old, **new}
-    if old.get(name) != new.get(name)
-  ]
-
-
-def devices(description: Mapping[str, Any]) -> str:
-  """The devices of a description in words, such as "8 x NVIDIA H100"."""
-  kinds = Counter(description["devices"]).items()
-  return ", ".join(f"{count} x {kind}" for kind, count in kinds)
-
-
-def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-  yield from description["versions"].items()
-  yield "commit", str(description["commit"])
-  yield "devices", devices(description)
-  yield "processes", str(description["processes"])
-  for phase, mesh in description["meshes"].items():
-    axes = " x ".join(f"{axis} {size}" for axis, size in mesh.items())
-    yield f"mesh of {phase}", axes
-  yield "precision", description["precision"]
 
 
 def _commit(root: Path) -> str | None:

@@ -1,162 +1,264 @@
-"""Evaluation: predict, score, measure, write; all from a run's folder."""
+"""Evaluation: score, measure, write; all from a trained model.
 
-from collections.abc import Mapping
+Pictures and the page are drawn elsewhere (`report.draw`), of what is returned.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 import csv
-import json
+import io
 from pathlib import Path
-import tempfile
 from typing import Any
 
-import flax
-import jax
 import numpy as np
-import optax
 
-import medad_jax
+from medad_jax import files
 from medad_jax.data import spec
-from medad_jax.engine import members, parallel, processes, scorer, writers
-from medad_jax.report import figures, page
-from medad_jax.scoring import metrics, pixels, spread
-from medad_jax.types import Method, TrainState, UserError
+from medad_jax.engine import (
+  arrays,
+  environment,
+  members,
+  processes,
+  scorer,
+  synthetic,
+  writers,
+)
+from medad_jax.engine.trained import Trained
+from medad_jax.engine.workdir import Workdir
+from medad_jax.report import draw
+from medad_jax.report.results import Comparison, Results, Score, TestSet
+from medad_jax.scoring import evaluators, metrics, over_seeds
+from medad_jax.types import UserError
 
-PACKAGES = (medad_jax, jax, flax, optax, np)
 WEIGHTS = "weights.json"  # in the workdir: where pretrained weights are from
-GALLERY = (0.0, 1 / 3, 2 / 3, 1.0)  # quantiles of each class that are shown
+SAVED = ("maps", "reconstructions", "latents")  # what --save may name
+_MAIN = "test"  # the split that is the main test set
+_MAP, _RECONSTRUCTION, _LATENTS = "map ", "reconstruction", "latents"
+
+# Scores [n s] by name.
+Found = Mapping[str, np.ndarray]
 
 
 def evaluate(
-  method: Method,
-  states: Mapping[str, TrainState],
+  trained: Trained,
   dataset: spec.Dataset,
-  config: Mapping[str, Any],
-  workdir: Path,
-) -> dict[str, Any]:
-  """Scores the test split and writes scores, results, figures and a page.
+  folder: Workdir,
+  out: Path,
+  save: Sequence[str] = (),
+) -> tuple[Results, draw.Shown]:
+  """Scores the test sets and writes scores, results and what is to be saved.
 
-  Of several processes all score, and the first one measures pixels and writes.
+  Every image is scored once. Of several processes all score, and the first one
+  measures maps and writes.
 
   Args:
-    method: what scores.
-    states: its final states by phase.
-    dataset: holds the split 'test'.
-    config: the run's configuration, kept with the results.
-    workdir: where the files go.
+    trained: what scores.
+    dataset: holds the split 'test', the main test set, and perhaps further
+      ones whose names begin with 'test_'.
+    folder: the run's, which is only read.
+    out: where the files go.
+    save: of `SAVED`, the arrays to write beside scores.csv.
 
   Returns:
-    What `results.json` holds.
+    What `results.json` holds, and what the figures show of the main test set.
 
   Raises:
-    UserError: a score is not finite.
+    UserError: a score is not finite, or something cannot be written.
   """
-  test = dataset.splits["test"]
-  trials = members.seeds(config["seed"], config["seeds"])
-  ready = scorer.Scorer(
-    method,
-    states,
-    config["evaluation"]["batch_size"],
-    parallel.Devices(tuple(jax.devices()), config["parallel"]),
-    len(trials),
-  )
-  with _Maps(test, len(trials), workdir) as maps:
-    # Without masks the maps stay on the device.
-    wanted = test.masks is not None and processes.first()
-    found = ready.images(test.images, maps.take if wanted else None)
-    scores = {name: found[name] for name in method.score_names}
-    _check_finite(scores)
-    summaries = {
-      name: _summarize(test.labels, values, maps.summarize(name))
-      for name, values in scores.items()
-    }
-  results = _results(method, scores, summaries, dataset, config, workdir)
-  first = {name: values[:, 0] for name, values in scores.items()}
-  shown = _gallery(test, first, ready)
+  check_save(save)
   if processes.first():
-    _write_scores(workdir / "scores.csv", test, scores, trials)
-    _write_json(workdir / "results.json", results)
-    drawn = _draw(workdir, test.labels, first, shown)
-    page.write(workdir / "report.html", results, drawn)
-  return results
+    files.make_folder(out)
+  others = [name for name in dataset.splits if name.startswith(f"{_MAIN}_")]
+  found = {
+    name: _evaluate_set(trained, dataset.splits[name], name, out, save)
+    for name in (_MAIN, *others)
+  }
+  sets = {name: test_set for name, (test_set, _) in found.items()}
+  results = _results(trained, sets, dataset, folder)
+  if processes.first():
+    results.save(out / "results.json")
+  return results, found[_MAIN][1]
 
 
-class _Maps:
-  """The pixel maps of a test set with masks, on disk while measured."""
-
-  def __init__(self, test: spec.Split, seeds: int, workdir: Path):
-    self._test, self._seeds = test, seeds
-    self._folder = tempfile.TemporaryDirectory(dir=workdir, prefix="maps-")
-    self._maps: dict[str, np.memmap] = {}
-
-  def __enter__(self) -> "_Maps":
-    return self
-
-  def __exit__(self, *_) -> None:
-    self._maps.clear()
-    self._folder.cleanup()
-
-  def take(self, start: int, maps: Mapping[str, np.ndarray]) -> None:
-    """Keeps the maps [b s h w] of images from `start` on."""
-    for name, values in maps.items():
-      if name not in self._maps:
-        shape = (self._seeds, len(self._test), *values.shape[2:])
-        path = Path(self._folder.name) / name
-        self._maps[name] = np.memmap(path, np.float32, "w+", shape=shape)
-      stop = start + len(values)
-      self._maps[name][:, start:stop] = np.moveaxis(values, 1, 0)
-
-  def summarize(self, name: str) -> list[dict[str, Any]]:
-    """Pixel metrics of each seed; none where there is no such map."""
-    masks = self._test.masks
-    if masks is None or name not in self._maps:
-      return [{} for _ in range(self._seeds)]
-    return [pixels.summarize(maps, masks) for maps in self._maps[name]]
+def check_save(save: Sequence[str]) -> None:
+  """Raises UserError unless every name is one of `SAVED`."""
+  if unknown := [name for name in save if name not in SAVED]:
+    raise UserError(
+      f"--save={','.join(unknown)} was given; choose among {', '.join(SAVED)}."
+    )
 
 
-def _summarize(
-  labels: np.ndarray, scores: np.ndarray, pixel: list[dict[str, Any]]
+def _evaluate_set(
+  trained: Trained,
+  test: spec.Split,
+  name: str,
+  out: Path,
+  save: Sequence[str],
+) -> tuple[TestSet, Any]:
+  """The results of one test set, and what figures show of the main one."""
+  suffix, shown = name.removeprefix(_MAIN), None
+  with arrays.Arrays(out, len(test)) as kept:
+    scores = _score(trained, test, kept, save)
+    _check_finite(scores)
+    truth = evaluators.Truth(test.labels, test.masks)
+    per_seed = {
+      k: [
+        _measure(truth, values[:, s], _map(kept, k, s))
+        for s in range(len(trained.trials))
+      ]
+      for k, values in scores.items()
+    }
+    found = TestSet(
+      {k: _over_seeds(parts) for k, parts in per_seed.items()},
+      tuple(_comparisons(test.labels, scores)),
+    )
+    if processes.first():
+      path = out / f"scores{suffix}.csv"
+      files.write(path, _table(test, scores, trained.trials))
+      _save(kept, out, suffix, save, len(trained.trials))
+    if name == _MAIN:
+      shown = draw.Shown(
+        labels=test.labels,
+        scores={k: values[:, 0] for k, values in scores.items()},
+        rankings={k: parts[0].ranking for k, parts in per_seed.items()},
+        gallery=_gallery(test, scores, kept),
+        latents=_latents(trained, test, kept),
+      )
+  return found, shown
+
+
+def _score(
+  trained: Trained, test: spec.Split, kept: arrays.Arrays, save: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Scores [n s] by name; the first process keeps the arrays."""
+  parts = []
+  names = trained.method.score_names
+  for count, found in trained.batches(test.images):
+    parts.append(scorer.on_host(found.scores.image, count))
+    if processes.first():
+      chosen = _chosen(found, test, save)
+      if not parts[1:]:
+        _check_made(chosen, save)
+      kept.append(scorer.on_host(chosen, count))
+  # A run that stopped after a stage lacks the scores of later ones.
+  there = [name for name in names if name in parts[0]]
+  return {name: np.concatenate([p[name] for p in parts]) for name in there}
+
+
+def _chosen(
+  found: scorer.Scored, test: spec.Split, save: Sequence[str]
 ) -> dict[str, Any]:
-  """Metrics of a score [n s], over its seeds."""
-  parts = zip(scores.T, pixel, strict=True)
-  return spread.over_seeds([metrics.summarize(labels, s) | p for s, p in parts])
+  """What is kept of a batch [b s ...]: of all seeds only what is measured.
+
+  The gallery shows maps and reconstructions of the first seed.
+  """
+  all_maps = test.masks is not None or "maps" in save
+  chosen = {
+    f"{_MAP}{name}": values if all_maps else values[:, :1]
+    for name, values in found.scores.maps.items()
+  }
+  if (values := found.scores.reconstruction) is not None:
+    every = "reconstructions" in save
+    chosen[_RECONSTRUCTION] = values if every else values[:, :1]
+  if found.latents is not None:
+    every = "latents" in save
+    chosen[_LATENTS] = found.latents if every else found.latents[:, :1]
+  return chosen
+
+
+def _check_made(chosen: Iterable[str], save: Sequence[str]) -> None:
+  """Raises UserError where the method does not make what is to be saved."""
+  made = sorted({_kind(name) for name in chosen})
+  if absent := [kind for kind in save if kind not in made]:
+    raise UserError(
+      f"--save={','.join(absent)} was given, but the method makes none; it"
+      f" makes {', '.join(made) or 'nothing but scores'}."
+    )
+
+
+def _kind(name: str) -> str:
+  """One of `SAVED`, from the name of a kept array."""
+  return next(kind for kind in SAVED if kind.startswith(name.split()[0]))
+
+
+def _map(kept: arrays.Arrays, name: str, seed: int) -> np.ndarray | None:
+  """The maps [n h w] of a score and a seed, where they were kept."""
+  if f"{_MAP}{name}" not in kept.names():
+    return None
+  maps = kept.read(f"{_MAP}{name}")
+  return maps[:, seed] if seed < maps.shape[1] else None
+
+
+def _measure(
+  truth: evaluators.Truth, scores: np.ndarray, maps: np.ndarray | None
+) -> Score:
+  """Every evaluator's metrics of one score of one training."""
+  return Score(
+    **{
+      name: evaluator(truth, scores, maps)
+      for name, evaluator in evaluators.EVALUATORS.items()
+    }
+  )
+
+
+def _over_seeds(scores: Sequence[Score]) -> Score:
+  """The metrics of several trainings as one."""
+  spreads: dict[str, over_seeds.Spread] = {}
+  values = {}
+  for name in evaluators.EVALUATORS:
+    parts = [getattr(score, name) for score in scores]
+    if parts[0] is not None:
+      values[name], spread = over_seeds.over_seeds(parts)
+      spreads |= spread
+  return Score(**values, over_seeds=spreads)
+
+
+def _comparisons(labels: np.ndarray, scores: Found) -> Iterable[Comparison]:
+  """The headline with each other score; of one training only."""
+  *others, headline = scores
+  if scores[headline].shape[1] > 1:
+    return
+  for other in others:
+    found = metrics.compare(labels, scores[headline][:, 0], scores[other][:, 0])
+    yield Comparison(headline, other, *(found or (None, None, None)))
 
 
 def _results(
-  method, scores, summaries, dataset, config, workdir
-) -> dict[str, Any]:
-  return {
-    "dataset": dataset.name,
-    "method": config["method"],
-    "config": config,
-    "seed": config["seed"],
-    "seeds": config["seeds"],
-    "members": max(phase.members for phase in method.phases()),
-    "data": {"fingerprint": dataset.fingerprint, "counts": dataset.counts},
-    "versions": {m.__name__: m.__version__ for m in PACKAGES},
-    "devices": [d.device_kind for d in jax.devices()],
-    "weights": _weights(workdir),
-    "seconds": writers.phase_seconds(workdir),
-    "scores": summaries,
-    "comparisons": _comparisons(dataset.splits["test"].labels, scores),
-  }
+  trained: Trained,
+  sets: Mapping[str, TestSet],
+  dataset: spec.Dataset,
+  folder: Workdir,
+) -> Results:
+  further = {k.removeprefix(f"{_MAIN}_"): v for k, v in sets.items()}
+  main = further.pop(_MAIN)
+  return Results(
+    dataset=dataset.name,
+    method=trained.config["method"],
+    config=trained.config,
+    seed=trained.config["seed"],
+    seeds=trained.config["seeds"],
+    members=max(phase.members for phase in trained.method.phases()),
+    data={"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)},
+    trained=tuple(folder.starts()),
+    evaluated=environment.describe(_precision(trained.config)),
+    weights=_weights(folder.path),
+    seconds=writers.phase_seconds(folder.path),
+    main=main,
+    sets=further,
+  )
+
+
+def _precision(config: Mapping[str, Any]) -> str:
+  """That of the products, as the configuration names it."""
+  return config.get("model", {}).get("precision", "float32")
 
 
 def _weights(workdir: Path) -> dict[str, str]:
   path = workdir / WEIGHTS
-  return json.loads(path.read_text()) if path.exists() else {}
+  remedy = "remove it, and run the training command again"
+  return files.read_json(path, remedy) if path.exists() else {}
 
 
-def _comparisons(labels, scores) -> list[dict[str, Any]]:
-  """The headline with each other score; of one training only."""
-  *others, headline = scores
-  if scores[headline].shape[1] > 1:
-    return []
-  return [
-    {"a": headline, "b": other}
-    | metrics.compare(labels, scores[headline][:, 0], scores[other][:, 0])
-    for other in others
-  ]
-
-
-def _check_finite(scores: Mapping[str, np.ndarray]) -> None:
+def _check_finite(scores: Found) -> None:
   bad = {k: int((~np.isfinite(v)).sum()) for k, v in scores.items()}
   if any(bad.values()):
     found = ", ".join(f"{k} ({n} images)" for k, n in bad.items() if n)
@@ -166,74 +268,80 @@ def _check_finite(scores: Mapping[str, np.ndarray]) -> None:
     )
 
 
-def _write_scores(path: Path, test: spec.Split, scores, trials) -> None:
+def _table(test: spec.Split, scores: Found, trials: members.Trials) -> str:
   """One row an image; with several seeds a column `name@seed` for each."""
   columns = {
     name if len(trials) == 1 else f"{name}@{trial.seed}": values[:, s]
     for name, values in scores.items()
     for s, trial in enumerate(trials)
   }
-  with path.open("w", newline="") as file:
-    table = csv.writer(file)
-    table.writerow(["id", "name", "label", *columns])
-    rows = zip(test.names, test.labels, *columns.values(), strict=True)
-    for at, (name, label, *values) in enumerate(rows):
-      table.writerow([at, name, int(label), *(f"{v:.9g}" for v in values)])
+  text = io.StringIO(newline="")
+  table = csv.writer(text)
+  table.writerow(["id", "name", "label", *columns])
+  rows = zip(test.names, test.labels, *columns.values(), strict=True)
+  for at, (name, label, *values) in enumerate(rows):
+    # Nine digits give back the same float32.
+    table.writerow([at, name, int(label), *(f"{v:.9g}" for v in values)])
+  return text.getvalue()
 
 
-def _write_json(path: Path, tree: Any) -> None:
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(tree, indent=2) + "\n")
-  temporary.replace(path)
+def _save(
+  kept: arrays.Arrays, out: Path, suffix: str, save: Sequence[str], seeds: int
+) -> None:
+  """Writes arrays as .npy files, [n ...] or, of several seeds, [n s ...]."""
+  for name in kept.names():
+    if (kind := _kind(name)) in save:
+      stem = "_".join((kind, *name.split()[1:]))
+      values = kept.read(name)
+      with files.replacing(out / f"{stem}{suffix}.npy") as file:
+        np.save(file, values[:, 0] if seeds == 1 else values)
 
 
-def _draw(workdir: Path, labels, scores, shown: list[figures.Row]):
-  """Paths of the figures, in the order of the page."""
-  folder = workdir / "figures"
-  folder.mkdir(exist_ok=True)
-  drawn = [folder / "gallery.png", folder / "roc.png"]
-  drawn.append(folder / "precision_recall.png")
-  figures.gallery(drawn[0], shown)
-  figures.roc(drawn[1], labels, scores)
-  figures.precision_recall(drawn[2], labels, scores)
-  for name, values in reversed(scores.items()):
-    drawn.append(folder / f"histogram_{name}.png")
-    figures.histogram(drawn[-1], *metrics.split(labels, values), name)
-  if (workdir / "metrics.jsonl").exists():
-    drawn.append(folder / "training.png")
-    figures.training_curves(drawn[-1], workdir / "metrics.jsonl")
-  return drawn
-
-
-def _gallery_rows(labels: np.ndarray, scores: np.ndarray) -> list[int]:
-  """Rows from the lowest to the highest score of each class: no cherries."""
-  rows: list[int] = []
-  for label in (0, 1):
-    members = np.flatnonzero(labels == label)
-    if len(members):
-      order = members[np.argsort(scores[members], kind="stable")]
-      at = {round(q * (len(order) - 1)) for q in GALLERY}
-      rows += [int(order[i]) for i in sorted(at)]
-  return rows
-
-
-def _gallery(test, scores, ready: scorer.Scorer) -> list[figures.Row]:
+def _gallery(
+  test: spec.Split, scores: Found, kept: arrays.Arrays
+) -> list[draw.Row]:
   """Images from the lowest to the highest of the headline's scores."""
-  names = list(scores)
-  scores = scores[names[-1]]
-  rows = _gallery_rows(test.labels, scores)
-  found = ready.first_seed(test.images[np.asarray(rows)])
+  if not processes.first():
+    return []
+  *_, headline = scores.values()
   kinds = {0: "normal", 1: "abnormal"}
+  maps = {name: _map(kept, name, 0) for name in scores}
+  x_hat = None
+  if _RECONSTRUCTION in kept.names():
+    x_hat = kept.read(_RECONSTRUCTION)[:, 0]
+  # Copies: the files are gone when the figures are drawn.
   return [
-    figures.Row(
-      image=test.images[row],
-      reconstruction=None
-      if found.reconstruction is None
-      else found.reconstruction[i],
-      maps={k: found.maps[k][i] for k in names if k in found.maps},
-      mask=None if test.masks is None else test.masks[row],
+    draw.Row(
+      image=np.array(test.images[row]),
+      reconstruction=None if x_hat is None else np.array(x_hat[row]),
+      maps={k: np.array(v[row]) for k, v in maps.items() if v is not None},
+      mask=None if test.masks is None else np.array(test.masks[row]),
       caption=f"{test.names[row]}\n{kinds[int(test.labels[row])]},"
-      f" score {scores[row]:.4g}",
+      f" score {headline[row, 0]:.4g}",
     )
-    for i, row in enumerate(rows)
+    for row in draw.gallery_rows(test.labels, headline[:, 0])
   ]
+
+
+def _latents(
+  trained: Trained, test: spec.Split, kept: arrays.Arrays
+) -> dict[str, np.ndarray]:
+  """Latents [n d] of normal, abnormal and synthetic images; of the first seed.
+
+  Those of all members stand side by side. Empty where there are none.
+  """
+  # Every process takes part in scoring what is synthetic.
+  made = synthetic.images(trained.method, test.images[test.labels == 0])
+  extra = None
+  if made is not None:
+    extra = trained.score(made).latents
+  if _LATENTS not in kept.names():
+    return {}
+  own = kept.read(_LATENTS)[:, 0].reshape(len(test), -1)
+  found = {
+    "normal": own[test.labels == 0],
+    "abnormal": own[test.labels == 1],
+  }
+  if extra is not None:
+    found["synthetic"] = extra[:, 0].reshape(len(extra), -1)
+  return found

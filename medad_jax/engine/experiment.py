@@ -2,37 +2,38 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 import contextlib
-import json
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medad_jax.data import feeds, index, spec
+from medad_jax import files
+from medad_jax.data import feeds, index, joined, spec
 from medad_jax.engine import (
+  calibration,
   checkpoint,
-  cores,
   environment,
   evaluation,
   members,
-  parallel,
-  pretrained,
   processes,
   run,
-  scorer,
   train,
+  trained,
   writers,
 )
 from medad_jax.engine import config as configuration
+from medad_jax.engine.devices import Devices
 from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
-from medad_jax.report import table
+from medad_jax.report import draw, results, table
 from medad_jax.types import Phase, Pretrained, Stage, UserError
+from medad_jax.weights import pretrained
 
 
 def train_and_evaluate(
   config: Mapping[str, Any], workdir: Path
-) -> dict[str, Any]:
+) -> results.Results:
   """Trains what is not yet trained, then evaluates.
 
   Args:
@@ -47,101 +48,138 @@ def train_and_evaluate(
   """
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
-  stages = method.phases()
+  stages = trained.stages_of(settings, method)
   _check_selection(settings, config["method"], stages)
-  trials = members.seeds(settings.seed, settings.seeds)
-  devices = _devices(stages, settings)
-  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
-  used = index.splits_used(wanted.values())
-  dataset = _open(settings.data, (*used, "test"))
-  pools = index.make_pools(
-    wanted.values(), {name: len(dataset.splits[name]) for name in used}
-  )
-  pools = index.hold_out(pools, settings.validation.share)
+  devices = trained.devices_of(settings, stages)
+  material = _material(settings, stages, devices)
   origins = _origins(stages)
-  images = np.concatenate([dataset.splits[name].images for name in used])
-  feed = feeds.choose(
-    images,
-    settings.data.feed,
-    settings.data.resident_mb,
-    copies=_copies(devices),
-  )
+  other = _other_run(settings.reuse)
   folder = Workdir(workdir)
   with folder.locked():
-    folder.claim(config, _identity(dataset))
+    folder.claim(config, _identity(material.dataset))
     _remember(workdir, origins)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
       checkpoint.recover(workdir / "checkpoints", log.note)
-      _record_start(folder, config, stages, len(trials), devices, log)
+      _record_start(folder, config, stages, settings.seeds, devices, log)
       shared = run.Run(
         workdir=workdir,
         log=log,
-        feed=feed,
-        pools=pools,
-        shape=images.shape[1:],
-        trials=trials,
+        feed=material.feed,
+        pools=material.pools,
+        shape=material.feed.images.shape[1:],
+        trials=members.seeds(settings.seed, settings.seeds),
         devices=devices,
         steps_per_call=settings.steps_per_call,
         checkpoint_seconds=settings.checkpoint_seconds,
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
+        data_text=material.dataset.fingerprint,
+        method_text=repr(method),
+        reuse=other,
       )
       states = train.train(stages, shared)
-    return _evaluate(method, states, dataset, config, workdir)
+    model = trained.Trained(config, method, states, devices)
+    if settings.until is None:  # a part of the method has other scores
+      held_out = material.pools[index.HELD_OUT]
+      calibration.keep(model, material.feed.images, held_out, workdir)
+    return _evaluate(model, material.dataset, folder, workdir)
 
 
-def evaluate_run(workdir: Path, data_dir: str | None) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class _Material:
+  """What a run trains on and is tested with.
+
+  Attributes:
+    dataset: the splits that are used.
+    feed: training images, the splits one after another.
+    pools: rows of the feed by pool name, and those held out.
+  """
+
+  dataset: spec.Dataset
+  feed: feeds.Feed
+  pools: Mapping[str, np.ndarray]
+
+
+def _material(
+  settings: Settings, stages: Sequence[Stage], devices: Devices
+) -> _Material:
+  """Opens the data and divides it among the pools of all stages."""
+  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
+  used = index.splits_used(wanted.values())
+  dataset = _open(settings.data, (*used, "test"))
+  counts = {name: len(dataset.splits[name]) for name in used}
+  pools = index.make_pools(wanted.values(), counts)
+  images = joined.join([dataset.splits[name].images for name in used])
+  feed = _choose_feed(images, settings.data, devices)
+  return _Material(
+    dataset, feed, index.hold_out(pools, settings.validation.share)
+  )
+
+
+def evaluate_run(
+  workdir: Path,
+  data_dir: str | None = None,
+  *,
+  out: Path | None = None,
+  save: Sequence[str] = (),
+) -> results.Results:
   """Evaluates a finished run from its folder alone.
 
   Args:
-    workdir: the run's folder.
+    workdir: the run's folder; only read where `out` is another one.
     data_dir: where the test data are; None for where the run found them.
+    out: where the files go; None for the run's folder.
+    save: arrays to write beside scores.csv, of `evaluation.SAVED`.
 
   Returns:
     What `results.json` holds.
 
   Raises:
-    UserError: there is no finished run, or the test data are absent or
-      others than those of the training.
+    UserError: there is no finished run, the test data are absent or others
+      than those of the training, or `out` cannot be written.
   """
-  folder = Workdir(workdir)
-  config = folder.config()
-  if data_dir is not None:
-    config["data"]["dir"] = data_dir
-  settings = configuration.settings_of(config)
-  method = configuration.build_method(config)
-  dataset = _open(settings.data, ("test",))
-  folder.check_data(_identity(dataset))
-  side = settings.data.image_size
-  trials = members.seeds(settings.seed, settings.seeds)
-  states = scorer.restore(
-    method, trials, (side, side, settings.data.channels), workdir
-  )
-  with folder.locked():
-    return _evaluate(method, states, dataset, config, workdir)
+  evaluation.check_save(save)
+  folder, out = Workdir(workdir), workdir if out is None else out
+  model = trained.Trained.load(workdir)
+  with Workdir(out).locked():  # before anything takes time
+    data = configuration.settings_of(model.config).data
+    if data_dir is not None:
+      data = dataclasses.replace(data, dir=data_dir)
+    dataset = _open(data, ("test",))
+    folder.check_data(_identity(dataset))
+    return _evaluate(model, dataset, folder, out, save)
 
 
-def _devices(stages: Iterable[Stage], settings: Settings) -> parallel.Devices:
-  """The devices as the user wants them, checked against the largest phase."""
-  trained = [stage for stage in stages if isinstance(stage, Phase)]
-  largest = max(trained, key=lambda phase: phase.members, default=None)
-  count = settings.seeds * (largest.members if largest else 1)
-  devices = cores.devices(
-    count,
-    mode=settings.parallel,
-    member=settings.mesh.member,
-    batch=settings.mesh.batch,
-  )
-  if largest is not None:
-    devices.check(count, largest.length.batch_size)
-  return devices
+def _choose_feed(
+  images: np.ndarray | joined.Joined, data: Data, devices: Devices
+) -> feeds.Feed:
+  """The feed of the training images that was asked for, or that fits."""
+  copies = _copies(devices)
+  return feeds.choose(images, data.feed, data.resident_mb, copies=copies)
 
 
-def _copies(devices: parallel.Devices) -> int:
+def _copies(devices: Devices) -> int:
   """How often what is on every device lies in one memory."""
   # Cores of a CPU that are devices share it.
   return len(devices.all) if devices.all[0].platform == "cpu" else 1
+
+
+def _other_run(path: str | None) -> Path | None:
+  """The run whose stages are taken over.
+
+  Raises:
+    UserError: there is none.
+  """
+  if path is None:
+    return None
+  folder = files.expanded(path)
+  if not (folder / "checkpoints").is_dir():
+    raise UserError(
+      f"reuse={path} holds no checkpoints; set it to the work folder of a run"
+      " that has finished a stage, or leave it out."
+    )
+  return folder
 
 
 def _check_selection(
@@ -181,7 +219,7 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
   """Keeps them beside the checkpoints, which hold the numbers."""
   path = workdir / evaluation.WEIGHTS
   if processes.first() and not path.exists():
-    path.write_text(json.dumps(origins) + "\n")
+    files.write_json(path, origins)
 
 
 def _identity(dataset: spec.Dataset) -> dict[str, Any]:
@@ -195,7 +233,7 @@ def _record_start(
   config: Mapping[str, Any],
   stages: Sequence[Stage],
   trials: int,
-  devices: parallel.Devices,
+  devices: Devices,
   log: writers.Writers,
 ) -> None:
   """Keeps what the training runs on, where there is something to train."""
@@ -226,9 +264,17 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
     )
 
 
-def _evaluate(method, states, dataset, config, workdir) -> dict[str, Any]:
-  results = evaluation.evaluate(method, states, dataset, config, workdir)
+def _evaluate(
+  model: trained.Trained,
+  dataset: spec.Dataset,
+  folder: Workdir,
+  out: Path,
+  save: Sequence[str] = (),
+) -> results.Results:
+  found, shown = evaluation.evaluate(model, dataset, folder, out, save)
   if processes.first():
-    print(table.results_table(results))
-    print(f"\nscores, figures and report.html are in {workdir}")
-  return results
+    # Told before it is drawn: pictures may fail.
+    print(table.results_table(found))
+    draw.draw(out, found, shown, folder.path / "metrics.jsonl")
+    print(f"\nscores, figures and report.html are in {out}")
+  return found

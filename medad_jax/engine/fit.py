@@ -8,17 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.engine import checkpoint, members, program, run, sweep
+from medad_jax.data.joined import Joined
+from medad_jax.engine import batched, checkpoint, members, program, run
 from medad_jax.types import Fit, TrainState
 
 
-def fit(stage: Fit, settings: run.Run, earlier: program.Earlier) -> TrainState:
+def fit(
+  stage: Fit,
+  settings: run.Run,
+  earlier: program.Earlier,
+  given: TrainState | None = None,
+) -> TrainState:
   """The stage's estimates, or those that an earlier run left.
 
   Args:
     stage: what to estimate.
     settings: how and on what.
     earlier: members and final states of the stages that it reads.
+    given: the same estimates, from another run; None to make them.
 
   Returns:
     A state whose parameters are the estimates, members first.
@@ -30,9 +37,11 @@ def fit(stage: Fit, settings: run.Run, earlier: program.Earlier) -> TrainState:
   if saved.finished:
     settings.log.note(f"{stage.name}: already estimated")
     return saved.final()
+  settings.log.rewind(stage.name, 0)  # of a run that ended before it was saved
   start = time.monotonic()
-  found = estimate(stage, settings, earlier)
-  settings.log.note(f"{stage.name}: estimated for {stage.members} member(s)")
+  found = given or estimate(stage, settings, earlier)
+  made = "taken over" if given else "estimated"
+  settings.log.note(f"{stage.name}: {made} for {stage.members} member(s)")
   settings.log.scalars(stage.name, 1, {"seconds": time.monotonic() - start})
   saved.finish(found)
   return found
@@ -43,7 +52,9 @@ def estimate(
 ) -> TrainState:
   """The estimates of all members, each from a stream of its features."""
   who = members.of_stage(stage, settings.trials)
-  seen = sweep.Sweep(stage.features, settings.scoring_batch, settings.devices)
+  seen = batched.Batched(
+    stage.features, settings.scoring_batch, settings.devices
+  )
   found = [
     stage.estimate(
       _features(
@@ -65,7 +76,7 @@ def estimate(
 
 
 def _features(
-  seen: sweep.Sweep, own: Any, images: np.ndarray, rows: np.ndarray
+  seen: batched.Batched, own: Any, images: np.ndarray | Joined, rows: np.ndarray
 ) -> Iterator[Any]:
   """One member's features of the rows, batch after batch, on the host."""
   placed = seen.place(own)

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax import rng
-from medad_jax.engine import checkpoint, parallel, pretrained
+from medad_jax.engine import checkpoint, parallel
 from medad_jax.types import Phase, Pretrained, Stage, TrainState
+from medad_jax.weights import pretrained
 
 Trials = tuple["Trial", ...]
 Shape = tuple[int, int, int]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from medad_jax.data import feeds
-from medad_jax.engine import members, parallel, program, writers
+from medad_jax.engine import members, program, writers
+from medad_jax.engine.devices import Devices
 from medad_jax.types import Method, Phase, TrainState
 
 States = dict[str, TrainState]
@@ -31,6 +32,9 @@ class Run:
     validate_every: epochs from one validation to the next.
     select: whose states a phase ends with: "last", or a monitor's name for
       those of its best value.
+    data_text: names the data's pixels.
+    method_text: names the method and all its fields.
+    reuse: another run, whose finished stages are taken where they fit.
     method_of: the method with numbers of a trial in place, by field; None
       where trials differ in their seed alone.
   """
@@ -41,12 +45,15 @@ class Run:
   pools: Mapping[str, np.ndarray]
   shape: tuple[int, int, int]
   trials: members.Trials
-  devices: parallel.Devices
+  devices: Devices
   steps_per_call: int
   checkpoint_seconds: float
   scoring_batch: int = 64
   validate_every: int = 10
   select: str = "last"
+  data_text: str = ""
+  method_text: str = ""
+  reuse: Path | None = None
   method_of: Callable[[Mapping], Method] | None = None
 
   def variant_of(self, name: str) -> program.Variant | None:

@@ -1,22 +1,41 @@
 """From trained states to the scores of images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flax import struct
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.engine import checkpoint, members, parallel, sweep
-from medad_jax.types import Fit, Method, Scores, TrainState
+from medad_jax.engine import batched, checkpoint, members
+from medad_jax.engine.devices import Devices
+from medad_jax.types import Fit, Method, Scores, Stage, TrainState
 
 States = Mapping[str, TrainState]
-# (first image of the batch, maps by name [b s h w]) -> None
-Sink = Callable[[int, Mapping[str, np.ndarray]], None]
+LATENT = "latent"  # of a method's predictions: the code [b ...] of each image
+
+
+@struct.dataclass
+class Scored:
+  """All that a trained method makes of images; arrays are [b s ...].
+
+  Attributes:
+    scores: see `types.Scores`; the seeds s follow the images.
+    latents: the code of every member side by side, [b s k z]; None where the
+      method predicts none.
+  """
+
+  scores: Scores
+  latents: Any = None
 
 
 class Scorer:
   """A method's scores of images, compiled once for one batch size.
+
+  There is one program, whatever part of its results is used: an image has the
+  same bits wherever it is scored with this batch size on these devices.
 
   Args:
     method: what scores.
@@ -31,37 +50,37 @@ class Scorer:
     method: Method,
     states: States,
     batch_size: int,
-    devices: parallel.Devices,
+    devices: Devices,
     trials: int = 1,
   ):
     function = score_function(method, trials)
-    self._sweep = sweep.Sweep(function, batch_size, devices)
-    self._states = self._sweep.place(dict(states))
+    self._batched = batched.Batched(function, batch_size, devices)
+    self._states = self._batched.place(dict(states))
 
-  def images(
-    self, images: np.ndarray, sink: Sink | None = None
-  ) -> dict[str, np.ndarray]:
-    """Image scores by name, each [n s], of uint8 images [n h w c].
+  def batches(self, images: np.ndarray) -> Iterator[tuple[int, Scored]]:
+    """Yields (images, results on the device) of uint8 images [n h w c].
 
-    Args:
-      images: any number.
-      sink: is given the pixel maps of every batch, if there is one.
+    Only the first `images` results of a batch are valid: `on_host` cuts them.
     """
-    parts = []
-    for at, count, scores in self._sweep.parts(self._states, images):
-      parts.append(_first(scores.image, count))
-      if sink is not None:
-        sink(at, _first(scores.maps, count))
+    for _, count, found in self._batched.parts(self._states, images):
+      yield count, found
+
+  def images(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Image scores by name, each [n s], of uint8 images [n h w c]."""
+    parts = [
+      on_host(found.scores.image, count)
+      for count, found in self.batches(images)
+    ]
     return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
-  def first_seed(self, images: np.ndarray) -> Scores:
-    """Everything the first seed says of at most one batch of images."""
-    _, count, scores = next(self._sweep.parts(self._states, images))
-    return jax.tree.map(lambda x: x[:, 0], _first(scores, count))
+
+def on_host(tree: Any, count: int) -> Any:
+  """The first examples of arrays, on the host."""
+  return jax.tree.map(lambda x: x[:count], jax.device_get(tree))
 
 
 def restore(
-  method: Method,
+  stages: Sequence[Stage],
   trials: members.Trials,
   shape: tuple[int, int, int],
   workdir: Path,
@@ -72,8 +91,8 @@ def restore(
     UserError: a stage has not finished.
   """
   states: dict[str, TrainState] = {}
-  who = {s.name: members.of_stage(s, trials) for s in method.phases()}
-  for stage in method.phases():
+  who = {s.name: members.of_stage(s, trials) for s in stages}
+  for stage in stages:
     target = None
     if not isinstance(stage, Fit):
       reads = getattr(stage, "reads", ())
@@ -84,15 +103,19 @@ def restore(
   return states
 
 
-def score_function(method: Method, trials: int) -> Callable[..., Scores]:
-  """(states, batch) -> scores [b t ...]."""
+def score_function(method: Method, trials: int) -> Callable[..., Scored]:
+  """(states, batch) -> results [b s ...]."""
   shared = {stage.name for stage in method.phases() if stage.shared}
 
   def one_trial(states, batch):
     fitted = {k: v for k, v in states.items() if k in shared}
     own, axes = _own({k: v for k, v in states.items() if k not in shared})
     preds = jax.vmap(method.predict, (axes, None))(own, batch)
-    return method.score(preds, batch, fitted)
+    latents = preds.get(LATENT)
+    if latents is not None:
+      latents = jnp.moveaxis(latents, 0, 1)
+      latents = latents.reshape(*latents.shape[:2], -1)
+    return Scored(method.score(preds, batch, fitted), latents)
 
   def score(states, batch):
     apart = members.by_trial(states, trials)
@@ -111,8 +134,3 @@ def _own(states: States) -> tuple[dict[str, TrainState], dict[str, int | None]]:
     for k, v in states.items()
   }
   return own, {k: None if k in single else 0 for k in states}
-
-
-def _first(tree: Any, count: int) -> Any:
-  """The first examples of arrays, on the host."""
-  return jax.tree.map(lambda x: x[:count], jax.device_get(tree))

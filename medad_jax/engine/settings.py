@@ -56,7 +56,7 @@ class Validation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mesh:
+class Axes:
   """Devices along each axis; None to choose by their number.
 
   Attributes:
@@ -89,6 +89,9 @@ class Settings:
     select: which weights of a phase count: "last", or those of the best value
       of a monitor, "synthetic" or "validation_loss".
     parallel: how a program is spread over devices.
+    until: the last stage to train before the evaluation; None for all.
+    reuse: folder of another run, whose finished stages are taken over where
+      training would give the same.
     steps_per_call: optimizer steps of one compiled call.
     checkpoint_seconds: at least so long between two checkpoints.
     data: the images.
@@ -100,12 +103,14 @@ class Settings:
   seed: Seed = 0
   seeds: Count = 1
   select: str = "last"
+  until: str | None = None
+  reuse: str | None = None
   parallel: Literal["jit", "pmap"] = "jit"
   steps_per_call: Count = 8
   checkpoint_seconds: Seconds = 120.0
   data: Data = Data()
   validation: Validation = Validation()
-  mesh: Mesh = Mesh()
+  mesh: Axes = Axes()
   evaluation: Evaluation = Evaluation()
 
   def __post_init__(self):

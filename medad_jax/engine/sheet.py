@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax import files, rng
-from medad_jax.data import resident, spec
+from medad_jax.data import spec
 from medad_jax.engine import config as configuration
+from medad_jax.engine import synthetic
+from medad_jax.engine.settings import Data
 from medad_jax.report import figures
-from medad_jax.types import Method, Phase, UserError
+from medad_jax.types import UserError
 
 
 def draw(
@@ -34,26 +36,19 @@ def draw(
   """
   if count < 1:
     raise UserError(f"count={count} draws nothing; set it to 1 or more.")
-  configuration.check(config)
+  data = configuration.settings_of(config).data
   method = configuration.build_method(config)
   if not hasattr(method, "examples"):
     raise UserError(
       f"{config['method']} makes no synthetic anomalies; choose a method that"
       " learns from them, such as nsa."
     )
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise files.unwritable(folder, error) from error
-  images = _some_images(config["data"], count)
-  batch = _batch(method, images)
+  images = _some_images(data, count)
+  batch = synthetic.batch(method, images)
   keys = rng.per_example(jax.random.key(seed), jnp.arange(len(images)))
   columns = _columns(method, keys, batch)
-  path = folder / f"{config['data']['name']}_{config['method']}.png"
-  try:
-    figures.contact_sheet(path, columns)
-  except OSError as error:
-    raise files.unwritable(path, error) from error
+  path = folder / f"{data.name}_{config['method']}.png"
+  files.write(path, figures.contact_sheet(columns))
   return path
 
 
@@ -70,25 +65,15 @@ def _columns(method, keys, batch) -> dict[str, np.ndarray]:
   return dict(zip(names, map(np.asarray, values), strict=True))
 
 
-def _some_images(data: Mapping[str, Any], count: int) -> np.ndarray:
+def _some_images(data: Data, count: int) -> np.ndarray:
   """Training images at even distances."""
   train = spec.open_dataset(
-    data["name"],
-    data["dir"],
-    image_size=data["image_size"],
-    channels=data["channels"],
-    resize=data["resize"],
+    data.name,
+    data.dir,
+    image_size=data.image_size,
+    channels=data.channels,
+    resize=data.resize,
     need=("train",),
   ).splits["train"]
   count = min(count, len(train))
   return train.images[np.arange(count) * len(train) // count]
-
-
-def _batch(method: Method, images: np.ndarray) -> dict[str, jax.Array]:
-  """Images, sources, and what the method prepares."""
-  image = resident.normalize(jnp.asarray(images))
-  batch = {"image": image, "source": jnp.roll(image, 1, 0)}
-  for phase in method.phases():
-    if isinstance(phase, Phase) and phase.inputs.prepare is not None:
-      batch |= phase.inputs.prepare(images)
-  return batch

@@ -6,12 +6,10 @@ phase is cut into segments, each compiled for the members still training, so
 nothing is computed and thrown away.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
-import time
 
-import jax
 import numpy as np
 
 from medad_jax.data import feeds, index
@@ -22,9 +20,12 @@ from medad_jax.engine import (
   parallel,
   processes,
   program,
+  reuse,
   validation,
   writers,
 )
+from medad_jax.engine.calls import Calls
+from medad_jax.engine.clock import Clock
 from medad_jax.engine.run import Run, States
 from medad_jax.types import Fit, Phase, Pretrained, Stage, TrainState, UserError
 
@@ -55,24 +56,30 @@ def train(stages: Sequence[Stage], run: Run) -> States:
     UserError: a loss is not finite, or a checkpoint cannot be written.
   """
   states: States = {}
+  origins: dict[str, reuse.Origin] = {}
   who = {stage.name: members.of_stage(stage, run.trials) for stage in stages}
   for stage in stages:
     read = getattr(stage, "reads", ())
     earlier = {name: (who[name], states[name]) for name in read}
+    origin = reuse.origin_of(stage, run, origins)
     match stage:
       case Fit():
-        states[stage.name] = fit.fit(stage, run, earlier)
+        given = reuse.found(stage, run, origin, None)
+        found = None if given is None else given[1]
+        states[stage.name] = fit.fit(stage, run, earlier, found)
       case Pretrained():
         states[stage.name] = _imported(stage, run)
       case Phase():
-        states[stage.name] = PhaseRun(stage, run, earlier).train()
+        states[stage.name] = PhaseRun(stage, run, earlier, origin).train()
+    reuse.keep(stage, run, origin)
+    origins[stage.name] = origin
   return states
 
 
 def segments(steps: Sequence[int]) -> Iterator[Segment]:
   """Cuts a phase where members finish; `steps` counts each member's."""
   start = 0
-  for stop in sorted(set(steps)):
+  for stop in sorted({n for n in steps if n}):
     live = tuple(m for m, n in enumerate(steps) if n >= stop)
     yield Segment(start, stop, live)
     start = stop
@@ -117,14 +124,27 @@ class PhaseRun:
     phase: what is trained.
     run: how and on what.
     earlier: members and final states of the stages that it reads.
+    origin: what decides it.
   """
 
-  def __init__(self, phase: Phase, run: Run, earlier: program.Earlier):
+  def __init__(
+    self,
+    phase: Phase,
+    run: Run,
+    earlier: program.Earlier,
+    origin: reuse.Origin,
+  ):
     self.phase, self.run, self.earlier = phase, run, earlier
     self.members = members.of_stage(phase, run.trials)
     self.order = make_order(phase, run.pools, run.trials)
     self.epoch_steps = self.order.epoch_steps()
-    self.steps = count_steps(phase, self.order)
+    # Members that another run has trained take no steps here.
+    self.given = reuse.found(phase, run, origin, self._abstract())
+    ready = self.given[0] if self.given else []
+    self.steps = tuple(
+      0 if m in ready else n
+      for m, n in enumerate(count_steps(phase, self.order))
+    )
     self.checkpoints = checkpoint.Checkpoints(
       run.workdir / "checkpoints", phase.name
     )
@@ -136,7 +156,7 @@ class PhaseRun:
       run.log.note(f"{phase.name}: already trained")
       return self.checkpoints.final(self._abstract())
     states, done = self._begin()
-    clock = _Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
+    clock = Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
     ahead = [s for s in segments(self.steps) if s.stop > done]
     self._announce(states, ahead, done)
     with writers.Progress(
@@ -147,7 +167,8 @@ class PhaseRun:
     states = self.validation.chosen(states)
     self.checkpoints.finish(states)
     self.validation.clear()
-    return dataclasses.replace(states, opt={})
+    # On one device, as later stages may use others than this one's last call.
+    return parallel.gathered(dataclasses.replace(states, opt={}))
 
   @functools.cached_property
   def feed(self) -> feeds.Feed:
@@ -172,13 +193,20 @@ class PhaseRun:
   def _begin(self) -> tuple[TrainState, int]:
     """The states to start from and the steps they have behind them."""
     done = self.checkpoints.latest()
-    if done is None:
-      run = self.run
-      return (
-        members.init_states(self.phase, run.trials, run.shape, self.earlier),
-        0,
-      )
-    return self.checkpoints.restore(done, self._abstract()), done
+    if done is not None:
+      return self.checkpoints.restore(done, self._abstract()), done
+    run = self.run
+    states = members.init_states(
+      self.phase, run.trials, run.shape, self.earlier
+    )
+    if self.given is None:
+      return states, 0
+    here, given = self.given
+    run.log.note(
+      f"{self.phase.name}: {len(here)} of {len(self.members)} member(s) taken"
+      f" from {run.reuse}"
+    )
+    return reuse.placed(states, here, given), 0
 
   def _announce(
     self, states: TrainState, ahead: Sequence[Segment], done: int
@@ -201,11 +229,11 @@ class PhaseRun:
     states: TrainState,
     done: int,
     bar: writers.Progress,
-    clock: "_Clock",
+    clock: Clock,
   ) -> TrainState:
     """Takes the segment's steps; `states` and the result hold all members."""
     bounds = self._bounds(segment, done)
-    calls = _Calls(lambda size: self._program(segment, size), self.earlier)
+    calls = Calls(lambda size: self._program(segment, size), self.earlier)
     calls.switch(self.order.step_size(bounds[0][0]), states)
     bar.pause()  # the segment's program is compiled first
     pending = None
@@ -315,59 +343,6 @@ class PhaseRun:
     return found.name + (f" (seed {found.seed})" if several else "")
 
 
-class _Calls:
-  """A segment's programs, and its states in the one that runs.
-
-  Batches of the whole size and the smaller ones that end an epoch have a
-  program each, perhaps on other devices; states move when the size changes.
-  """
-
-  def __init__(
-    self,
-    make: Callable[[int], program.Program],
-    earlier: program.Earlier,
-  ):
-    self.program = functools.cache(make)
-    # Programs of one layout share what lies on the devices.
-    self._constants: dict[parallel.Layout, program.Constants] = {}
-    self._earlier = earlier
-    self._size: int | None = None
-    self._placed: TrainState | None = None
-
-  def switch(self, size: int, states: TrainState) -> None:
-    """Makes the program of that size the running one."""
-    if size == self._size:
-      return
-    if self._size is not None:
-      states = self.gather(states)
-    self._size = size
-    self._placed = self.program(size).place(states)
-
-  def take(self, chunk: Mapping[str, np.ndarray]) -> list[dict[str, jax.Array]]:
-    """Takes a chunk's steps."""
-    assert self._size is not None
-    running = self.program(self._size)
-    if running.layout not in self._constants:
-      constants = running.constants(self._earlier)
-      self._constants[running.layout] = constants
-    self._placed, found = running.call(
-      self._placed, self._constants[running.layout], chunk
-    )
-    return found
-
-  def reader(
-    self, found: list[dict[str, jax.Array]], count: int
-  ) -> Callable[[], dict[str, np.ndarray]]:
-    """Reads the metrics of a call, which waits for it, when it is called."""
-    assert self._size is not None
-    return functools.partial(self.program(self._size).metrics, found, count)
-
-  def gather(self, states: TrainState) -> TrainState:
-    """The states of all members."""
-    assert self._size is not None
-    return self.program(self._size).gather(self._placed, states)
-
-
 def _imported(stage: Pretrained, run: Run) -> TrainState:
   """The stage's state, from its checkpoint or from this user's weights."""
   saved = checkpoint.Checkpoints(run.workdir / "checkpoints", stage.name)
@@ -378,29 +353,3 @@ def _imported(stage: Pretrained, run: Run) -> TrainState:
   saved.finish(states)
   run.log.note(f"{stage.name}: {', '.join(stage.origins)} kept with the run")
   return states
-
-
-class _Clock:
-  """Seconds a phase has trained, over all runs, and when to save next.
-
-  Several processes save together, when the first one says. It is asked at
-  every eighth call only, as the answer is waited for.
-  """
-
-  def __init__(self, before: float, interval: float):
-    self._start = time.monotonic() - before
-    self._interval = interval
-    self._calls = 0
-    self.saved()
-
-  def seconds(self) -> float:
-    return time.monotonic() - self._start
-
-  def saved(self) -> None:
-    self._last = time.monotonic()
-
-  def due(self) -> bool:
-    self._calls += 1
-    if processes.count() > 1 and self._interval and self._calls % 8:
-      return False
-    return processes.agreed(time.monotonic() - self._last >= self._interval)

@@ -8,7 +8,7 @@ import numpy as np
 
 from medad_jax import rng
 from medad_jax.data import index
-from medad_jax.engine import checkpoint, run, sweep
+from medad_jax.engine import batched, checkpoint, run
 from medad_jax.types import Phase, TrainState
 
 
@@ -42,7 +42,7 @@ class Validation:
     if not self._monitors:
       return
     self._images = settings.feed.images[held_out]
-    self._sweep = sweep.Sweep(
+    self._batched = batched.Batched(
       self._values, settings.scoring_batch, settings.devices
     )
     self._saved = checkpoint.Checkpoints(
@@ -62,8 +62,8 @@ class Validation:
     states = dataclasses.replace(states, opt={})
     # An image's partner is a row number, whatever the batch and the devices.
     partners = np.roll(self._images, 1, 0)
-    placed = self._sweep.place(states)
-    found = self._sweep.whole(placed, self._images, partners)
+    placed = self._batched.place(states)
+    found = self._batched.whole(placed, self._images, partners)
     values = {
       name: [
         monitor.summary({k: v[:, member] for k, v in found[name].items()})

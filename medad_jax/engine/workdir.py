@@ -18,7 +18,8 @@ from typing import IO, Any
 
 from medad_jax import files
 from medad_jax.engine import config as configuration
-from medad_jax.engine import environment, processes
+from medad_jax.engine import processes
+from medad_jax.report import provenance
 from medad_jax.types import UserError
 
 # What only says how and where to run, or which score to put first: it may
@@ -26,6 +27,8 @@ from medad_jax.types import UserError
 RUN_FIELDS = (
   "parallel",
   "mesh",
+  "until",
+  "reuse",
   "steps_per_call",
   "checkpoint_seconds",
   "evaluation",
@@ -110,6 +113,8 @@ class Workdir:
         " training run."
       )
     found = files.read_json(self._config, _REMEDY)
+    if not isinstance(found.get("method"), str):
+      raise UserError(f"{self._config} names no method; {_REMEDY}.")
     try:
       configuration.settings_of(found)
       configuration.build_method(found)
@@ -159,7 +164,7 @@ class Workdir:
     if processes.first():
       more = {**record, "starts": [*starts, dict(description)]}
       files.write_json(self._run, more)
-    return environment.differences(starts[-1], description) if starts else []
+    return provenance.differences(starts[-1], description) if starts else []
 
   def starts(self) -> list[dict[str, Any]]:
     """What every start of the training ran on, the first one first.

@@ -49,10 +49,7 @@ class Writers:
     self._board = tensorboard.Board(workdir / "tensorboard", _say)
     if not enabled:
       return
-    try:
-      workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise files.unwritable(workdir, error) from error
+    files.make_folder(workdir)
     _drop_torn_line(workdir / _METRICS)
     if not self._board.available:
       self.note("no TensorBoard files: tensorboardX is not installed")
@@ -118,12 +115,13 @@ class Writers:
     Args:
       name: of the file in the run's folder.
       text: its lines.
+
+    Raises:
+      UserError: it cannot be written.
     """
     if not self._enabled:
       return
-    path = self._workdir / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
+    files.write(self._workdir / name, text + "\n")
 
   def close(self) -> None:
     """Completes TensorBoard's file."""

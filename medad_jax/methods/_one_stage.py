@@ -19,7 +19,7 @@ from medad_jax.augment import frame, synthesis
 from medad_jax.methods import _net
 from medad_jax.nets.encoder_decoder import STRIDES, EncoderDecoder
 from medad_jax.ranges import Count, Width
-from medad_jax.scoring import maps, monitors
+from medad_jax.scoring import discrepancy, monitors
 from medad_jax.training import Length, Optimizer, Schedule
 
 
@@ -158,7 +158,7 @@ class OneStage:
     del batch, fitted
     pixels = jnp.mean(preds["anomaly"], 0)
     return types.Scores(
-      {"anomaly": maps.image_score(pixels)}, {"anomaly": pixels}
+      {"anomaly": discrepancy.image_score(pixels)}, {"anomaly": pixels}
     )
 
   def validate(self, state, batch, key):
@@ -171,7 +171,7 @@ class OneStage:
     )
     images = {"normal": view, "synthetic": made.image}
     return {
-      name: maps.image_score(self.map(state, image / 255))
+      name: discrepancy.image_score(self.map(state, image / 255))
       for name, image in images.items()
     }
 

@@ -13,7 +13,7 @@ from medad_jax import losses, steps, types
 from medad_jax.methods import _net
 from medad_jax.nets import autoencoder
 from medad_jax.ranges import Count, Depth, Width
-from medad_jax.scoring import maps, monitors
+from medad_jax.scoring import discrepancy, monitors
 from medad_jax.training import Length, Optimizer
 
 
@@ -64,7 +64,7 @@ class Reconstruction:
     variance: Float[Array, "b h w c"] | None,
   ) -> Float[Array, "b h w"]:
     """The pixel map: the squared error, over the variance if there is one."""
-    return maps.error_map(image, x_hat, variance)
+    return discrepancy.error_map(image, x_hat, variance)
 
   def init(
     self, key: PRNGKeyArray, image_shape: tuple[int, int, int]
@@ -89,7 +89,7 @@ class Reconstruction:
     preds = self.reconstruct(state, batch["image"])
     variance = jnp.exp(preds["log_var"]) if "log_var" in preds else None
     error = self.error(batch["image"], preds["x_hat"], variance)
-    return {"error": maps.image_score(error)}
+    return {"error": discrepancy.image_score(error)}
 
   @property
   def score_names(self) -> tuple[str, ...]:
@@ -107,6 +107,8 @@ class Reconstruction:
       self.step(),
       monitors={"validation_loss": monitors.mean(self.validation_loss)},
       looped=self.looped,
+      # More members leave the others as they are.
+      made_of=dataclasses.replace(self, members=1),
     )
     return (phase,)
 
@@ -123,9 +125,10 @@ class Reconstruction:
   def reconstruct(
     self, state: types.TrainState, image: Float[Array, "b h w c"]
   ) -> types.Preds:
-    """ "x_hat" and, where the net predicts variances, "log_var"."""
+    """ "x_hat", and "log_var" and "latent" where the net has them."""
     out = self.outputs(state, image)
-    return {name: out[name] for name in ("x_hat", "log_var") if name in out}
+    names = ("x_hat", "log_var", "latent")
+    return {name: out[name] for name in names if name in out}
 
   def outputs(
     self,
@@ -152,16 +155,16 @@ class Reconstruction:
     """ "rec_k" of each of several members, "rec" of their mean."""
     del fitted
     x_hat = jnp.mean(preds["x_hat"], 0)
-    variance = maps.mean_variance(preds)
+    variance = discrepancy.mean_variance(preds)
     rec = self.error(batch["image"], x_hat, variance)
-    image = {"rec": maps.image_score(rec)}
+    image = {"rec": discrepancy.image_score(rec)}
     if self.members > 1:
       image |= self._member_scores(batch["image"], preds)
     return types.Scores(image, {"rec": rec}, x_hat)
 
   def _member_scores(self, image, preds) -> dict[str, Float[Array, "b"]]:
     return {
-      f"rec_{k}": maps.image_score(
+      f"rec_{k}": discrepancy.image_score(
         self.error(image, x_hat, _variance_of(preds, k))
       )
       for k, x_hat in enumerate(preds["x_hat"])
@@ -260,7 +263,9 @@ class SeveralScores(Autoencoding):
     """Those of the base, and the others' maps as means over members."""
     scores = super().score(preds, batch, fitted)
     pixels = {name: jnp.mean(preds[name], 0) for name in self.OTHERS}
-    image = {name: maps.image_score(map_) for name, map_ in pixels.items()}
+    image = {
+      name: discrepancy.image_score(map_) for name, map_ in pixels.items()
+    }
     return types.Scores(
       {**scores.image, **image},
       {**scores.maps, **pixels},
@@ -272,7 +277,9 @@ def member_scores(
   image: Float[Array, "b h w c"], preds: types.Preds
 ) -> dict[str, Float[Array, "b"]]:
   """Image scores "rec_0", "rec_1", ... of the members by themselves."""
-  scores = jax.vmap(maps.image_score)(maps.member_maps(image, preds))
+  scores = jax.vmap(discrepancy.image_score)(
+    discrepancy.member_maps(image, preds)
+  )
   return {f"rec_{k}": score for k, score in enumerate(scores)}
 
 

@@ -45,10 +45,13 @@ class Densities:
     density: "gaussian" (mean and Ledoit-Wolf covariance; the distance is
       Mahalanobis's) or "kernel" (Gaussian kernels of width 1; minus the log
       density).
+    inverse: of the Gaussian's covariance, "cutoff" (as published) or "full";
+      `density.gaussian` says what they do to the score.
     members: nets trained, with different random numbers.
   """
 
   density: Literal["gaussian", "kernel"] = "gaussian"
+  inverse: Literal["cutoff", "full"] = "cutoff"
   members: Count = 1
 
   def embed(
@@ -60,10 +63,11 @@ class Densities:
   def fit(self, stage: str) -> types.Fit:
     """The stage "density", on all normal images, after `stage`."""
     pools = (types.NORMAL,) * self.members
-    estimate, _ = _DENSITIES[self.density]
+    estimate: Callable[..., dict[str, np.ndarray]] = _DENSITIES[self.density][0]
+    options = {"inverse": self.inverse} if self.density == "gaussian" else {}
 
     def of_stream(batches):
-      return estimate(np.concatenate(list(batches)))
+      return estimate(np.concatenate(list(batches)), **options)
 
     return types.Fit("density", pools, self.embed, of_stream, (stage,))
 
@@ -191,18 +195,27 @@ class TwoStage(Densities):
     return density.normalize(out["embedding"])
 
   def predict(self, states, batch):
-    """ "classifier" and "distance", each [b]."""
+    """ "classifier" and "distance", each [b], and "latent", the features."""
     out = self.outputs(states["train"], batch["image"])
     features = density.normalize(out["embedding"])
     return {
       "classifier": _not_normal(out["logits"]),
       "distance": self.distance(states, features),
+      "latent": features,
     }
 
   def score(self, preds, batch, fitted):
     """ "classifier": 1 - probability of class 0; "distance"; means."""
     del batch, fitted
-    return types.Scores({k: jnp.mean(v, 0) for k, v in preds.items()}, {})
+    image = {name: jnp.mean(preds[name], 0) for name in self.score_names}
+    return types.Scores(image, {})
+
+  def synthesize(
+    self, keys: Key[Array, "b"], batch: types.Batch
+  ) -> Float[Array, "b h w c"]:
+    """The first view of each image, in [-1, 1], without jitter."""
+    image = to_levels(batch["image"])
+    return from_levels(jax.vmap(self.views()[0])(keys, image, batch))
 
   def validate(self, state, batch, key):
     """The classifier's scores of images, and of the mean of their views."""

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from medad_jax import rng, types
 from medad_jax.methods import _reconstruction
 from medad_jax.nets import perceptual, vgg
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 
 _KNOWN = "relu4_2"  # the layer whose statistics there are
 
@@ -87,10 +87,10 @@ class Method(_reconstruction.Autoencoding):
 
     x_hat = jnp.mean(preds["x_hat"], 0)
     pixels = rec(x_hat)
-    scores = {"rec": maps.image_score(pixels)}
+    scores = {"rec": discrepancy.image_score(pixels)}
     if self.members > 1:
       for k, single in enumerate(preds["x_hat"]):
-        scores[f"rec_{k}"] = maps.image_score(rec(single))
+        scores[f"rec_{k}"] = discrepancy.image_score(rec(single))
     return types.Scores(scores, {"rec": pixels}, x_hat)
 
   def distance(

@@ -38,7 +38,7 @@ from medad_jax.augment.paste import paste
 from medad_jax.methods import _net, _reconstruction, ae
 from medad_jax.nets.refine import RefineNet
 from medad_jax.ranges import Amount, Range, Share, Width
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 from medad_jax.training import Length, Optimizer
 
 # What each refinement net sees, in the order of its channels.
@@ -161,7 +161,10 @@ class Method:
     )
     *before, single = backbone.phases()
     pools = (self.unlabelled.pool(),) * size + (types.NORMAL,) * size
-    ensemble = dataclasses.replace(single, name="ensemble", pools=pools)
+    # Neither the ensembles' size nor the refinement changes a member.
+    ensemble = dataclasses.replace(
+      single, name="ensemble", pools=pools, made_of=backbone
+    )
     refinements = (self._refinement(name) for name in self._refined_inputs)
     return (*before, ensemble, *refinements)
 
@@ -192,7 +195,9 @@ class Method:
           name, fitted[f"refine_{name}"], pixels
         )
     image = _reconstruction.member_scores(batch["image"], normative)
-    image |= {name: maps.image_score(map_) for name, map_ in pixels.items()}
+    image |= {
+      name: discrepancy.image_score(map_) for name, map_ in pixels.items()
+    }
     return types.Scores(image, pixels, jnp.mean(normative["x_hat"], 0))
 
   def _refinement(self, name: str) -> types.Phase:
@@ -224,6 +229,11 @@ class Method:
       reads=("ensemble",),
       shared=True,
       inputs=types.Inputs(source=True),
+      made_of=(
+        name,
+        dataclasses.replace(self.refine, inputs=()),
+        self.backbone,
+      ),
     )
 
   def _net(self, axis: types.Axis) -> RefineNet:
@@ -237,12 +247,12 @@ class Method:
 
   def _maps(self, preds, image) -> dict[str, Float[Array, "b h w"]]:
     unknown, normative = _halves(preds)
-    variance = maps.mean_variance(normative)
+    variance = discrepancy.mean_variance(normative)
     x_hat = normative["x_hat"]
     return {
-      "rec": maps.error_map(image, jnp.mean(x_hat, 0), variance),
-      "intra": maps.intra_map(x_hat, variance),
-      "inter": maps.inter_map(unknown["x_hat"], x_hat, variance),
+      "rec": discrepancy.error_map(image, jnp.mean(x_hat, 0), variance),
+      "intra": discrepancy.intra_map(x_hat, variance),
+      "inter": discrepancy.inter_map(unknown["x_hat"], x_hat, variance),
     }
 
   def _refined(self, name, state, pixels) -> Float[Array, "b h w"]:

@@ -61,8 +61,12 @@ class Method(_two_stage.Densities):
     return density.normalize(ResNet18().apply(variables, image, train=False))
 
   def predict(self, states, batch):
-    """ "distance" [b]."""
-    return {"distance": self.distance(states, self.embed(states, batch))}
+    """ "distance" [b], and "latent", the features."""
+    features = self.embed(states, batch)
+    return {
+      "distance": self.distance(states, features),
+      "latent": features,
+    }
 
   def score(self, preds, batch, fitted):
     """ "distance": the mean of the members'."""

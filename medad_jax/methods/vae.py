@@ -78,15 +78,14 @@ class Method(_reconstruction.SeveralScores):
     return loss, (extra, metrics)
 
   def predict(self, states, batch):
-    """ "x_hat", and the maps [b h w] of all scores but "rec"."""
+    """ "x_hat", "latent", and the maps [b h w] of all scores but "rec"."""
     noise = self._noise(states["train"], len(batch["image"]))
     return self.views(states["train"], batch["image"], noise)
 
   def reconstruct(self, state, image):
-    """ "x_hat" alone: the mean over the draws."""
-    return {
-      "x_hat": self._mean(state, image, self._noise(state, len(image)))["x_hat"]
-    }
+    """ "x_hat", the mean over the draws, and "latent", the mean code."""
+    out = self._mean(state, image, self._noise(state, len(image)))
+    return {"x_hat": out["x_hat"], "latent": out["mean"]}
 
   def _noise(self, state, count) -> Float[Array, "d b z"]:
     """The same noise for every image; none for the mean code."""
@@ -118,7 +117,8 @@ class Method(_reconstruction.SeveralScores):
     def error(image):
       return losses.squared_error(outputs(image)["x_hat"], image)
 
-    x_hat = outputs(image)["x_hat"]
+    out = outputs(image)
+    x_hat = out["x_hat"]
     by_error = _reconstruction.input_gradient(error, image)
     by_code = _reconstruction.input_gradient(
       lambda image: _divergence(outputs(image)), image
@@ -130,7 +130,7 @@ class Method(_reconstruction.SeveralScores):
       "combi": (image - x_hat) ** 2 * by_code,
     }
     absolute = {k: jnp.mean(jnp.abs(v), -1) for k, v in pixels.items()}
-    return {"x_hat": x_hat, **absolute}
+    return {"x_hat": x_hat, "latent": out["mean"], **absolute}
 
 
 def _divergence(out) -> Float[Array, "b"]:

@@ -1,13 +1,17 @@
-"""Pictures of a run's results, as PNG files.
+"""Pictures of a run's results, as the bytes of PNG files.
 
 matplotlib is imported where it is used: a run without it still has its scores.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any
+import warnings
 
 from jaxtyping import Bool, Float, UInt8
 import numpy as np
@@ -18,7 +22,7 @@ from medad_jax.scoring import metrics
 Figure = Any
 Axes = Any
 
-NORMAL, ABNORMAL = "tab:blue", "tab:red"
+NORMAL, ABNORMAL, SYNTHETIC = "tab:blue", "tab:red", "tab:orange"
 _DPI = 150
 _CELL = 1.25  # inches a gallery image
 _CAPTION = 24  # characters that fit beside a gallery row
@@ -45,22 +49,27 @@ class Row:
   mask: Bool[np.ndarray, "h w"] | None
   caption: str
 
+  def __post_init__(self):
+    # No font draws what is left of a file name in another encoding.
+    caption = self.caption.encode("utf-8", "backslashreplace").decode()
+    object.__setattr__(self, "caption", caption)
+
 
 def histogram(
-  path: Path,
   normal: Float[np.ndarray, "n"],
   abnormal: Float[np.ndarray, "m"],
   title: str,
-) -> None:
+  ranking: metrics.Ranking,
+) -> bytes:
   """Both classes' scores in 100 bins, as the DDAD-ASR paper draws them.
 
   Scores are moved to [0, 1] by the extremes of both classes together.
 
   Args:
-    path: of the PNG.
     normal: finite scores of normal images.
     abnormal: finite scores of abnormal images.
     title: the score's name.
+    ranking: its metrics, of which the legend has the distances.
   """
   both = metrics.min_max(np.concatenate([normal, abnormal]))
   scaled = both[: len(normal)], both[len(normal) :]
@@ -73,10 +82,7 @@ def histogram(
       label = f"{name} ({len(values)})"
       bins = np.linspace(0, 1, 101)
       axes.hist(values, bins, density=True, color=color, alpha=0.5, label=label)
-  distances = (
-    metrics.chi_squared(*scaled),
-    metrics.chi_squared_corrected(*scaled),
-  )
+  distances = ranking.chi2, ranking.chi2_corrected
   text = "{}\n{} without empty bins".format(
     *("–" if d is None else f"{d:.2f}" for d in distances)
   )
@@ -84,47 +90,46 @@ def histogram(
     title=title, xlim=(0, 1), xlabel="score, scaled to 0–1", ylabel="density"
   )
   axes.legend(loc="best", title=f"χ² = {text}", alignment="left")
-  _save(figure, path)
+  return _png(figure)
 
 
 def roc(
-  path: Path,
   labels: metrics.Labels,
   scores: Mapping[str, Float[np.ndarray, "n"]],
-) -> None:
+  areas: Mapping[str, float | None],
+) -> bytes:
   """ROC curves of all scores, the AUROC in the legend.
 
   Args:
-    path: of the PNG.
     labels: 0 normal, 1 abnormal; with one class only there is nothing to draw
       and the picture says so.
     scores: by name.
+    areas: their AUROC, by name.
   """
   figure, axes = _square("ROC", "false positive rate", "true positive rate")
   axes.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle=":")
   for name, values in scores.items():
     curve = metrics.roc_curve(labels, values)
     if curve is not None:
-      area = metrics.auroc(labels, values)
-      label = f"{name}  {area:.3f}"
+      label = f"{name}  {areas[name]:.3f}"
       axes.plot(curve[0], curve[1], label=label, **_line(name))
   _legend(figure, "AUROC")
-  _save(figure, path)
+  return _png(figure)
 
 
 def precision_recall(
-  path: Path,
   labels: metrics.Labels,
   scores: Mapping[str, Float[np.ndarray, "n"]],
-) -> None:
+  areas: Mapping[str, float | None],
+) -> bytes:
   """Precision-recall curves, the average precision in the legend.
 
   The dotted line is the share of abnormal images: a score that knows nothing.
 
   Args:
-    path: of the PNG.
     labels: as in `roc`.
     scores: by name.
+    areas: their average precision, by name.
   """
   figure, axes = _square("Precision and recall", "recall", "precision")
   if len(labels):
@@ -133,21 +138,39 @@ def precision_recall(
     curve = metrics.precision_recall_curve(labels, values)
     if curve is not None:
       precision, recall, _ = curve
-      label = f"{name}  {metrics.average_precision(labels, values):.3f}"
+      label = f"{name}  {areas[name]:.3f}"
       # The metric's own steps: P_i between R_(i-1) and R_i.
       axes.step(recall, precision, where="pre", label=label, **_line(name))
   _legend(figure, "average precision")
-  _save(figure, path)
+  return _png(figure)
 
 
-def gallery(path: Path, rows: Sequence[Row]) -> None:
+def plane(places: Mapping[str, Float[np.ndarray, "_ 2"]]) -> bytes:
+  """Images as points on a plane, a color a kind.
+
+  Args:
+    places: of "normal", "abnormal" and perhaps "synthetic" images.
+  """
+  figure = _figure(4.8, 4.8)
+  axes = figure.add_subplot()
+  colors = {"normal": NORMAL, "abnormal": ABNORMAL, "synthetic": SYNTHETIC}
+  for kind, points in places.items():
+    if len(points):
+      label = f"{kind} ({len(points)})"
+      axes.scatter(*points.T, s=9, alpha=0.6, color=colors[kind], label=label)
+  # Distances on the plane have no unit.
+  axes.set(title="Latents (t-SNE)", xticks=[], yticks=[])
+  _legend(figure, "images")
+  return _png(figure)
+
+
+def gallery(rows: Sequence[Row]) -> bytes:
   """Images in rows: input, reconstruction, every map, mask.
 
   A kind of map has ONE color scale for all rows, shown under its column:
   bright means the same everywhere, and a normal image may well stay dark.
 
   Args:
-    path: of the PNG.
     rows: at least one; all with the same maps.
   """
   names = list(rows[0].maps)
@@ -163,20 +186,24 @@ def gallery(path: Path, rows: Sequence[Row]) -> None:
     for column, axes in zip(columns, cells, strict=True):
       _show(axes, row, column, limits)
     cells[0].set_ylabel(
-      _shorten(row.caption), rotation=0, ha="right", va="center", fontsize=8
+      _shorten(row.caption),
+      rotation=0,
+      ha="right",
+      va="center",
+      fontsize=8,
+      parse_math=False,  # a file's name may hold dollars
     )
   for title, cells in zip(columns, grid.T, strict=True):
     cells[0].set_title(title, fontsize=9)
     if title in limits:
       _color_bar(figure, cells)
-  _save(figure, path)
+  return _png(figure)
 
 
-def contact_sheet(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+def contact_sheet(columns: Mapping[str, np.ndarray]) -> bytes:
   """Examples in rows: images as they are, maps by one color scale a column.
 
   Args:
-    path: of the PNG.
     columns: images [n h w c] in [0, 1] or maps [n h w], by name.
   """
   rows = len(next(iter(columns.values())))
@@ -194,14 +221,13 @@ def contact_sheet(path: Path, columns: Mapping[str, np.ndarray]) -> None:
         axes.imshow(value, cmap="magma", vmin=0, vmax=top)
     if values.ndim == 3:
       _color_bar(figure, cells)
-  _save(figure, path)
+  return _png(figure)
 
 
-def training_curves(path: Path, metrics_jsonl: Path) -> None:
+def training_curves(metrics_jsonl: Path) -> bytes:
   """Every metric of every phase over steps, a line a member.
 
   Args:
-    path: of the PNG.
     metrics_jsonl: the run's record, one JSON object a line.
   """
   curves = _curves(metrics_jsonl)
@@ -211,24 +237,45 @@ def training_curves(path: Path, metrics_jsonl: Path) -> None:
   grid = figure.subplots(height, width, squeeze=False).ravel()
   for axes, (title, (steps, values)) in zip(grid, curves.items(), strict=False):
     axes.plot(steps, values, linewidth=0.9)
-    axes.set(title=title, xlabel="step")
+    axes.set(title=title, xlabel="step", ylabel=title.split(": ")[1])
     axes.grid(alpha=0.3)
     if np.nanmin(values, initial=np.inf) > 0:
       axes.set_yscale("log")
   for axes in grid[len(curves) :]:
     axes.set_visible(False)
-  _save(figure, path)
+  return _png(figure)
 
 
 def _figure(width: float, height: float) -> Figure:
   """A figure outside pyplot: no window, nothing kept after it is written."""
-  from matplotlib import figure
+  with _without_backend():
+    from matplotlib import figure
 
   return figure.Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> None:
-  figure.savefig(path, format="png", facecolor="white")
+@contextlib.contextmanager
+def _without_backend() -> Iterator[None]:
+  """Hides MPLBACKEND, which matplotlib checks when it is first imported.
+
+  A notebook's backend may not be installed where its commands run, and figures
+  outside pyplot have none.
+  """
+  backend = os.environ.pop("MPLBACKEND", None)
+  try:
+    yield
+  finally:
+    if backend is not None:
+      os.environ["MPLBACKEND"] = backend
+
+
+def _png(figure: Figure) -> bytes:
+  file = io.BytesIO()
+  with warnings.catch_warnings():
+    # Its font has no Chinese: file names then show boxes.
+    warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+    figure.savefig(file, format="png", facecolor="white", backend="agg")
+  return file.getvalue()
 
 
 def _square(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -328,7 +375,7 @@ def _shorten(caption: str) -> str:
 def _curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
   """Steps [s] and values [s] or [s, k] of `phase: metric`, the loss first."""
   points: dict[str, dict[str, list[tuple[int, Any]]]] = {}
-  for line in path.read_text().split("\n")[:-1]:
+  for line in path.read_text("utf-8").split("\n")[:-1]:
     record = json.loads(line)
     named = points.setdefault(record["phase"], {"loss": []})
     for name in sorted(record.keys() - {"phase", "step", "time", "seconds"}):

@@ -5,19 +5,20 @@ the page, as it travels without the documentation.
 """
 
 import base64
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 import string
 from typing import Any
 
-from medad_jax.report import table
+from medad_jax import files
+from medad_jax.report import provenance, table
+from medad_jax.report.results import Comparison, Results, Score, TestSet
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _FEW = 100  # images of a class below which the page warns
 
-# Captions by the beginning of the file's name, the longest beginning first.
+# Captions by the kind of figure, which is the beginning of its file's name.
 _CAPTIONS = {
   "gallery": (
     "Test images from the lowest to the highest score of each class, chosen by"
@@ -32,62 +33,83 @@ _CAPTIONS = {
     "Sensitivity against false alarms at every threshold; dotted: chance."
     " Gray: single members of the ensemble."
   ),
+  "latents": (
+    "Codes of the images on a plane (t-SNE), those of all members side by side."
+    " Near points are alike; distances between groups mean little."
+  ),
   "histogram": "Scores of both classes in 100 bins, scaled to one range.",
   "training": "Training metrics over steps, one line a member.",
 }
+# What a figure shows, for those who do not see it; {} is the score's name.
+_ALTERNATIVES = {
+  "gallery": "Test images with their reconstructions and maps, in rows",
+  "precision_recall": "Precision-recall curves of {}",
+  "roc": "ROC curves of {}",
+  "latents": "Scatter plot of the codes of normal and abnormal images",
+  "histogram": "Histograms of {} for normal and abnormal images",
+  "training": "Line plots of the training metrics over steps",
+}
 
 
-def write(
-  path: Path, results: Mapping[str, Any], figures: Sequence[Path]
-) -> None:
+def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
   """Writes the page.
 
   Args:
     path: of the HTML file.
     results: what results.json holds.
     figures: PNG files, in the order of the page.
+
+  Raises:
+    UserError: it cannot be written; a page that was there stays.
   """
-  page = string.Template(_TEMPLATE.read_text()).substitute(
-    title=escape(f"{results['method']} on {results['dataset']}"),
+  template = string.Template(_TEMPLATE.read_text("utf-8"))
+  scores = [_scores(results.main, results.seeds)]
+  for name, found in results.sets.items():
+    scores.append(f"<h3>Test set {escape(name)}, {table.images(found)}</h3>")
+    scores.append(_scores(found, results.seeds))
+  page = template.substitute(
+    title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
-    scores=_scores(results["scores"]),
-    comparisons=_comparisons(results["comparisons"]),
+    scores="\n".join(scores),
+    comparisons=_comparisons(results.main.comparisons),
     caveats=_list(_caveats(results)),
-    figures="\n".join(_figure(figure) for figure in figures),
-    run=_pairs(_run(results)),
-    config=_pairs(_flat(results["config"])),
+    figures="\n".join(_figure(figure, results) for figure in figures),
+    run=_pairs("Where the numbers come from", _run(results)),
+    config=_pairs("Fields of the configuration", _flat(results.config)),
   )
-  path.write_text(page)
+  files.write(path, page)
 
 
-def _lead(results: Mapping[str, Any]) -> str:
+def _lead(results: Results) -> str:
   """The method's last score, which is its own choice, in one sentence."""
-  name, score = list(results["scores"].items())[-1]
+  name, score = list(results.main.scores.items())[-1]
   return (
-    f"On {table.images(results)}, the score <code>{escape(name)}</code> reaches"
-    f" an AUROC of <strong>{table.metric(score, 'auroc')}"
+    f"On {table.images(results.main)}, the score <code>{escape(name)}</code>"
+    f" reaches an AUROC of <strong>{table.metric(score, 'auroc')}"
     "</strong> and an average precision of <strong>"
     f"{table.metric(score, 'ap')}</strong>."
   )
 
 
-def _scores(scores: Mapping[str, Any]) -> str:
-  ends = [s["auroc_ci"][0] for s in scores.values() if s["auroc_ci"]]
+def _scores(found: TestSet, seeds: int) -> str:
+  """The tables of one test set, and what they rest on."""
+  scores = found.scores
+  intervals = [score.ranking.auroc_ci for score in scores.values()]
+  ends = [interval[0] for interval in intervals if interval]
   low = 0.0 if min(ends, default=0.5) < 0.5 else 0.5
   rows = [
     (
       f"<code>{escape(name)}</code>",
       table.metric(score, "auroc"),
-      _interval_bar(score["auroc"], score["auroc_ci"], low),
+      _interval_bar(score, low),
       table.metric(score, "ap"),
-      table.number(score["chi2"], 2),
-      table.number(score["chi2_corrected"], 2),
+      table.number(score.ranking.chi2, 2),
+      table.number(score.ranking.chi2_corrected, 2),
     )
     for name, score in scores.items()
   ]
   scale = f'<span class="scale"><span>{low:g}</span><span>1</span></span>'
-  several = any("over_seeds" in score for score in scores.values())
-  spread = "mean ± std" if several else "[95 % CI]"
+  spread = "mean ± std" if seeds > 1 else "[95 % CI]"
   header = (
     "score",
     f"AUROC {spread}",
@@ -96,48 +118,52 @@ def _scores(scores: Mapping[str, Any]) -> str:
     "χ²",
     "χ², no empty bins",
   )
-  tables = [_table(header, rows, right=2)]
+  tables = [_table("Scores of the images", header, rows, right=2)]
+  if seeds == 1:
+    tables.append(f"<p>{escape(table.INDEPENDENT)}.</p>")
   if pixels := table.pixel_rows(scores):
     marked = [(f"<code>{escape(n)}</code>", *values) for n, *values in pixels]
-    tables.append(_table(table.PIXEL_HEADER, marked, right=4))
+    caption = "Maps, measured by their pixels"
+    tables.append(_table(caption, table.PIXEL_HEADER, marked, right=4))
   return "\n".join(tables)
 
 
-def _interval_bar(
-  value: float | None, interval: Sequence[float] | None, low: float
-) -> str:
-  """The interval as a line with a dot, on an axis from `low` to 1."""
+def _interval_bar(score: Score, low: float) -> str:
+  """The AUROC's interval as a line with a dot, on an axis from `low` to 1."""
+  value = score.ranking.auroc
   if value is None:
     return ""
-  first, last = interval or (value, value)
+  first, last = score.ranking.auroc_ci or (value, value)
   left, dot, right = (
     round(100 * (v - low) / (1 - low), 2) for v in (first, value, last)
   )
   return (
-    '<span class="axis">'
+    '<span class="axis" aria-hidden="true">'
     f'<span class="line" style="left:{left}%;width:{right - left:.2f}%"></span>'
     f'<span class="dot" style="left:{dot}%"></span></span>'
   )
 
 
-def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> str:
+def _comparisons(comparisons: Sequence[Comparison]) -> str:
   if not comparisons:
     return "<p>None: one score only, or several trainings.</p>"
   rows = [
     (
-      f"<code>{escape(c['a'])}</code> – <code>{escape(c['b'])}</code>",
-      table.with_interval(c["auroc_difference"], c["ci"], sign="+"),
-      _p_value(c["p"]),
+      f"<code>{escape(c.a)}</code> – <code>{escape(c.b)}</code>",
+      table.with_interval(c.auroc_difference, c.ci, sign="+"),
+      _p_value(c.p),
     )
     for c in comparisons
   ]
-  return _table(("scores", "difference of AUROC [95 % CI]", "p"), rows)
+  header = ("scores", "difference of AUROC [95 % CI]", "p")
+  return _table("The headline score and each other one", header, rows)
 
 
-def _caveats(results: Mapping[str, Any]) -> Iterator[str]:
+def _caveats(results: Results) -> Iterator[str]:
   """What a reader must know to read the numbers rightly."""
-  counts = next(iter(results["scores"].values()))
-  normal, abnormal = counts["n_normal"], counts["n_abnormal"]
+  scores = results.main.scores
+  counts = next(iter(scores.values())).ranking
+  normal, abnormal = counts.n_normal, counts.n_abnormal
   yield (
     "Research software: these numbers say how a method ranks the images of one"
     " benchmark. They are no evidence for diagnosing a patient."
@@ -148,21 +174,22 @@ def _caveats(results: Mapping[str, Any]) -> Iterator[str]:
     yield f"Few test images (under {_FEW} in a class): intervals are wide."
   if origins := table.unofficial(results):
     yield f"Pretrained weights are not the official ones: {origins}."
-  if results["seeds"] > 1:
+  if results.seeds > 1:
     yield (
-      f"Means and standard deviations (n - 1) of {results['seeds']} trainings,"
-      f" seeds {results['seed']} and on; curves and pictures are the first's."
+      f"Means and standard deviations (n - 1) of {results.seeds} trainings,"
+      f" seeds {results.seed} and on; curves and pictures are the first's."
       " They do not hold the chance of which images were tested."
     )
   else:
     yield (
-      "Intervals are those of the test images' chance (AUROC: DeLong, logit"
-      " scale; AP: stratified bootstrap). They take images as independent, so"
-      " with several images of a patient they are too narrow, and one training"
-      f" (seed {results['seed']}) says nothing of how results vary between"
+      "Intervals describe the sampling of the test images (AUROC: Newcombe,"
+      " with DeLong's variance where that is larger; AP: stratified bootstrap)."
+      " Where a set has ten images a patient, intervals of 95 % hold the true"
+      " AUROC in 60 to 70 % of test sets. One training"
+      f" (seed {results.seed}) says nothing of how results vary between"
       " trainings."
     )
-  if any(s["ap"] == 1 for s in results["scores"].values()):
+  if any(score.ranking.ap == 1 for score in scores.values()):
     yield (
       "An average precision of 1 has no interval: resampled images are"
       " separated perfectly, too."
@@ -178,7 +205,7 @@ def _caveats(results: Mapping[str, Any]) -> Iterator[str]:
     " bins that is empty in both classes adds 0.5. The second column leaves"
     " those bins out."
   )
-  if number := len(results["comparisons"]):
+  if number := len(results.main.comparisons):
     yield (
       "Differences are paired by image (DeLong); p-values are two-sided and not"
       f" adjusted for the number of comparisons ({number})."
@@ -187,42 +214,42 @@ def _caveats(results: Mapping[str, Any]) -> Iterator[str]:
     "No threshold was chosen: a threshold, an epoch or a score picked by its"
     " result on these images would have to be judged on others."
   )
-  if table.pixel_rows(results["scores"]):
+  if table.pixel_rows(scores):
     yield (
       "Oracle Dice takes the threshold that is best on these very masks: it is"
       " a ceiling, and no one reaches it without the masks."
     )
 
 
-def _figure(path: Path) -> str:
-  kind = next(k for k in (*_CAPTIONS, "") if path.stem.startswith(k))
-  caption = _CAPTIONS.get(kind, "")
+def _figure(path: Path, results: Results) -> str:
+  kind = next(kind for kind in _CAPTIONS if path.stem.startswith(kind))
+  # A histogram's file is named after its score; curves show all scores.
+  name = path.stem.removeprefix(kind).removeprefix("_")
+  of = f"the score {name}" if name else ", ".join(results.main.scores)
+  alternative = escape(_ALTERNATIVES[kind].format(of))
   data = base64.b64encode(path.read_bytes()).decode()
   return (
-    f'<figure class="{kind or "other"}"><img alt="{escape(path.stem)}"'
+    f'<figure class="{kind}"><img alt="{alternative}"'
     f' src="data:image/png;base64,{data}">'
-    f"<figcaption>{escape(caption)}</figcaption></figure>"
+    f"<figcaption>{escape(_CAPTIONS[kind])}</figcaption></figure>"
   )
 
 
-def _run(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _run(results: Results) -> Iterator[tuple[str, str]]:
   """Where the numbers come from."""
-  yield "method", results["method"]
-  yield "data set", results["dataset"]
-  yield "fingerprint of the data", results["data"]["fingerprint"]
-  for name, count in _flat(results["data"]["counts"]):
+  yield "method", results.method
+  yield "data set", results.dataset
+  yield "fingerprint of the data", results.data["fingerprint"]
+  for name, count in _flat(results.data["counts"]):
     yield f"images, {name}", count
-  yield "ensemble members", str(results["members"])
-  yield "seed", str(results["seed"])
-  yield "seeds", str(results["seeds"])
-  for name, origin in results["weights"].items():
+  yield "ensemble members", str(results.members)
+  yield "seed", str(results.seed)
+  yield "seeds", str(results.seeds)
+  for name, origin in results.weights.items():
     yield f"weights of {name}", origin
-  for phase, seconds in results["seconds"].items():
+  for phase, seconds in results.seconds.items():
     yield f"training time, {phase}", _duration(seconds)
-  kinds = Counter(results["devices"]).items()
-  yield "devices", ", ".join(f"{n} × {kind}" for kind, n in kinds)
-  for name, version in results["versions"].items():
-    yield name, version
+  yield from provenance.rows(results.trained, results.evaluated)
 
 
 def _flat(
@@ -237,29 +264,40 @@ def _flat(
 
 
 def _table(
-  header: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0
+  caption: str,
+  header: Sequence[str],
+  rows: Iterable[Sequence[str]],
+  right: int = 0,
 ) -> str:
-  """A table whose last `right` columns are flush right."""
+  """A table whose first column names its rows, the last `right` flush right."""
 
-  def line(tag: str, cells: Sequence[str]) -> str:
+  def line(tags: Sequence[str], cells: Sequence[str]) -> str:
     kinds = [""] * (len(cells) - right) + [' class="right"'] * right
-    marked = zip(kinds, cells, strict=True)
-    row = "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in marked)
+    marked = zip(tags, kinds, cells, strict=True)
+    row = "".join(
+      f"<{tag}{kind}>{cell}</{tag.split()[0]}>" for tag, kind, cell in marked
+    )
     return f"<tr>{row}</tr>"
 
-  body = "\n".join(line("td", row) for row in rows)
+  width = len(header)
+  head = line(['th scope="col"'] * width, header)
+  first = ['th scope="row"', *["td"] * (width - 1)]
+  body = "\n".join(line(first, row) for row in rows)
   return (
-    f'<div class="wide"><table><thead>{line("th", header)}</thead>'
-    f"<tbody>{body}</tbody></table></div>"
+    f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+    f"<thead>{head}</thead><tbody>{body}</tbody></table></div>"
   )
 
 
-def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+def _pairs(caption: str, pairs: Iterable[tuple[str, str]]) -> str:
   rows = "\n".join(
-    f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+    f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
     for name, value in pairs
   )
-  return f'<div class="wide"><table class="pairs">{rows}</table></div>'
+  return (
+    f'<div class="wide"><table class="pairs"><caption>{escape(caption)}'
+    f"</caption>{rows}</table></div>"
+  )
 
 
 def _list(items: Iterable[str]) -> str:

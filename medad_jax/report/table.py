@@ -1,60 +1,65 @@
 """Results as text: the table for the terminal, and how numbers are written."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from medad_jax.report.results import Results, Score, TestSet
+from medad_jax.scoring import metrics, pixel_metrics
 
 PIXEL_HEADER = ("pixels of", "AUROC", "AP", "AUPRO", "oracle Dice")
+# Said under the tables of scores, until a data set can name its patients.
+INDEPENDENT = (
+  "Intervals take images as independent: with several images of a patient they"
+  " are too narrow"
+)
 _PIXELS = ("pixel_auroc", "pixel_ap", "aupro", "oracle_dice")
 
 
-def results_table(results: Mapping[str, Any]) -> str:
+def results_table(results: Results) -> str:
   """The scores as tables of fixed width, for the terminal."""
-  scores = results["scores"]
-  spread = "mean ± std" if results["seeds"] > 1 else "[95% CI]"
-  header = ("score", f"AUROC {spread}", f"AP {spread}", "chi2")
-  rows = [
-    (name, metric(s, "auroc"), metric(s, "ap"), number(s["chi2"], 2))
-    for name, s in scores.items()
-  ]
-  lines = [_title(results), "", *_aligned(header, rows, right=1)]
-  if pixels := pixel_rows(scores):
-    lines += ["", *_aligned(PIXEL_HEADER, pixels, right=4)]
+  lines = [_title(results), "", *_tables(results, results.main)]
+  for name, found in results.sets.items():
+    lines += ["", f"test set {name}, {images(found)}", ""]
+    lines += _tables(results, found)
+  if results.seeds == 1:
+    lines += ["", f"{INDEPENDENT}."]
   return "\n".join(lines)
 
 
-def images(results: Mapping[str, Any]) -> str:
+def images(found: TestSet) -> str:
   """How many test images there are of each class."""
-  counts = next(iter(results["scores"].values()))
+  counts = next(iter(found.scores.values())).ranking
   return (
-    f"{counts['n_normal']:,} normal and {counts['n_abnormal']:,} abnormal test"
-    " images"
+    f"{counts.n_normal:,} normal and {counts.n_abnormal:,} abnormal test images"
   )
 
 
-def unofficial(results: Mapping[str, Any]) -> str:
+def unofficial(results: Results) -> str:
   """Names and origins of pretrained weights that are not the official ones."""
   return ", ".join(
     f"{name} {origin}"
-    for name, origin in results["weights"].items()
+    for name, origin in results.weights.items()
     if origin != "official"
   )
 
 
-def pixel_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def pixel_rows(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
   """Metrics of the maps, of the scores that have one; see `PIXEL_HEADER`."""
   return [
     (name, *(metric(score, key) for key in _PIXELS))
     for name, score in scores.items()
-    if "n_pixels" in score
+    if score.pixels is not None
   ]
 
 
-def metric(score: Mapping[str, Any], name: str) -> str:
+def metric(score: Score, name: str) -> str:
   """A metric with its deviation over seeds, or with its interval."""
-  if "over_seeds" not in score:
-    return with_interval(score[name], score.get(f"{name}_ci"))
-  spread = score["over_seeds"][name]
-  return f"{number(spread['mean'], 3)} ± {number(spread['std'], 3)}"
+  if score.over_seeds:
+    spread = score.over_seeds[name]
+    return f"{number(spread.mean, 3)} ± {number(spread.std, 3)}"
+  of: metrics.Ranking | pixel_metrics.Pixels | None = score.ranking
+  if not hasattr(of, name):
+    of = score.pixels
+  return with_interval(getattr(of, name), getattr(of, f"{name}_ci", None))
 
 
 def with_interval(
@@ -72,10 +77,24 @@ def number(value: float | None, digits: int, sign: str = "") -> str:
   return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
-def _title(results: Mapping[str, Any]) -> str:
-  title = f"{results['method']} on {results['dataset']}, {images(results)}"
-  if results["seeds"] > 1:
-    title += f", {results['seeds']} seeds"
+def _tables(results: Results, found: TestSet) -> list[str]:
+  """Lines of the tables of one test set."""
+  spread = "mean ± std" if results.seeds > 1 else "[95% CI]"
+  header = ("score", f"AUROC {spread}", f"AP {spread}", "chi2")
+  rows = [
+    (name, metric(s, "auroc"), metric(s, "ap"), number(s.ranking.chi2, 2))
+    for name, s in found.scores.items()
+  ]
+  lines = _aligned(header, rows, right=1)
+  if pixels := pixel_rows(found.scores):
+    lines += ["", *_aligned(PIXEL_HEADER, pixels, right=4)]
+  return lines
+
+
+def _title(results: Results) -> str:
+  title = f"{results.method} on {results.dataset}, {images(results.main)}"
+  if results.seeds > 1:
+    title += f", {results.seeds} seeds"
   origins = unofficial(results)
   return f"{title}\nnot the official weights: {origins}" if origins else title
 

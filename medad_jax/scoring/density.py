@@ -5,6 +5,7 @@ which a checkpoint can hold.
 """
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,17 +24,30 @@ def normalize(features: Float[Array, "b d"]) -> Float[Array, "b d"]:
   return features / jnp.maximum(length, _TINY)
 
 
-def gaussian(features: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
+def gaussian(
+  features: Float[np.ndarray, "n d"],
+  inverse: Literal["cutoff", "full"] = "cutoff",
+) -> dict[str, np.ndarray]:
   """A Gaussian with a shrunk covariance, for `mahalanobis`.
 
-  Ledoit & Wolf, "A well-conditioned estimator for large-dimensional covariance
-  matrices", 2004, in float64.
+  The covariance is that of Ledoit & Wolf, "A well-conditioned estimator for
+  large-dimensional covariance matrices", 2004, fitted in float64.
+
+  MedIAnomaly's code fits float32 features, and scikit-learn then inverts the
+  covariance by a pseudo-inverse in float32. That drops every direction whose
+  eigenvalue is at most d * eps(float32) times the largest: 142 of the 512
+  directions of CutPaste's features on Brain Tumor after 30 steps. The choice
+  decides the score: there the AUROC is 0.494 with the cut-off and 0.531 with
+  the full inverse. The same cut-off in float64 reproduces the distances of that
+  code within 2e-5, relative.
 
   Args:
     features: one row an image.
+    inverse: "cutoff" as published, or "full" to keep all directions.
 
   Returns:
-    "mean" [d] and "precision" [d d], float32.
+    "mean" [d] and "whitening" [d d], float32. Whitened features have the
+    identity as their covariance; dropped directions are columns of zeros.
 
   Raises:
     UserError: fewer than two images.
@@ -43,9 +57,14 @@ def gaussian(features: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
 
   _check_count(features)
   fitted = covariance.LedoitWolf().fit(features.astype(np.float64))
+  values, vectors = np.linalg.eigh(fitted.covariance_)
+  # The limit of scipy.linalg.pinvh in float32.
+  limit = len(values) * np.finfo(np.float32).eps * values[-1]
+  kept = values > (limit if inverse == "cutoff" else 0)
+  scales = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1)), 0)
   return {
     "mean": fitted.location_.astype(np.float32),
-    "precision": fitted.precision_.astype(np.float32),
+    "whitening": (vectors * scales).astype(np.float32),
   }
 
 
@@ -54,8 +73,10 @@ def mahalanobis(
 ) -> Float[Array, "b"]:
   """Distance to the mean of `gaussian`, in units of its deviations."""
   centered = features - params["mean"]
-  turned = jnp.matmul(centered, params["precision"], precision="highest")
-  return jnp.sqrt(jnp.maximum(jnp.sum(turned * centered, -1), 0))
+  # The length of whitened features rounds less than a product with the inverse
+  # covariance, whose entries differ more in size.
+  whitened = jnp.matmul(centered, params["whitening"], precision="highest")
+  return jnp.linalg.norm(whitened, axis=-1)
 
 
 def kernel(features: Float[np.ndarray, "n d"]) -> dict[str, np.ndarray]:

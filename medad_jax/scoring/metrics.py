@@ -5,6 +5,7 @@ depends on batches. Where one class is missing a metric is undefined and the
 functions return None: undefined is neither 0 nor a crash.
 """
 
+import dataclasses
 from typing import Any
 
 from jaxtyping import Bool, Float, Integer
@@ -15,69 +16,77 @@ from medad_jax.scoring import intervals
 Labels = Integer[np.ndarray, "n"] | Bool[np.ndarray, "n"]
 
 
-def summarize(labels: Labels, scores: Float[np.ndarray, "n"]) -> dict[str, Any]:
-  """All metrics of one score, ready for JSON.
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+  """How well one score ranks a test set's images; None where undefined.
+
+  Attributes:
+    auroc: area under the ROC curve, in [0, 1].
+    auroc_ci: its 95 % interval.
+    ap: average precision, in (0, 1].
+    ap_ci: its 95 % interval.
+    chi2: `chi_squared` of the scores, scaled to [0, 1].
+    chi2_corrected: `chi_squared_corrected` of the same.
+    n_normal: normal images.
+    n_abnormal: abnormal images.
+  """
+
+  auroc: float | None
+  auroc_ci: intervals.Interval | None
+  ap: float | None
+  ap_ci: intervals.Interval | None
+  chi2: float | None
+  chi2_corrected: float | None
+  n_normal: int
+  n_abnormal: int
+
+
+def rank(labels: Labels, scores: Float[np.ndarray, "n"]) -> Ranking:
+  """All metrics of one score.
 
   Args:
     labels: 0 normal, 1 abnormal.
     scores: any finite values; higher is more abnormal.
-
-  Returns:
-    `auroc`, `auroc_ci` (95 %), `ap`, `ap_ci` (95 %), `chi2`,
-    `chi2_corrected`, `n_normal`, `n_abnormal`; None where undefined.
 
   Raises:
     ValueError: a label that is neither 0 nor 1, or a score that is not finite.
   """
   normal, abnormal = split(labels, scores)
   scaled = split(labels, min_max(scores))
-  return {
-    "auroc": auroc(labels, scores),
-    "auroc_ci": _as_list(intervals.auroc_interval(normal, abnormal)),
-    "ap": average_precision(labels, scores),
-    "ap_ci": _as_list(intervals.average_precision_interval(normal, abnormal)),
-    "chi2": chi_squared(*scaled),
-    "chi2_corrected": chi_squared_corrected(*scaled),
-    "n_normal": len(normal),
-    "n_abnormal": len(abnormal),
-  }
+  return Ranking(
+    auroc=auroc(labels, scores),
+    auroc_ci=intervals.auroc_interval(normal, abnormal),
+    ap=average_precision(labels, scores),
+    ap_ci=intervals.average_precision_interval(normal, abnormal),
+    chi2=chi_squared(*scaled),
+    chi2_corrected=chi_squared_corrected(*scaled),
+    n_normal=len(normal),
+    n_abnormal=len(abnormal),
+  )
 
 
 def compare(
   labels: Labels, a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"]
-) -> dict[str, Any]:
-  """How much better score `a` is than score `b` on the same images.
+) -> intervals.Difference | None:
+  """The AUROC of score `a` minus that of `b`, by the paired DeLong test.
 
-  Returns:
-    `auroc_difference` (a minus b), `ci` (95 %) and two-sided `p` of the paired
-    DeLong test, ready for JSON; None where undefined.
+  None with fewer than two images in a class.
 
   Raises:
-    ValueError: as `summarize`.
+    ValueError: as `rank`.
   """
-  difference = intervals.auroc_difference(split(labels, a), split(labels, b))
-  if difference is None:
-    return {"auroc_difference": None, "ci": None, "p": None}
-  return {
-    "auroc_difference": difference.value,
-    "ci": _as_list(difference.interval),
-    "p": difference.p,
-  }
+  return intervals.auroc_difference(split(labels, a), split(labels, b))
 
 
 def auroc(labels: Labels, scores: Float[np.ndarray, "n"]) -> float | None:
   """Area under the ROC curve, in [0, 1]; a tie counts one half.
 
-  Equals scikit-learn's `roc_auc_score`. None when a class is missing.
+  None when a class is missing.
 
   Raises:
-    ValueError: as `summarize`.
+    ValueError: as `rank`.
   """
-  curve = roc_curve(labels, scores)
-  if curve is None:
-    return None
-  false_positives, true_positives, _ = curve
-  return float(np.trapezoid(true_positives, false_positives))
+  return _by_scikit_learn("roc_auc_score", labels, scores)
 
 
 def average_precision(
@@ -85,17 +94,13 @@ def average_precision(
 ) -> float | None:
   """Step-wise area under the precision-recall curve, in (0, 1].
 
-  Sum of (R_i - R_(i-1)) P_i over distinct thresholds, as scikit-learn's
-  `average_precision_score`. None when a class is missing.
+  Sum of (R_i - R_(i-1)) P_i over distinct thresholds. None when a class is
+  missing.
 
   Raises:
-    ValueError: as `summarize`.
+    ValueError: as `rank`.
   """
-  curve = precision_recall_curve(labels, scores)
-  if curve is None:
-    return None
-  precision, recall, _ = curve
-  return float(np.sum(np.diff(recall) * precision[1:]))
+  return _by_scikit_learn("average_precision_score", labels, scores)
 
 
 def roc_curve(
@@ -108,16 +113,9 @@ def roc_curve(
     t distinct scores, starting at (0, 0, inf); None when a class is missing.
 
   Raises:
-    ValueError: as `summarize`.
+    ValueError: as `rank`.
   """
-  true_positives, false_positives, thresholds = _counts(labels, scores)
-  if not true_positives[-1] or not false_positives[-1]:
-    return None
-  return (
-    false_positives / false_positives[-1],
-    true_positives / true_positives[-1],
-    thresholds,
-  )
+  return _by_scikit_learn("roc_curve", labels, scores, drop_intermediate=False)
 
 
 def precision_recall_curve(
@@ -130,14 +128,14 @@ def precision_recall_curve(
     starting at (1, 0, inf); None when a class is missing.
 
   Raises:
-    ValueError: as `summarize`.
+    ValueError: as `rank`.
   """
-  true_positives, false_positives, thresholds = _counts(labels, scores)
-  if not true_positives[-1] or not false_positives[-1]:
+  curve = _by_scikit_learn("precision_recall_curve", labels, scores)
+  if curve is None:
     return None
-  flagged = true_positives[1:] + false_positives[1:]
-  precision = np.concatenate([[1.0], true_positives[1:] / flagged])
-  return precision, true_positives / true_positives[-1], thresholds
+  # scikit-learn's thresholds rise, and its point at infinity has none.
+  precision, recall, thresholds = (values[::-1] for values in curve)
+  return precision, recall, np.concatenate([[np.inf], thresholds])
 
 
 def chi_squared(
@@ -209,7 +207,7 @@ def split(
   """The scores of normal and of abnormal images, float64.
 
   Raises:
-    ValueError: as `summarize`.
+    ValueError: as `rank`.
   """
   values = _finite(scores)
   if len(labels) != len(values):
@@ -226,23 +224,17 @@ def split(
   return values[labels == 0], values[labels == 1]
 
 
-def _counts(
-  labels: Labels, scores: Float[np.ndarray, "n"]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """True and false positives at each distinct threshold, from infinity down."""
+def _by_scikit_learn(
+  name: str, labels: Labels, scores: np.ndarray, **options: Any
+) -> Any:
+  """A function of `sklearn.metrics`, or None when a class is missing."""
+  # A second to import, which a training without validation does not need.
+  from sklearn import metrics
+
   normal, abnormal = split(labels, scores)
-  distinct = np.unique(np.concatenate([normal, abnormal]))
-  return (
-    _at_least(np.sort(abnormal), distinct),
-    _at_least(np.sort(normal), distinct),
-    np.concatenate([[np.inf], distinct[::-1]]),
-  )
-
-
-def _at_least(ordered: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-  """How many values reach each threshold, thresholds falling from infinity."""
-  counts = len(ordered) - np.searchsorted(ordered, thresholds[::-1])
-  return np.concatenate([[0], counts])
+  if not len(normal) or not len(abnormal):
+    return None
+  return getattr(metrics, name)(labels, _finite(scores), **options)
 
 
 def _densities(
@@ -273,7 +265,3 @@ def _finite(scores: np.ndarray) -> np.ndarray:
       f" position {broken[0]}; a score must be a number to be ranked."
     )
   return values
-
-
-def _as_list(interval: tuple[float, float] | None) -> list[float] | None:
-  return None if interval is None else list(interval)

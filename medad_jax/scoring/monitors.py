@@ -22,7 +22,9 @@ def auroc(values: Values) -> Monitor:
   def summary(found: Mapping[str, np.ndarray]) -> float:
     scores = np.concatenate([found["normal"], found["synthetic"]])
     labels = np.repeat([0, 1], [len(found["normal"]), len(found["synthetic"])])
-    return metrics.auroc(labels, scores)
+    value = metrics.auroc(labels, scores)
+    assert value is not None  # both classes are there
+    return value
 
   return Monitor("synthetic_auroc", values, summary, higher_is_better=True)
 

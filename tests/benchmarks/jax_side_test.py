@@ -12,7 +12,7 @@ def test_the_loop_ends_where_training_ends(tmp_path):
   """Of the NDM, which finish with the first segment."""
   phase = tiny.method().phases()[0]
   run = tiny.run(tmp_path, tiny.feed())
-  trained = train.PhaseRun(phase, run, {}).train()
+  trained = train.train([phase], run)["ensemble"]
   states = members.init_states(phase, run.trials, run.shape)
   loop = jax_side.Loop(
     phase, states, run.feed, run.pools, run.devices, run.steps_per_call

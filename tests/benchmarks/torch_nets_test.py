@@ -1,5 +1,7 @@
 """The baseline's nets are this project's: otherwise seconds mean nothing."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from medad_jax.augment.noise import coarse_noise
 from medad_jax.nets.autoencoder import Autoencoder
 from medad_jax.nets.refine import RefineNet
 from medad_jax.nets.unet import UNet
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 from tests.golden import layout
 
 torch = pytest.importorskip("torch")
@@ -59,7 +61,8 @@ def test_training_and_running_statistics_are_the_same(pair):
 
 def test_unet_is_the_same():
   net = _random(torch_nets.UNet(4))
-  variables = _variables(*layout.reconstruction(_state(net)))
+  state = {_published(name): value for name, value in _state(net).items()}
+  variables = _variables(*layout.reconstruction(state))
   images = _images((2, 32, 32, 1))
   _close(net(_torch(images)), UNet(4).apply(variables, images))
 
@@ -90,9 +93,9 @@ def test_maps_are_the_same():
     _torch(image), torch.stack([_torch(x) for x in x_hat])
   )
   wanted = {
-    "rec": maps.error_map(image, x_hat[3:].mean(0), None),
-    "intra": maps.intra_map(x_hat[3:], None),
-    "inter": maps.inter_map(x_hat[:3], x_hat[3:], None),
+    "rec": discrepancy.error_map(image, x_hat[3:].mean(0), None),
+    "intra": discrepancy.intra_map(x_hat[3:], None),
+    "inter": discrepancy.inter_map(x_hat[:3], x_hat[3:], None),
   }
   for name, value in wanted.items():
     _near(found[name].numpy()[:, 0], value)
@@ -117,6 +120,20 @@ def _random(net):
         value.add_(0.1 * torch.rand_like(value))
         assert "var" not in name or value.min() > 0
   return net
+
+
+def _published(name):
+  """MedIAnomaly's name of a tensor of the U-Net, which pads in layers."""
+
+  def block(found):
+    path, up, layer = (
+      found[1],
+      found[2],
+      {0: 1, 2: 3, 3: 5, 5: 7}[int(found[3])],
+    )
+    return f"{path}.{'conv_block.' if up else ''}block.{layer}."
+
+  return re.sub(r"^(\w+_path\.\d)(\.block)?\.(\d)\.", block, name)
 
 
 def _state(net):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from medad_jax.data import index
-from medad_jax.types import UserError
+from medad_jax.methods import ddad
+from medad_jax.types import NORMAL, UserError
 
 COUNTS = {"train": 50, "unlabelled_normal": 10, "unlabelled_abnormal": 20}
 
@@ -54,8 +55,13 @@ def test_steps_drop_the_last_partial_batch():
     order(21).epoch_steps()
 
 
+def mixed(extra, ratio, truncate=False):
+  pool = ddad.Unlabelled(extra, ratio, truncate).pool()
+  return index.make_pools((NORMAL, pool), COUNTS)
+
+
 def test_pools_are_prefixes_of_the_unlabelled_lists():
-  pools = index.make_pools(COUNTS, extra=20, anomaly_ratio=0.6)
+  pools = mixed(20, 0.6)
   np.testing.assert_array_equal(pools["normal"], np.arange(50))
   expected = [*range(50), *range(50, 58), *range(60, 72)]
   np.testing.assert_array_equal(pools["mixed"], expected)
@@ -63,10 +69,5 @@ def test_pools_are_prefixes_of_the_unlabelled_lists():
 
 def test_a_ratio_that_asks_for_too_much_is_refused_or_truncated():
   with pytest.raises(UserError, match=r"28 of unlabelled_abnormal \(there are"):
-    index.make_pools(COUNTS, extra=40, anomaly_ratio=0.7)
-  pools = index.make_pools(
-    COUNTS, extra=40, anomaly_ratio=0.7, allow_truncation=True
-  )
-  assert len(pools["mixed"]) == 50 + 10 + 20
-  with pytest.raises(UserError, match="from 0 to 1"):
-    index.make_pools(COUNTS, extra=2, anomaly_ratio=1.5)
+    mixed(40, 0.7)
+  assert len(mixed(40, 0.7, truncate=True)["mixed"]) == 50 + 10 + 20

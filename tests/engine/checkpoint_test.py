@@ -11,6 +11,7 @@ import pytest
 
 from medad_jax.engine import checkpoint, parallel
 from medad_jax.types import TrainState, UserError
+from tests import tiny
 
 
 def state(scale=1.0):

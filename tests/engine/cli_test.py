@@ -43,9 +43,9 @@ def run(*args, module="medad_jax.main", **environment):
       "train.batch_size=64",
     ),
     (["--config=configs/ssl.py:brain/nas"], "did you mean 'nsa'"),
-    ([CONFIG, "--config.select=synthetic"], "no synthetic anomalies"),
+    ([CONFIG, "--config.select=synthetic"], "one of last, validation_loss"),
     ([SSL, "--config.select=synthetic"], "validation.share"),
-    ([SSL, "--config.select=best"], "'last' or to 'synthetic'"),
+    ([SSL, "--config.select=best"], "one of last, synthetic"),
     ([SSL, "--config.recipe.lable=raw"], "lable"),
     ([f"{CONFIG}:vea"], "'vea' is not a method"),
     ([CONFIG], "python -m medad_jax.build brain"),
@@ -142,3 +142,18 @@ def test_the_cache_of_programs_is_bounded(tmp_path, most, left):
 def test_a_cache_that_is_absent_needs_no_pruning(tmp_path):
   cli._prune(tmp_path / "none", 0)
   assert not (tmp_path / "none").exists()
+
+
+def test_a_terminal_without_unicode_shows_the_table():
+  code = (
+    "from medad_jax.engine import cli; cli.run(lambda: print('0.8 \u00b1 0.1'))"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    capture_output=True,
+    text=True,
+    env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout == "0.8 \\xb1 0.1\n"

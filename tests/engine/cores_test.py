@@ -7,10 +7,11 @@ import sys
 import jax
 import pytest
 
-from medad_jax.engine import cores, parallel
+from medad_jax.engine import cores
 
 _PROGRAM = """
 from medad_jax.engine import cores
+from medad_jax.engine.devices import Devices
 cores._cores = lambda: 2
 found = cores.devices({members}{more})
 layouts = [found.layout(n, 8) for n in ({members}, 2, 1)]
@@ -66,5 +67,5 @@ def test_cores_become_devices_before_jax_has_some(members, more, flags, shapes):
 
 def test_devices_that_are_there_already_are_used():
   found = cores.devices(4)
-  assert found == parallel.Devices(tuple(jax.devices()))
+  assert found == Devices(tuple(jax.devices()))
   assert found.layout(4, 8).mesh.devices.shape == (4, 2)

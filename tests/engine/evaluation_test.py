@@ -1,7 +1,17 @@
 """What an evaluation leaves behind, and what it does not depend on."""
 
 import csv
+import dataclasses
+import errno
+import io
 import json
+import os
+from pathlib import Path
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 
 import jax
 import numpy as np
@@ -9,17 +19,24 @@ import pytest
 from sklearn import metrics as sk
 
 from medad_jax.data import spec
-from medad_jax.engine import evaluation, members, scorer
-from medad_jax.types import UserError
+from medad_jax.engine import batched, evaluation, members, scorer, trained
+from medad_jax.engine.settings import Data, Evaluation, Settings
+from medad_jax.engine.workdir import Workdir
+from medad_jax.methods import cutpaste_2s
+from medad_jax.report import draw
+from medad_jax.report.results import Results
+from medad_jax.types import Fit, TrainState, UserError
 from tests import tiny
 
-CONFIG = {
-  "method": "ddad",
-  "seed": 0,
-  "seeds": 1,
-  "parallel": "jit",
-  "evaluation": {"batch_size": 8},
-}
+
+def make_config(size=16, channels=1, **changes):
+  settings = Settings(
+    data=Data(image_size=size, channels=channels), evaluation=Evaluation(8)
+  )
+  return dataclasses.asdict(settings) | {"method": "ddad"} | changes
+
+
+CONFIG = make_config()
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +46,34 @@ def method():
 
 @pytest.fixture(scope="module")
 def states(method):
+  return initial(method)
+
+
+def initial(method, seeds=(0,), shape=tiny.SHAPE):
+  """Untrained states: what they score is of no matter."""
+  trials = tuple(map(members.Trial, seeds))
   return {
-    phase.name: members.init_states(phase, (0,), tiny.SHAPE)
-    for phase in method.phases()
+    stage.name: members.init_states(stage, trials, shape)
+    for stage in method.phases()
+    if not isinstance(stage, Fit)
   }
+
+
+def make_model(method, states, config=CONFIG):
+  devices = tiny.devices(None, None, config["parallel"])
+  return trained.Trained(config, method, states, devices)
+
+
+def evaluate(method, states, data, folder, config=CONFIG, **options):
+  """Everything that an evaluation writes; what results.json holds."""
+  model = make_model(method, states, config)
+  out = options.pop("out", folder)
+  results, shown = evaluation.evaluate(
+    model, data, Workdir(folder), out, **options
+  )
+  draw.draw(out, results, shown, folder / "metrics.jsonl")
+  assert Results.load(out / "results.json") == results
+  return results
 
 
 def dataset(labels, masks=True) -> spec.Dataset:
@@ -49,16 +90,20 @@ def dataset(labels, masks=True) -> spec.Dataset:
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 64])
 def test_scores_are_the_same_at_every_batch_size(method, states, batch_size):
   images = tiny.images(11, seed=2)
-  expected = scorer.Scorer(method, states, 16).images(images)
-  found = scorer.Scorer(method, states, batch_size).images(images)
+  expected = scorer.Scorer(method, states, 16, tiny.devices()).images(images)
+  found = scorer.Scorer(method, states, batch_size, tiny.devices()).images(
+    images
+  )
   for name, values in expected.items():
     np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-7)
 
 
 def test_modes_give_the_same_scores(method, states):
   images = tiny.images(11, seed=2)
-  expected = scorer.Scorer(method, states, 8).images(images)
-  found = scorer.Scorer(method, states, 8, mode="pmap").images(images)
+  expected = scorer.Scorer(method, states, 8, tiny.devices()).images(images)
+  found = scorer.Scorer(method, states, 8, tiny.devices(mode="pmap")).images(
+    images
+  )
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7),
     found,
@@ -68,7 +113,7 @@ def test_modes_give_the_same_scores(method, states):
 
 def test_the_files_of_an_evaluation(method, states, tmp_path):
   data = dataset([0, 1] * 6)
-  evaluation.evaluate(method, states, data, CONFIG, tmp_path)
+  evaluate(method, states, data, tmp_path)
   with (tmp_path / "scores.csv").open() as file:
     rows = list(csv.DictReader(file))
   assert [row["name"] for row in rows] == list(data.splits["test"].names)
@@ -95,52 +140,47 @@ def test_the_files_of_an_evaluation(method, states, tmp_path):
 def test_maps_are_measured_where_there_are_masks(method, states, tmp_path):
   data = dataset([0, 1] * 6)
   test = data.splits["test"]
-  results = evaluation.evaluate(method, states, data, CONFIG, tmp_path)
-  ready = scorer.Scorer(method, states, 64)
-  map_ = ready.first_seed(test.images).maps["inter"]
-  expected = sk.roc_auc_score(test.masks.ravel(), map_.ravel())
-  found = results["scores"]["inter"]["pixel_auroc"]
-  assert found == pytest.approx(expected, abs=1e-6)
-  assert "n_pixels" not in results["scores"]["rec_0"]  # it has no map
-  assert not list(tmp_path.glob("maps-*"))
+  results = evaluate(method, states, data, tmp_path)
+  model = make_model(method, states)
+  maps = model.score(test.images).scores.maps["inter"][:, 0]
+  expected = sk.roc_auc_score(test.masks.ravel(), maps.ravel())
+  found = results.main.scores["inter"].pixels.pixel_auroc
+  assert found == pytest.approx(expected, abs=1e-12)
+  assert results.main.scores["rec_0"].pixels is None  # it has no map
   plain = dataset([0, 1] * 6, masks=False)
-  results = evaluation.evaluate(method, states, plain, CONFIG, tmp_path)
-  assert "n_pixels" not in results["scores"]["inter"]
+  results = evaluate(method, states, plain, tmp_path)
+  assert results.main.scores["inter"].pixels is None
 
 
 def test_seeds_are_scored_one_by_one(method, tmp_path):
-  data, config = dataset([0, 1] * 6), CONFIG | {"seed": 3, "seeds": 2}
-  both = {
-    phase.name: members.init_states(phase, (3, 4), tiny.SHAPE)
-    for phase in method.phases()
-  }
-  results = evaluation.evaluate(method, both, data, config, tmp_path)
+  data, config = dataset([0, 1] * 6), make_config(seed=3, seeds=2)
+  both = initial(method, (3, 4))
+  results = evaluate(method, both, data, tmp_path, config)
   with (tmp_path / "scores.csv").open() as file:
     rows = list(csv.DictReader(file))
   for place, seed in enumerate((3, 4)):
-    alone = {
-      phase.name: members.init_states(phase, (seed,), tiny.SHAPE)
-      for phase in method.phases()
-    }
-    ready = scorer.Scorer(method, alone, 8)
+    alone = initial(method, (seed,))
+    ready = scorer.Scorer(method, alone, 8, tiny.devices())
     for name, values in ready.images(data.splits["test"].images).items():
       found = [float(row[f"{name}@{seed}"]) for row in rows]
       np.testing.assert_allclose(found, values[:, 0], rtol=1e-4, atol=1e-6)
-      auroc = results["scores"][name]["over_seeds"]["auroc"]
+      auroc = results.main.scores[name].over_seeds["auroc"]
       labels = data.splits["test"].labels
       expected = sk.roc_auc_score(labels, found)
-      assert auroc["per_seed"][place] == pytest.approx(expected)
-  assert auroc["mean"] == pytest.approx(np.mean(auroc["per_seed"]))
-  assert auroc["std"] == pytest.approx(np.std(auroc["per_seed"], ddof=1))
-  assert results["scores"][name]["auroc"] == auroc["mean"]
-  assert results["comparisons"] == []
+      assert auroc.per_seed[place] == pytest.approx(expected)
+  assert auroc.mean == pytest.approx(np.mean(auroc.per_seed))
+  assert auroc.std == pytest.approx(np.std(auroc.per_seed, ddof=1))
+  assert results.main.scores[name].ranking.auroc == auroc.mean
+  assert results.main.comparisons == ()
+  pixels = results.main.scores["rec"].over_seeds["pixel_auroc"]
+  assert len(set(pixels.per_seed)) == 2
 
 
 def test_one_class_alone_is_undefined_and_no_crash(method, states, tmp_path):
   data = dataset([0] * 4, masks=False)
-  results = evaluation.evaluate(method, states, data, CONFIG, tmp_path)
-  assert results["scores"]["rec"]["auroc"] is None
-  assert results["scores"]["rec"]["n_abnormal"] == 0
+  results = evaluate(method, states, data, tmp_path)
+  assert results.main.scores["rec"].ranking.auroc is None
+  assert results.main.scores["rec"].ranking.n_abnormal == 0
   assert (tmp_path / "report.html").exists()
 
 
@@ -151,11 +191,231 @@ def test_scores_that_are_not_finite_are_named(method, states, tmp_path):
     states["refine_dual"],
   )
   with pytest.raises(UserError, match=r"r_dual \(4 images\); the net has"):
-    evaluation.evaluate(method, broken, dataset([0, 1] * 2), CONFIG, tmp_path)
+    evaluate(method, broken, dataset([0, 1] * 2), tmp_path)
 
 
 def test_the_gallery_spans_the_scores_of_each_class():
   labels = np.array([0, 0, 1, 1, 1, 1, 1])
   scores = np.array([0.2, 0.1, 9.0, 3.0, 1.0, 5.0, 7.0])
-  rows = evaluation._gallery_rows(labels, scores)
+  rows = draw.gallery_rows(labels, scores)
   assert [scores[r] for r in rows] == [0.1, 0.2, 1.0, 3.0, 7.0, 9.0]
+
+
+def counted(monkeypatch):
+  """Images that are scored, as they are."""
+  seen = []
+  parts = batched.Batched.parts
+
+  def count(self, placed, images):
+    seen.append(len(images))
+    return parts(self, placed, images)
+
+  monkeypatch.setattr(batched.Batched, "parts", count)
+  return seen
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_an_image_is_scored_once(method, states, tmp_path, monkeypatch, masks):
+  seen = counted(monkeypatch)
+  evaluate(method, states, dataset([0, 1] * 6, masks), tmp_path)
+  assert seen == [12]
+
+
+def test_the_gallery_shows_what_was_scored(method, states, tmp_path):
+  data = dataset([0, 1] * 6, masks=False)
+  model = make_model(method, states)
+  _, shown = evaluation.evaluate(model, data, Workdir(tmp_path), tmp_path)
+  found = model.score(data.splits["test"].images)
+  rows = draw.gallery_rows(shown.labels, shown.scores["r_dual"])
+  for row, place in zip(shown.gallery, rows, strict=True):
+    np.testing.assert_array_equal(
+      row.reconstruction, found.scores.reconstruction[place, 0]
+    )
+    assert list(row.maps) == ["rec", "intra", "inter", "r_dual"]
+    for name, values in row.maps.items():
+      np.testing.assert_array_equal(values, found.scores.maps[name][place, 0])
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_arrays_are_saved_beside_the_scores(method, tmp_path, seeds):
+  data, config = dataset([0, 1] * 6), make_config(seeds=seeds)
+  states = initial(method, range(seeds))
+  evaluate(method, states, data, tmp_path, config, save=evaluation.SAVED)
+  model = make_model(method, states, config)
+  found = model.score(data.splits["test"].images)
+  wanted = {f"maps_{k}": v for k, v in found.scores.maps.items()}
+  wanted |= {
+    "reconstructions": found.scores.reconstruction,
+    "latents": found.latents,
+  }
+  assert {p.stem for p in tmp_path.glob("*.npy")} == set(wanted)
+  assert wanted["latents"].shape == (12, seeds, 4, 3)  # K + K codes
+  for name, values in wanted.items():
+    saved = np.load(tmp_path / f"{name}.npy")
+    np.testing.assert_array_equal(saved, values if seeds > 1 else values[:, 0])
+
+
+@pytest.mark.parametrize("save", [("mapz",), ("maps", "codes")])
+def test_unknown_arrays_are_refused(method, states, tmp_path, save):
+  with pytest.raises(UserError, match=f"--save={save[-1]} .*maps, recons"):
+    evaluate(method, states, dataset([0, 1]), tmp_path, save=save)
+  assert not list(tmp_path.iterdir())
+
+
+def test_latents_are_drawn_with_those_of_synthetic_images(tmp_path):
+  found = cutpaste_2s.Method(width=4)
+  shape = (32, 32, 3)
+  states = initial(found, shape=shape)
+  features = np.random.default_rng(0).normal(size=(9, 32)).astype(np.float32)
+  fitted = found.fit("train").estimate([features])
+  states["density"] = TrainState(
+    np.ones(1, np.int32),
+    {k: v[None] for k, v in fitted.items()},
+    {},
+    {},
+    jax.random.split(jax.random.key(0), 1),
+  )
+  images = tiny.images(12, seed=2, shape=shape)
+  names = tuple(f"{i}" for i in range(12))
+  split = spec.Split(images, np.repeat([0, 1], [7, 5]), names)
+  data = spec.Dataset("tiny", {"test": split}, "f" * 64, {"test": 12})
+  config = make_config(32, channels=3)
+  model = make_model(found, states, config)
+  results, shown = evaluation.evaluate(model, data, Workdir(tmp_path), tmp_path)
+  counts = {kind: values.shape for kind, values in shown.latents.items()}
+  assert counts == {
+    "normal": (7, 32),
+    "abnormal": (5, 32),
+    "synthetic": (7, 32),
+  }
+  gap = shown.latents["synthetic"] - shown.latents["normal"]
+  assert np.abs(gap).max() > 1e-3  # the anomalies are in them
+  draw.draw(tmp_path, results, shown, tmp_path / "metrics.jsonl")
+  assert (tmp_path / "figures" / "latents.png").exists()
+  with pytest.raises(UserError, match="--save=maps .* it makes latents"):
+    evaluation.evaluate(model, data, Workdir(tmp_path), tmp_path, ("maps",))
+
+
+def test_further_sets_stand_beside_the_main_one(method, states, tmp_path):
+  data = dataset([0, 1] * 6)
+  part = spec.Split(
+    data.splits["test"].images[:6],
+    data.splits["test"].labels[:6],
+    data.splits["test"].names[:6],
+  )
+  alone = evaluate(method, states, data, tmp_path)
+  both = dataclasses.replace(data, splits=data.splits | {"test_outside": part})
+  results = evaluate(method, states, both, tmp_path, save=("latents",))
+  assert results.main == alone.main
+  found = results.sets["outside"].scores["rec"]
+  assert found.ranking.n_normal == 3 and found.pixels is None
+  tree = json.loads((tmp_path / "results.json").read_text())
+  assert tree["sets"]["outside"]["scores"]["rec"]["auroc"] is not None
+  lines = [
+    (tmp_path / name).read_text().splitlines()
+    for name in ("scores.csv", "scores_outside.csv")
+  ]
+  assert lines[0][:7] == lines[1]
+  assert np.load(tmp_path / "latents_outside.npy").shape == (6, 4, 3)
+
+
+def test_a_model_refuses_other_images(method, states):
+  model = make_model(method, states)
+  good = tiny.images(2)
+  for images in (good[:, :8], good.astype(np.float32), good[:0]):
+    with pytest.raises(UserError, match=r"\('n', 16, 16, 1\)"):
+      model.score(images)
+
+
+NAMES = (
+  "ähnlich.png",
+  "影像.png",
+  b"\xc1\xf6.png".decode("utf-8", "surrogateescape"),
+)
+
+
+def test_names_of_any_encoding_are_written(method, states, tmp_path):
+  data = dataset([0, 1, 1], masks=False)
+  split = dataclasses.replace(data.splits["test"], names=NAMES)
+  named = dataclasses.replace(data, splits={"test": split}, name="größe")
+  evaluate(method, states, named, tmp_path)
+  text = (tmp_path / "scores.csv").read_text(encoding="utf-8")
+  assert NAMES[0] in text and NAMES[1] in text and "\\udcc1" in text
+  assert "größe" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def full(*_, **__):
+  raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class FullFile(io.BytesIO):
+  """A file on a full disk, which fails when what it buffers is written."""
+
+  flush = close = full
+
+
+@pytest.mark.parametrize(
+  ("where", "left"),
+  [
+    ("room", set()),
+    ("maps", set()),
+    ("scores.csv", set()),
+    ("results.json", {"scores.csv"}),
+    ("figures/roc.png", {"scores.csv", "results.json", "figures"}),
+    ("report.html", {"scores.csv", "results.json", "figures"}),
+  ],
+)
+def test_a_full_disk_is_one_sentence_and_loses_nothing(
+  method, states, tmp_path, monkeypatch, where, left
+):
+  if where == "room":
+    usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+  elif where == "maps":
+    real, opened = tempfile.TemporaryFile, []
+
+    def file(**options):  # the first one asks whether the folder is writable
+      opened.append(options)
+      return FullFile() if opened[1:] else real(**options)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", file)
+  else:
+    replace = Path.replace
+
+    def replace_or_fail(self, target):
+      if Path(target) == tmp_path / where:
+        full()
+      return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_or_fail)
+  with pytest.raises(UserError, match="No space left|MB free where"):
+    evaluate(method, states, dataset([0, 1] * 6), tmp_path)
+  assert {path.name for path in tmp_path.iterdir()} == left
+  for path in tmp_path.rglob("*"):
+    assert not path.name.endswith(".tmp")
+
+
+def test_a_killed_evaluation_leaves_no_maps(tmp_path):
+  """Their files have no name: what is killed takes them with it."""
+  code = (
+    "import os, signal, sys\n"
+    "from pathlib import Path\n"
+    "import numpy as np\n"
+    "from medad_jax.engine import arrays\n"
+    "kept = arrays.Arrays(Path(sys.argv[1]), 4)\n"
+    "kept.append({'map': np.ones((2, 1, 8, 8), np.float32)})\n"
+    "os.kill(os.getpid(), signal.SIGKILL)\n"
+  )
+  done = subprocess.run([sys.executable, "-c", code, tmp_path], check=False)
+  assert done.returncode == -signal.SIGKILL
+  assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_cannot_be_written_are_one_sentence(
+  method, states, tmp_path
+):
+  (tmp_path / "file").touch()
+  with pytest.raises(UserError, match="file.* cannot be written"):
+    evaluate(
+      method, states, dataset([0, 1]), tmp_path, out=tmp_path / "file" / "out"
+    )

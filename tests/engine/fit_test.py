@@ -67,6 +67,15 @@ def test_an_estimate_is_made_once_and_found_in_its_checkpoint(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, made.params, alone.params)
 
 
+def test_an_estimate_that_was_not_saved_is_told_of_once(tmp_path, monkeypatch):
+  settings = tiny.run(tmp_path, tiny.feed(), scoring_batch=8)
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint.Checkpoints, "finish", lambda *_: None)  # killed
+    fit.fit(stage(), settings, before())
+  fit.fit(stage(), settings, before())
+  assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
 def test_seeds_have_estimates_of_their_own(tmp_path):
   def features(states, batch):
     return batch["image"].mean((1, 2)) + states["before"].params["shift"]

@@ -6,6 +6,7 @@ import pytest
 
 from medad_jax.data import resident
 from medad_jax.engine import members, parallel, program, train
+from medad_jax.engine.devices import Devices
 from medad_jax.methods import ddad
 from medad_jax.types import Context, Phase, UserError
 from tests import tiny
@@ -174,7 +175,7 @@ def test_freed_devices_join_the_batch(members, batch, expected):
 def test_a_mesh_uses_most_of_any_number_of_devices(
   devices, members, batch, expected
 ):
-  some = parallel.Devices(tuple(jax.devices()[:devices]))
+  some = Devices(tuple(jax.devices()[:devices]))
   some.check(members, batch)  # and none is refused
   assert some.layout(members, batch).mesh.devices.shape == expected
 

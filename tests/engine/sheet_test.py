@@ -22,9 +22,13 @@ def data_dir(tmp_path_factory):
 @pytest.fixture
 def drawn(monkeypatch):
   found = {}
-  monkeypatch.setattr(
-    figures, "contact_sheet", lambda path, columns: found.update(columns)
-  )
+  contact_sheet = figures.contact_sheet
+
+  def keep(columns):
+    found.update(columns)
+    return contact_sheet(columns)
+
+  monkeypatch.setattr(figures, "contact_sheet", keep)
   return found
 
 
@@ -62,10 +66,9 @@ def test_another_seed_is_another_sheet(data_dir, tmp_path, drawn):
   assert not np.array_equal(found[0], found[2])
 
 
-def test_a_sheet_is_a_picture(tmp_path):
-  columns = {"image": np.zeros((2, 8, 8, 1)), "label": np.zeros((2, 8, 8))}
-  figures.contact_sheet(tmp_path / "sheet.png", columns)
-  assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+def test_a_sheet_is_a_picture(data_dir, tmp_path):
+  path = sheet.draw(config(data_dir, "fpi"), tmp_path / "new" / "folder", 2, 0)
+  assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

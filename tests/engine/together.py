@@ -17,12 +17,13 @@ from medad_jax.data import stream
 from medad_jax.engine import (
   checkpoint,
   cli,
-  parallel,
   processes,
   scorer,
   train,
   writers,
 )
+from medad_jax.engine.devices import Devices
+from medad_jax.engine.workdir import Workdir
 from tests import tiny
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -35,7 +36,7 @@ def find(
   workdir: Path, checkpoint_seconds: float = 1e9
 ) -> dict[str, np.ndarray]:
   """Parameters and scores of a run on two devices, by name."""
-  devices = parallel.Devices(tuple(jax.devices()[:2]), member=2, batch=1)
+  devices = Devices(tuple(jax.devices()[:2]), member=2, batch=1)
   settings = tiny.run(
     workdir,
     stream.Stream(tiny.images()),
@@ -72,9 +73,10 @@ def main() -> None:
   if KILLED.value and not processes.first():
     kill_after(KILLED.value)
   workdir = Path(WORKDIR.value)
-  found = find(workdir, 0.0 if KILLED.value else 1e9)
-  if processes.first():
-    np.savez(workdir / "found.npz", **found)
+  with Workdir(workdir).locked():  # by one of the processes
+    found = find(workdir, 0.0 if KILLED.value else 1e9)
+    if processes.first():
+      np.savez(workdir / "found.npz", **found)
 
 
 if __name__ == "__main__":

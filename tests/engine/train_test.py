@@ -10,6 +10,7 @@ import pytest
 
 from medad_jax.data import feeds, index, stream
 from medad_jax.engine import members, train, writers
+from medad_jax.engine.devices import Devices
 from medad_jax.methods import ae
 from medad_jax.training import Length
 from medad_jax.types import UserError
@@ -241,3 +242,16 @@ def test_a_pool_smaller_than_a_batch_is_named():
   order = index.Order((np.arange(3),), ("ensemble/normal/0",), (0,), 8)
   with pytest.raises(UserError, match="ensemble/normal/0 has 3"):
     order.epoch_steps()
+
+
+def test_whole_batches_use_all_devices_and_smaller_ones_what_they_can(
+  tmp_path,
+):
+  """10 images on 5 devices, the 4 that an epoch leaves over on 4."""
+  phases = [keeping_all(2)]
+  alone = run(tmp_path / "alone", phases)
+  devices = Devices(tuple(jax.devices()))
+  many = run(tmp_path / "many", phases, devices=devices)
+  assert_near(many, alone)
+  log = (tmp_path / "many" / "log.txt").read_text()
+  assert "on 5 device(s)" in log  # those whose work is their own

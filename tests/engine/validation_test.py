@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax import steps
+from medad_jax import rng, steps
 from medad_jax.data import index
 from medad_jax.engine import members, train, writers
 from medad_jax.scoring import monitors
 from medad_jax.training import Length, Optimizer
-from medad_jax.types import NORMAL, Phase
+from medad_jax.types import NORMAL, Monitor, Phase
 from tests import tiny
 
 # AUROC after each epoch: the normal images score 0 to 1, the others a step's
@@ -152,3 +152,85 @@ def test_held_out_rows_are_normal_and_in_no_other_pool():
   for name in ("normal", "mixed"):
     assert not set(pools["held_out"]) & set(pools[name])
     assert len(pools[name]) == len(tiny.pools()[name]) - 6
+
+
+def noisy_phase(seen):
+  """Measures with the member's key and each image's partner."""
+
+  def loss(params, extra, batch, context):
+    return jnp.sum(params["x"] ** 2), (extra, {})
+
+  def validate(state, batch, key):
+    keys = rng.per_example(key, batch["slot"])
+    noise = jax.vmap(jax.random.normal)(keys)
+    partner = batch["source"].mean((1, 2, 3))
+    return {
+      "normal": batch["image"].mean((1, 2, 3)),
+      "synthetic": partner + noise,
+    }
+
+  def summary(found):
+    seen.append({k: np.asarray(v) for k, v in found.items()})
+    return 0.0
+
+  monitor = Monitor("seen", validate, summary, higher_is_better=True)
+  return dataclasses.replace(
+    phase(), step=descent(loss), monitors={"synthetic": monitor}
+  )
+
+
+@pytest.mark.parametrize(
+  ("batch", "mesh", "mode"),
+  [(8, (1, 1), "jit"), (16, (1, 8), "jit"), (8, (1, 4), "pmap")],
+)
+def test_made_anomalies_are_the_same_on_any_devices(
+  tmp_path, batch, mesh, mode
+):
+  """Partners are rows and keys the members' own, whatever is beside them."""
+  found = []
+  pools = index.hold_out(tiny.pools(), 0.25)  # 6 images
+  options = {
+    "pools": pools,
+    "steps_per_call": 1,
+    "trials": members.seeds(0, 2),
+    "validate_every": 100,
+  }
+  for scoring, at in ((6, (1, 1)), (batch, mesh)):
+    workdir = tmp_path / f"{scoring}{at}"
+    settings = tiny.run(
+      workdir,
+      tiny.feed(),
+      scoring_batch=scoring,
+      devices=tiny.devices(*at, mode),
+      **options,
+    )
+    seen = []
+    train.train([noisy_phase(seen)], settings)
+    found.append(seen)
+  for one, other in zip(*found, strict=True):
+    for name, values in one.items():
+      np.testing.assert_allclose(other[name], values, rtol=1e-5, atol=1e-6)
+  first, second = found[0][:2]
+  assert not np.allclose(first["synthetic"], second["synthetic"])
+  images = tiny.images()[pools["held_out"]] / 127.5 - 1
+  np.testing.assert_allclose(first["normal"], images.mean((1, 2, 3)), atol=1e-5)
+
+
+def test_a_loss_chooses_its_least_value(tmp_path):
+  def error(state, batch, key):
+    epoch = state.params["x"][0] / 3
+    return {"error": jnp.full(len(batch["image"]), (epoch - 4) ** 2)}
+
+  chosen = dataclasses.replace(
+    phase(), monitors={"validation_loss": monitors.mean(error)}
+  )
+  pools = index.hold_out(tiny.pools(), 0.1)
+  settings = tiny.run(
+    tmp_path,
+    tiny.feed(),
+    pools=pools,
+    steps_per_call=1,
+    validate_every=1,
+    select="validation_loss",
+  )
+  assert train.train([chosen], settings)["train"].params["x"][0, 0] == 12

@@ -188,6 +188,7 @@ def full_disk(size: int):
     (lambda log: log.scalars("train", 6, {"loss": 1.0}), "metrics.jsonl"),
     (lambda log: log.rewind("train", 4), "metrics.jsonl"),
     (lambda log: log.note("a note"), "log.txt"),
+    (lambda log: log.keep("table.txt", "a line\n" * 40), "table.txt"),
   ],
 )
 def test_a_full_disk_is_one_sentence_and_leaves_whole_lines(
@@ -195,6 +196,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_whole_lines(
 ):
   log = run(tmp_path, 0, 4)
   log.note("a note")
+  log.keep("table.txt", "short")
   log.close()
   before = {p: p.read_bytes() for p in tmp_path.glob("*.*")}
   # Half a line more than log.txt has; metrics.jsonl is longer.
@@ -360,16 +362,18 @@ PARAMS = {
 
 
 def test_parameter_table_counts_one_member():
-  table = writers.parameter_table(PARAMS)
+  table, line = writers.parameter_table(PARAMS)
   assert "net/dense/kernel" in table
   assert "(4, 5)" in table
-  assert table.endswith("3 x 25 = 75 parameters")
+  assert line == "3 x 25 = 75 parameters"
+  assert table.endswith(f"\n{line}")
   one = {"net": {"kernel": jnp.zeros((1, 7))}}
-  assert writers.parameter_table(one).endswith("\n7 parameters")
+  assert writers.parameter_table(one)[1] == "7 parameters"
 
 
 def test_parameter_table_without_clu(monkeypatch):
   monkeypatch.setitem(sys.modules, "clu", None)
   monkeypatch.delitem(sys.modules, "clu.parameter_overview", raising=False)
-  table = writers.parameter_table(PARAMS)
-  assert table == "3 x 25 = 75 parameters (install clu to see them by name)"
+  table, line = writers.parameter_table(PARAMS)
+  assert table == "install clu to see the parameters by name"
+  assert line == "3 x 25 = 75 parameters"

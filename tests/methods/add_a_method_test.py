@@ -1,4 +1,4 @@
-"""The example of docs/architecture.md works as it stands there."""
+"""The examples of docs/architecture.md work as they stand there."""
 
 from pathlib import Path
 import sys
@@ -10,34 +10,46 @@ from medad_jax.engine import fields
 from tests import tiny
 from tests.methods import contract_test as contract
 
-NAME = "template"
+# Each example's name, its first words, and what it scores.
+EXAMPLES = {
+  "template": "distance",
+  "deviation": "deviation",
+  "standardized": "z",
+}
 
 
-def example() -> str:
+def examples() -> list[str]:
   page = Path("docs/architecture.md").read_text()
   section = page[page.index("## Add a method") :]
-  return section.split("```python\n")[1].split("```")[0]
+  return [part.split("```")[0] for part in section.split("```python\n")[1:]]
 
 
-@pytest.fixture
-def template(tmp_path, monkeypatch):
-  (tmp_path / f"{NAME}.py").write_text(example())
+@pytest.fixture(params=EXAMPLES)
+def example(request, tmp_path, monkeypatch):
+  """The example's name; its file is a method meanwhile."""
+  name = request.param
+  (source,) = [
+    text for text in examples() if text.lower().startswith(f'"""{name}:')
+  ]
+  (tmp_path / f"{name}.py").write_text(source)
   monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-  yield
-  sys.modules.pop(f"medad_jax.methods.{NAME}", None)
-  for cached in (contract.build, contract.trained, contract.program):
+  monkeypatch.setitem(contract.MODEL, name, {})
+  yield name
+  sys.modules.pop(f"medad_jax.methods.{name}", None)
+  for cached in (contract.build, contract.trained, contract.program_of):
     cached.cache_clear()
 
 
-def test_the_documented_method_keeps_the_contract(
-  template, tmp_path, monkeypatch
-):
-  monkeypatch.setitem(contract.MODEL, NAME, {"level": 0.1})
-  assert NAME in fields.method_names()
-  contract.test_it_is_a_method(NAME)
-  contract.test_steps_are_finite_and_learn_a_fixed_batch(NAME)
-  contract.test_scores_depend_on_the_image_alone(NAME)
-  contract.test_a_checkpoint_keeps_the_scores(NAME, tmp_path / "run")
-  contract.test_a_mesh_changes_nothing(NAME)
-  found = contract.scores(NAME, tiny.images(3, seed=1))
-  assert set(found) == {"distance"}
+def test_there_are_three_examples():
+  assert len(examples()) == len(EXAMPLES)
+
+
+def test_an_example_keeps_the_contract(example, tmp_path):
+  assert example in fields.method_names()
+  contract.test_it_is_a_method(example)
+  contract.test_steps_are_finite_and_learn_a_fixed_batch(example)
+  contract.test_scores_depend_on_the_image_alone(example)
+  contract.test_a_checkpoint_keeps_the_scores(example, tmp_path / "run")
+  contract.test_a_mesh_changes_nothing(example, "jit")
+  found = contract.scores(example, tiny.images(3, seed=1))
+  assert set(found) == {EXAMPLES[example]}

@@ -55,18 +55,22 @@ SHAPES = {
 @functools.cache
 def build(name: str) -> Method:
   """The method at small sizes, as its configuration describes it."""
+  return configuration.build_method(small_config(name))
+
+
+def small_config(name: str) -> dict:
+  """The method's configuration with small sizes and one epoch."""
   config = configuration.defaults(name)
-  method_config = configuration.with_hyper(
-    config,
-    {
-      **(DDAD if name == "ddad" else {}),
+  small = {f"model.{k}": v for k, v in MODEL.get(name, NET).items()}
+  if "train" in config:
+    small |= {
       "train.epochs": 1,
       "train.batch_size": 8,
       "train.learning_rate": rate(name),
-      **{f"model.{k}": v for k, v in MODEL.get(name, NET).items()},
-    },
-  )
-  return configuration.build_method(method_config)
+    }
+  if name == "ddad":
+    small |= DDAD
+  return configuration.with_hyper(config, small)
 
 
 @functools.cache
@@ -196,7 +200,7 @@ def test_a_checkpoint_keeps_the_scores(name, tmp_path):
   method, states = build(name), trained(name)[0]
   for phase, state in states.items():
     checkpoint.Checkpoints(tmp_path / "checkpoints", phase).finish(state)
-  restored = scorer.restore(method, tiny.TRIALS, shape(name), tmp_path)
+  restored = scorer.restore(method.phases(), tiny.TRIALS, shape(name), tmp_path)
   images = some_images(name, 4)
   before = scorer.Scorer(method, states, 8, tiny.devices()).images(images)
   after = scorer.Scorer(method, restored, 8, tiny.devices()).images(images)

@@ -8,7 +8,7 @@ import pytest
 from medad_jax import rng, types
 from medad_jax.augment.paste import paste
 from medad_jax.methods import ae, aeu, ddad
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 from medad_jax.training import Length, Optimizer
 from tests.golden import cases
 
@@ -89,7 +89,7 @@ def test_scores(batch):
   scores = METHOD.score(preds, batch, {})
   assert scores.image.keys() == {"rec_0", "rec_1", "rec", "intra", "inter"}
   normative = {name: array[2:] for name, array in preds.items()}
-  single = maps.member_maps(batch["image"], normative).mean((2, 3))
+  single = discrepancy.member_maps(batch["image"], normative).mean((2, 3))
   np.testing.assert_allclose(scores.image["rec_1"], single[1], rtol=1e-5)
   np.testing.assert_allclose(
     scores.reconstruction, preds["x_hat"][2:].mean(0), rtol=1e-5

@@ -9,7 +9,7 @@ import pytest
 
 from medad_jax.methods import ae, aeu, memae
 from medad_jax.nets.refine import RefineNet
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
 from tests.golden import cases, filler, layout
 
 METHODS = {
@@ -104,9 +104,9 @@ def test_discrepancies():
   mean = jnp.mean(normative, 0)
   for suffix, var in (("", None), ("_u", variance)):
     for name, got in {
-      "rec": maps.error_map(image, mean, var),
-      "inter": maps.inter_map(unknown, normative, var),
-      "intra": maps.intra_map(normative, var),
+      "rec": discrepancy.error_map(image, mean, var),
+      "inter": discrepancy.inter_map(unknown, normative, var),
+      "intra": discrepancy.intra_map(normative, var),
     }.items():
       _close(got[:, None], expected[name + suffix], rtol=1e-5, atol=2e-6)
 
@@ -119,8 +119,8 @@ def test_refinement():
   unknown, normative = jnp.asarray(a)[..., None], jnp.asarray(b)[..., None]
   stack = jnp.stack(
     [
-      maps.inter_map(unknown, normative),
-      maps.intra_map(normative),
+      discrepancy.inter_map(unknown, normative),
+      discrepancy.intra_map(normative),
     ],
     -1,
   )

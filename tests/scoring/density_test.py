@@ -1,5 +1,8 @@
 """Densities against scikit-learn and against formulas written out."""
 
+from pathlib import Path
+import zlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,12 +39,12 @@ def test_gaussian():
   mean, wanted = ledoit_wolf(POINTS)
   fitted = covariance.LedoitWolf().fit(POINTS)
   np.testing.assert_allclose(fitted.covariance_, wanted, rtol=1e-10, atol=1e-12)
-  got = density.gaussian(POINTS)
+  got = density.gaussian(POINTS, "full")
   assert {k: v.dtype for k, v in got.items()} == dict.fromkeys(
-    ("mean", "precision"), np.float32
+    ("mean", "whitening"), np.float32
   )
   np.testing.assert_allclose(got["mean"], mean, rtol=1e-6)
-  product = got["precision"] @ wanted
+  product = got["whitening"].T @ wanted @ got["whitening"]
   np.testing.assert_allclose(product, np.eye(24), atol=1e-5)
   scores = jax.jit(density.mahalanobis)(got, jnp.asarray(OTHERS, jnp.float32))
   # scikit-learn's distances are squared.
@@ -52,7 +55,41 @@ def test_float32_features_are_fitted_in_float64():
   features = POINTS.astype(np.float32) + np.float32(100)
   wanted = density.gaussian(features.astype(np.float64))
   got = density.gaussian(features)
-  np.testing.assert_array_equal(got["precision"], wanted["precision"])
+  np.testing.assert_array_equal(got["whitening"], wanted["whitening"])
+
+
+def golden_features():
+  """Those of tests/golden/README.md, and the distances that are known."""
+  known = np.load(Path(__file__).parents[1] / "golden" / "ssl_density.npz")
+  n, m, d = 2000, 9, 512
+  rng = np.random.RandomState(zlib.crc32(b"ssl_density"))
+  turn = np.linalg.qr(rng.standard_normal((d, d)))[0]
+  scale = np.exp(-np.arange(d) / 6)
+  seen = (rng.standard_normal((n, d)) * scale) @ turn + 0.5
+  new = (rng.standard_normal((m, d)) * 1.5 * scale) @ turn + 0.5
+  return seen.astype(np.float32), new.astype(np.float32), known
+
+
+def test_the_cutoff_is_that_of_the_official_float32_inverse():
+  seen, new, known = golden_features()
+  fits = {name: density.gaussian(seen, name) for name in ("cutoff", "full")}
+  kept = {k: np.any(v["whitening"], 0).sum() for k, v in fits.items()}
+  assert kept == {"cutoff": known["kept"], "full": 512}
+  squares = {
+    k: np.asarray(density.mahalanobis(v, jnp.asarray(new)), np.float64) ** 2
+    for k, v in fits.items()
+  }
+  # Means and deviations are rounded to float32, as they are scored.
+  np.testing.assert_allclose(
+    squares["cutoff"], known["distance_cutoff"], rtol=2e-5
+  )
+  np.testing.assert_allclose(
+    squares["cutoff"], known["distance_reference_float32"], rtol=4e-5
+  )
+  np.testing.assert_allclose(squares["full"], known["distance_full"], rtol=1e-4)
+  # Another score: no tolerance above takes one for the other.
+  gap = known["distance_full"] / known["distance_reference_float32"]
+  assert gap.min() > 1.05
 
 
 def test_the_mean_is_at_distance_zero():

@@ -1,6 +1,7 @@
+import dataclasses
+
 import numpy as np
 import pytest
-from sklearn import metrics as sklearn_metrics
 
 from medad_jax.scoring import metrics
 
@@ -24,30 +25,41 @@ def test_known_answer():
   assert metrics.average_precision(LABELS, SCORES) == pytest.approx(0.7)
 
 
-def test_areas_equal_scikit_learn():
-  for labels, scores in tied_sets():
-    assert metrics.auroc(labels, scores) == pytest.approx(
-      sklearn_metrics.roc_auc_score(labels, scores), abs=1e-12
-    )
-    assert metrics.average_precision(labels, scores) == pytest.approx(
-      sklearn_metrics.average_precision_score(labels, scores), abs=1e-12
-    )
+def counts(labels, scores):
+  """True and false positives at each distinct threshold, from infinity down."""
+  thresholds = [np.inf, *sorted(set(scores.tolist()), reverse=True)]
+  reached = scores[None] >= np.array(thresholds)[:, None]
+  hits = (reached & (labels == 1)).sum(1)
+  return hits, reached.sum(1) - hits, thresholds
 
 
-def test_curves_equal_scikit_learn():
+def test_areas_equal_their_definitions():
   for labels, scores in tied_sets():
-    wanted = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
-    for ours, theirs in zip(
-      metrics.roc_curve(labels, scores), wanted, strict=True
-    ):
-      np.testing.assert_allclose(ours, theirs, atol=1e-12)
-    precision, recall, thresholds = metrics.precision_recall_curve(
-      labels, scores
-    )
-    theirs = sklearn_metrics.precision_recall_curve(labels, scores)
-    np.testing.assert_allclose(precision[::-1], theirs[0], atol=1e-12)
-    np.testing.assert_allclose(recall[::-1], theirs[1], atol=1e-12)
-    np.testing.assert_array_equal(thresholds[:0:-1], theirs[2])
+    gap = scores[labels == 1][:, None] - scores[labels == 0]
+    wins = np.mean((gap > 0) + 0.5 * (gap == 0))
+    assert metrics.auroc(labels, scores) == pytest.approx(wins, abs=1e-12)
+    if len(scores) > 100:  # counting at every threshold takes a matrix
+      continue
+    hits, alarms, _ = counts(labels, scores)
+    precision = hits[1:] / (hits + alarms)[1:]
+    wanted = np.sum(np.diff(hits / hits[-1]) * precision)
+    found = metrics.average_precision(labels, scores)
+    assert found == pytest.approx(wanted, abs=1e-12)
+
+
+def test_curves_equal_their_definitions():
+  *small, _ = tied_sets()
+  for labels, scores in small:
+    hits, alarms, thresholds = counts(labels, scores)
+    found = metrics.roc_curve(labels, scores)
+    np.testing.assert_allclose(found[0], alarms / alarms[-1], atol=1e-12)
+    np.testing.assert_allclose(found[1], hits / hits[-1], atol=1e-12)
+    np.testing.assert_array_equal(found[2], thresholds)
+    found = metrics.precision_recall_curve(labels, scores)
+    precision = [1, *(hits[1:] / (hits + alarms)[1:])]
+    np.testing.assert_allclose(found[0], precision, atol=1e-12)
+    np.testing.assert_allclose(found[1], hits / hits[-1], atol=1e-12)
+    np.testing.assert_array_equal(found[2], thresholds)
 
 
 def test_ranks_of_nearby_floats_are_exact():
@@ -59,26 +71,17 @@ def test_ranks_of_nearby_floats_are_exact():
 @pytest.mark.parametrize("label", [0, 1])
 def test_missing_class_is_undefined(label):
   labels = np.full(4, label)
-  found = metrics.summarize(labels, np.arange(4.0))
-  counts = {"n_normal": 4 * (label == 0), "n_abnormal": 4 * (label == 1)}
-  assert {k: found.pop(k) for k in counts} == counts
-  assert found.keys() == {
-    "auroc",
-    "auroc_ci",
-    "ap",
-    "ap_ci",
-    "chi2",
-    "chi2_corrected",
-  }
-  assert set(found.values()) == {None}
+  found = metrics.rank(labels, np.arange(4.0))
+  counts = 4 * (label == 0), 4 * (label == 1)
+  assert found == metrics.Ranking(*[None] * 6, *counts)
   assert metrics.roc_curve(labels, np.arange(4.0)) is None
   assert metrics.precision_recall_curve(labels, np.arange(4.0)) is None
 
 
 def test_empty_set_is_undefined():
-  found = metrics.summarize(np.zeros(0, int), np.zeros(0))
-  assert found["auroc"] is None
-  assert found["n_normal"] == 0
+  found = metrics.rank(np.zeros(0, int), np.zeros(0))
+  assert found.auroc is None
+  assert found.n_normal == 0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -93,18 +96,21 @@ def test_other_labels_are_refused():
     metrics.auroc(np.array([0, 1, -1, 2]), np.arange(4.0))
 
 
-def test_summary_is_plain_and_consistent():
+def test_ranking_is_plain_and_consistent():
   rng = np.random.default_rng(0)
   labels = np.repeat([0, 1], 50)
   scores = (rng.normal(size=100) + labels).astype(np.float32)
-  found = metrics.summarize(labels, scores)
-  assert {type(v) for v in found.values()} == {float, int, list}
-  assert found["auroc_ci"][0] < found["auroc"] < found["auroc_ci"][1]
-  assert found["ap_ci"][0] < found["ap"] < found["ap_ci"][1]
+  found = metrics.rank(labels, scores)
+  kinds = {type(v) for v in dataclasses.astuple(found)}
+  assert kinds == {float, int, tuple}
+  assert found.auroc_ci[0] < found.auroc < found.auroc_ci[1]
+  assert found.ap_ci[0] < found.ap < found.ap_ci[1]
   order = rng.permutation(100)
-  shuffled = metrics.summarize(labels[order], 3 * scores[order] - 1)
+  shuffled = metrics.rank(labels[order], 3 * scores[order] - 1)
   for name in ("auroc", "ap", "auroc_ci"):
-    assert shuffled[name] == pytest.approx(found[name], abs=1e-12)
+    assert getattr(shuffled, name) == pytest.approx(
+      getattr(found, name), abs=1e-12
+    )
 
 
 def test_compare_is_antisymmetric():
@@ -112,17 +118,17 @@ def test_compare_is_antisymmetric():
   labels = np.repeat([0, 1], 100)
   a, b = rng.normal(size=(2, 200)) + labels * [[2.0], [1.0]]
   forth, back = metrics.compare(labels, a, b), metrics.compare(labels, b, a)
-  assert forth["auroc_difference"] == pytest.approx(
+  assert forth.value == pytest.approx(
     metrics.auroc(labels, a) - metrics.auroc(labels, b)
   )
-  assert forth["auroc_difference"] == -back["auroc_difference"]
-  assert forth["ci"] == [-back["ci"][1], -back["ci"][0]]
-  assert forth["p"] == back["p"] < 0.01
+  assert forth.value == -back.value
+  assert forth.interval == (-back.interval[1], -back.interval[0])
+  assert forth.p == back.p < 0.01
 
 
 def test_compare_without_a_class_is_undefined():
-  found = metrics.compare(np.zeros(3, int), np.arange(3.0), np.arange(3.0))
-  assert set(found.values()) == {None}
+  labels = np.zeros(3, int)
+  assert metrics.compare(labels, np.arange(3.0), np.arange(3.0)) is None
 
 
 def test_chi_squared_known_answer():

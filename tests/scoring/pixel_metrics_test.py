@@ -1,10 +1,10 @@
-import json
+import dataclasses
 
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from medad_jax.scoring import pixels
+from medad_jax.scoring import pixel_metrics
 
 RANKED = ("pixel_auroc", "pixel_ap", "oracle_dice", "aupro")
 
@@ -82,6 +82,9 @@ def plain_dice(maps, masks):
   return best
 
 
+numbers = dataclasses.asdict
+
+
 def test_golden_numbers():
   np.testing.assert_allclose(
     uniform(4, 1000), [0.245547898, 0.041734412, 0.048329762, 0.11526941]
@@ -90,41 +93,43 @@ def test_golden_numbers():
   masks[:2] = False
   noise = (uniform(1536, j).reshape(masks.shape) for j in (4000, 4002))
   maps = (0.7 * next(noise) + 0.3 * masks * next(noise)).astype(np.float32)
-  found = pixels.summarize(maps, masks)
-  assert found["n_pixels"] == 1536
-  assert found["n_positive"] == 183
+  found = pixel_metrics.summarize(maps, masks)
+  assert found.n_pixels == 1536
+  assert found.n_positive == 183
   wanted = {
     "oracle_dice": 0.28358209,
     "oracle_dice_threshold": 0.62010896,
     "pixel_ap": 0.32858305,
     "pixel_auroc": 0.65492591,
   }
-  assert {k: found[k] for k in wanted} == pytest.approx(wanted, abs=6e-9)
+  assert {k: getattr(found, k) for k in wanted} == pytest.approx(
+    wanted, abs=6e-9
+  )
 
 
 def test_areas_equal_scikit_learn():
   for maps, masks in sets():
-    found = pixels.summarize(maps, masks)
+    found = pixel_metrics.summarize(maps, masks)
     flat = masks.ravel(), maps.ravel()
     auroc = sklearn_metrics.roc_auc_score(*flat)
-    assert found["pixel_auroc"] == pytest.approx(auroc, abs=1e-12)
+    assert found.pixel_auroc == pytest.approx(auroc, abs=1e-12)
     ap = sklearn_metrics.average_precision_score(*flat)
-    assert found["pixel_ap"] == pytest.approx(ap, abs=1e-12)
+    assert found.pixel_ap == pytest.approx(ap, abs=1e-12)
 
 
 def test_region_overlap_equals_a_plain_loop():
   for maps, masks in sets():
-    found = pixels.summarize(maps, masks)
+    found = pixel_metrics.summarize(maps, masks)
     wanted = plain_aupro(maps, masks)
-    assert found["aupro"] == pytest.approx(wanted, abs=1e-12)
+    assert found.aupro == pytest.approx(wanted, abs=1e-12)
 
 
 def test_dice_equals_a_plain_loop():
   for maps, masks in sets():
-    found = pixels.summarize(maps, masks)
+    found = pixel_metrics.summarize(maps, masks)
     dice, threshold = plain_dice(maps, masks)
-    assert found["oracle_dice"] == pytest.approx(dice, abs=1e-12)
-    assert found["oracle_dice_threshold"] == threshold
+    assert found.oracle_dice == pytest.approx(dice, abs=1e-12)
+    assert found.oracle_dice_threshold == threshold
 
 
 @pytest.mark.parametrize("shape", [(1, 10, 15), (1, 19, 21), (2, 40, 40)])
@@ -132,49 +137,51 @@ def test_dice_thresholds_are_those_of_the_recipe(shape):
   """Below, at and far above 200 pixels, where the step is 1, 1 and 16."""
   maps = uniform(int(np.prod(shape)), 1).astype(np.float32).reshape(shape)
   masks = uniform(maps.size, 2).reshape(shape) > 0.7
-  found = pixels.summarize(maps, masks)
+  found = pixel_metrics.summarize(maps, masks)
   dice, threshold = plain_dice(maps, masks)
-  assert found["oracle_dice"] == pytest.approx(dice, abs=1e-12)
-  assert found["oracle_dice_threshold"] == threshold
+  assert found.oracle_dice == pytest.approx(dice, abs=1e-12)
+  assert found.oracle_dice_threshold == threshold
 
 
 def test_chunks_change_nothing(monkeypatch):
   for maps, masks in sets():
-    whole = pixels.summarize(maps, masks)
+    whole = pixel_metrics.summarize(maps, masks)
     for size in (1, 7):
       with monkeypatch.context() as patch:
-        patch.setattr(pixels, "_CHUNK", size)
-        parts = pixels.summarize(maps, masks)
-      assert parts == pytest.approx(whole, abs=1e-12)
+        patch.setattr(pixel_metrics, "_CHUNK", size)
+        parts = pixel_metrics.summarize(maps, masks)
+      assert numbers(parts) == pytest.approx(numbers(whole), abs=1e-12)
 
 
 def test_order_of_images_and_monotone_scales_change_nothing():
   rng = np.random.default_rng(1)
   for maps, masks in sets():
-    found = pixels.summarize(maps, masks)
+    found = pixel_metrics.summarize(maps, masks)
     order = rng.permutation(len(maps))
-    moved = pixels.summarize(maps[order], masks[order])
-    assert moved == pytest.approx(found, abs=1e-12)
-    scaled = pixels.summarize(maps * np.float32(4), masks)
+    moved = pixel_metrics.summarize(maps[order], masks[order])
+    assert numbers(moved) == pytest.approx(numbers(found), abs=1e-12)
+    scaled = pixel_metrics.summarize(maps * np.float32(4), masks)
     for name in RANKED:
-      assert scaled[name] == pytest.approx(found[name], abs=1e-12)
+      assert numbers(scaled)[name] == pytest.approx(
+        numbers(found)[name], abs=1e-12
+      )
 
 
 def test_a_perfect_map():
   _, masks = next(sets())
-  found = pixels.summarize(masks.astype(np.float32), masks)
+  found = pixel_metrics.summarize(masks.astype(np.float32), masks)
   for name in RANKED:
-    assert found[name] == pytest.approx(1.0, abs=1e-12)
+    assert numbers(found)[name] == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_constant_map_is_chance():
   _, masks = next(sets())
-  found = pixels.summarize(np.full(masks.shape, 3, np.float32), masks)
-  assert found["pixel_auroc"] == 0.5
-  assert found["pixel_ap"] == pytest.approx(masks.mean())
+  found = pixel_metrics.summarize(np.full(masks.shape, 3, np.float32), masks)
+  assert found.pixel_auroc == 0.5
+  assert found.pixel_ap == pytest.approx(masks.mean())
   # The curve is the diagonal: 0.3^2 / 2 of area, divided by 0.3.
-  assert found["aupro"] == pytest.approx(0.15)
-  assert found["oracle_dice"] == 0.0
+  assert found.aupro == pytest.approx(0.15)
+  assert found.oracle_dice == 0.0
 
 
 def test_small_regions_weigh_as_much_as_large_ones():
@@ -183,39 +190,43 @@ def test_small_regions_weigh_as_much_as_large_ones():
   masks[1, 9, 9] = True
   maps = masks.astype(np.float32)
   maps[1, 9, 9] = -1
-  assert pixels.summarize(maps, masks)["aupro"] == pytest.approx(0.5)
+  assert pixel_metrics.summarize(maps, masks).aupro == pytest.approx(0.5)
 
 
 def test_regions_touch_at_corners_and_end_with_their_image():
   mask = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 1]])
-  sizes = pixels.region_sizes(mask.astype(bool))
+  sizes = pixel_metrics.region_sizes(mask.astype(bool))
   np.testing.assert_array_equal(sizes, [2, 2, 2, 2, 3, 3, 3])
-  assert pixels.region_sizes(np.zeros((3, 4), bool)).shape == (0,)
+  assert pixel_metrics.region_sizes(np.zeros((3, 4), bool)).shape == (0,)
   for _, masks in sets():
     for mask in masks:
       wanted = np.zeros(mask.shape)
       for region in plain_regions(mask):
         wanted[tuple(zip(*region, strict=True))] = len(region)
-      np.testing.assert_array_equal(pixels.region_sizes(mask), wanted[mask])
+      np.testing.assert_array_equal(
+        pixel_metrics.region_sizes(mask), wanted[mask]
+      )
 
 
 def test_both_zeros_are_one_value():
   masks = np.array([[[True, False]]])
   maps = np.array([[[0.0, -0.0]]], np.float32)
-  assert pixels.summarize(maps, masks)["pixel_auroc"] == 0.5
+  assert pixel_metrics.summarize(maps, masks).pixel_auroc == 0.5
 
 
 def test_doubles_are_not_rounded():
   maps = np.array([[[np.nextafter(1.0, 2.0), 1.0]]])
   masks = np.array([[[True, False]]])
-  assert pixels.summarize(maps, masks)["pixel_auroc"] == 1.0
+  assert pixel_metrics.summarize(maps, masks).pixel_auroc == 1.0
 
 
 def test_a_memory_map_is_read_and_left_as_it_is(tmp_path):
   maps, masks = next(sets())
   maps.tofile(tmp_path / "maps")
   mapped = np.memmap(tmp_path / "maps", np.float32, "r+", shape=maps.shape)
-  assert pixels.summarize(mapped, masks) == pixels.summarize(maps, masks)
+  assert pixel_metrics.summarize(mapped, masks) == pixel_metrics.summarize(
+    maps, masks
+  )
   np.testing.assert_array_equal(mapped, maps)
 
 
@@ -223,23 +234,20 @@ def test_a_memory_map_is_read_and_left_as_it_is(tmp_path):
 def test_missing_class_is_undefined(fill):
   masks = np.full((2, 3, 4), fill)
   maps = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-  found = pixels.summarize(maps, masks)
-  assert found.pop("n_pixels") == 24
-  assert found.pop("n_positive") == 24 * fill
-  assert found == dict.fromkeys((*RANKED, "oracle_dice_threshold"))
+  found = pixel_metrics.summarize(maps, masks)
+  assert found == pixel_metrics.Pixels(*[None] * 5, 24, 24 * fill)
 
 
 def test_empty_set_is_undefined():
   maps = np.zeros((0, 4, 4), np.float32)
-  found = pixels.summarize(maps, np.zeros((0, 4, 4), bool))
-  assert found["pixel_auroc"] is None
-  assert found["n_pixels"] == 0
+  found = pixel_metrics.summarize(maps, np.zeros((0, 4, 4), bool))
+  assert found.pixel_auroc is None
+  assert found.n_pixels == 0
 
 
 def test_summary_is_plain():
-  found = pixels.summarize(*next(sets()))
-  assert {type(v) for v in found.values()} == {float, int}
-  assert json.loads(json.dumps(found)) == found
+  found = pixel_metrics.summarize(*next(sets()))
+  assert {type(v) for v in numbers(found).values()} == {float, int}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -249,10 +257,10 @@ def test_broken_values_are_refused(bad):
   with pytest.raises(
     ValueError, match=r"2 of 60 .* image 1 at row 2, column 3"
   ):
-    pixels.summarize(maps, np.zeros(maps.shape, bool))
+    pixel_metrics.summarize(maps, np.zeros(maps.shape, bool))
 
 
 def test_masks_of_another_shape_are_refused():
   maps = np.zeros((3, 4, 5), np.float32)
   with pytest.raises(ValueError, match=r"\(3, 4, 5\) .* \(3, 5, 4\)"):
-    pixels.summarize(maps, np.zeros((3, 5, 4), bool))
+    pixel_metrics.summarize(maps, np.zeros((3, 5, 4), bool))

@@ -9,10 +9,11 @@ import numpy as np
 
 from medad_jax.data import resident
 from medad_jax.engine import parallel
+from medad_jax.engine.devices import Devices
 from medad_jax.types import Batch
 
 
-class Sweep:
+class Batched:
   """Compiled once for one batch size; the batch is spread over all devices.
 
   Args:
@@ -25,11 +26,11 @@ class Sweep:
     self,
     function: Callable[[Any, Batch], Any],
     batch_size: int,
-    devices: parallel.Devices,
+    devices: Devices,
   ):
     count = len(devices.all)
     self.size = -(-batch_size // count) * count
-    self._layout = parallel.Devices(devices.all, devices.mode, member=1).layout(
+    self._layout = Devices(devices.all, devices.mode, member=1).layout(
       1, self.size
     )
     self._call = self._layout.lift(
@@ -39,7 +40,7 @@ class Sweep:
     )
 
   def place(self, states: Any) -> Any:
-    """The states where a sweep wants them."""
+    """The states where the calls want them."""
     return self._layout.put(states, parallel.WHOLE)
 
   def parts(
@@ -94,15 +95,13 @@ class Sweep:
 
 def _batch(arrays: dict[str, jax.Array]) -> Batch:
   ids = arrays["id"]
-  normalized = {
-    name: resident.normalize(arrays[name])
-    for name in ("image", "source")
-    if name in arrays
-  }
-  return Batch(
+  batch = Batch(
+    image=resident.normalize(arrays["image"]),
     label=jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
     valid=ids >= 0,
     slot=ids,
     id=ids,
-    **normalized,
   )
+  if "source" in arrays:
+    batch["source"] = resident.normalize(arrays["source"])
+  return batch

@@ -9,12 +9,20 @@ which may be a `np.memmap`, that takes 4 bytes a pixel and 8 an abnormal one:
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+import dataclasses
+from typing import Literal
 
 from jaxtyping import Bool, Float, Int
 import numpy as np
 from scipy import ndimage
 
+_DEFINED = (
+  "pixel_auroc",
+  "pixel_ap",
+  "oracle_dice",
+  "oracle_dice_threshold",
+  "aupro",
+)
 # The region overlap is averaged over false positive rates up to this one.
 _LIMIT = 0.3
 # The reference's number of steps between the thresholds of its Dice.
@@ -26,22 +34,40 @@ _EIGHT = np.ones((3, 3), bool)
 _CHUNK = 100_000
 
 
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+  """How well one score's maps rank a test set's pixels.
+
+  All but the numbers are None where no pixel or every pixel is abnormal.
+
+  Attributes:
+    pixel_auroc: scikit-learn's `roc_auc_score` of all pixels.
+    pixel_ap: scikit-learn's `average_precision_score` of all pixels.
+    oracle_dice: see `oracle_dice`.
+    oracle_dice_threshold: see `oracle_dice`.
+    aupro: see `areas`.
+    n_pixels: pixels of all images.
+    n_positive: abnormal ones.
+  """
+
+  pixel_auroc: float | None
+  pixel_ap: float | None
+  oracle_dice: float | None
+  oracle_dice_threshold: float | None
+  aupro: float | None
+  n_pixels: int
+  n_positive: int
+
+
 def summarize(
   maps: Float[np.ndarray, "n h w"], masks: Bool[np.ndarray, "_ _ _"]
-) -> dict[str, Any]:
-  """All metrics of one score's maps, ready for JSON.
+) -> Pixels:
+  """All metrics of one score's maps.
 
   Args:
     maps: any finite values; higher is more abnormal. May be a `np.memmap`.
     masks: where each image is abnormal, of the maps' shape; nowhere in a
       normal image.
-
-  Returns:
-    `pixel_auroc` and `pixel_ap`, scikit-learn's `roc_auc_score` and
-    `average_precision_score` of all pixels; `oracle_dice` and
-    `oracle_dice_threshold`, see `oracle_dice`; `aupro`, see `areas`;
-    `n_pixels`, `n_positive`. All but the numbers are None where no pixel or
-    every pixel is abnormal.
 
   Raises:
     ValueError: maps and masks of different shapes, masks that are not boolean,
@@ -55,18 +81,10 @@ def summarize(
   # In this order, what sorting the positives takes is freed before the pool.
   positives, sizes = _sorted_positives(maps, masks)
   pool = _sorted_pool(maps)
-  found: dict[str, Any] = {
-    "pixel_auroc": None,
-    "pixel_ap": None,
-    "oracle_dice": None,
-    "oracle_dice_threshold": None,
-    "aupro": None,
-    "n_pixels": len(pool),
-    "n_positive": len(positives),
-  }
+  found: dict[str, float | None] = dict.fromkeys(_DEFINED)
   if 0 < len(positives) < len(pool):
     found |= areas(pool, positives, sizes) | oracle_dice(pool, positives)
-  return found
+  return Pixels(**found, n_pixels=len(pool), n_positive=len(positives))
 
 
 def areas(

@@ -1,4 +1,4 @@
-"""Imports pretrained weights, once for all runs of this user.
+"""Imports a pretrained network, once for all runs of this user.
 
   python -m medad_jax.weights vgg19 --source=vgg19-dcbb9e9d.pth
   python -m medad_jax.weights vgg19_r42 --download
@@ -11,8 +11,8 @@ from pathlib import Path
 import sys
 
 from medad_jax import files
-from medad_jax.engine import pretrained
 from medad_jax.types import UserError
+from medad_jax.weights import catalog, importer
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,9 +20,9 @@ def main(argv: list[str] | None = None) -> int:
   args = _parse(argv)
   try:
     if args.download:
-      pretrained.download(args.name)
+      importer.download(args.name)
     else:
-      pretrained.import_file(args.name, files.expanded(args.source))
+      importer.import_file(args.name, files.expanded(args.source))
   except UserError as error:
     print(f"medad_jax: {error}", file=sys.stderr)
     return 2
@@ -38,7 +38,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("name", choices=pretrained.names())
+  parser.add_argument("name", choices=sorted(catalog.NETS))
   origin = parser.add_mutually_exclusive_group(required=True)
   origin.add_argument(
     "--source", type=Path, metavar="FILE", help="the file to import"

@@ -1,16 +1,21 @@
-"""Writes tensor files as PyTorch and safetensors do, with neither library."""
+"""Tensor files as PyTorch and safetensors write them, with neither library."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 import io
 import json
 from pathlib import Path
 import pickle
 import struct
+from types import MappingProxyType
 from typing import Any
 import zipfile
 
 import numpy as np
+import pytest
+
+from medad_jax.types import UserError
+from medad_jax.weights import tensor_file
 
 _STORAGES = {"f4": "FloatStorage", "f2": "HalfStorage", "i8": "LongStorage"}
 _SAFETENSORS = {"f4": "F32", "f2": "F16", "i8": "I64"}
@@ -78,11 +83,22 @@ def write_zip(path: Path, tree: Any, style: Style = modern) -> Path:
   """PyTorch from 1.6; arrays in nested dicts and tuples become tensors."""
   stored: list[Storage] = []
   described = _pickle(_tensors(tree, style, stored))
-  with zipfile.ZipFile(path, "w") as archive:
+  members = {storage.key: storage.numbers.tobytes() for storage in stored}
+  return write_pickle(path, described, members)
+
+
+def write_pickle(
+  path: Path,
+  described: bytes,
+  members: Mapping[str, bytes] = MappingProxyType({}),
+  compression: int = zipfile.ZIP_STORED,
+) -> Path:
+  """An archive as PyTorch's, of any pickle."""
+  with zipfile.ZipFile(path, "w", compression) as archive:
     archive.writestr("archive/data.pkl", described)
-    archive.writestr("archive/byteorder", "little")
-    for storage in stored:
-      archive.writestr(f"archive/data/{storage.key}", storage.numbers.tobytes())
+    archive.writestr("archive/byteorder", "little", zipfile.ZIP_STORED)
+    for key, content in members.items():
+      archive.writestr(f"archive/data/{key}", content)
   return path
 
 
@@ -90,15 +106,25 @@ def write_legacy(path: Path, tree: Any, style: Style = modern) -> Path:
   """PyTorch before 1.6."""
   stored: list[Storage] = []
   described = _pickle(_tensors(tree, style, stored), view=True)
-  with path.open("wb") as file:
-    file.write(_pickle(0x1950A86A20F9469CFC6C))
-    file.write(_pickle(1001))
-    file.write(_pickle({"protocol_version": 1001, "little_endian": True}))
-    file.write(described)
-    file.write(_pickle([storage.key for storage in stored]))
-    for storage in stored:
-      file.write(struct.pack("<q", storage.numbers.size))
-      file.write(storage.numbers.tobytes())
+  keys = [storage.key for storage in stored]
+  numbers = b"".join(
+    struct.pack("<q", storage.numbers.size) + storage.numbers.tobytes()
+    for storage in stored
+  )
+  return write_legacy_pickle(path, described, _pickle(keys) + numbers)
+
+
+def write_legacy_pickle(
+  path: Path, described: bytes, rest: bytes = b""
+) -> Path:
+  """A file as PyTorch's before 1.6, of any pickle."""
+  before = (
+    0x1950A86A20F9469CFC6C,
+    1001,
+    {"protocol_version": 1001, "little_endian": True},
+  )
+  head = b"".join(_pickle(value) for value in before)
+  path.write_bytes(head + described + rest)
   return path
 
 
@@ -113,10 +139,13 @@ def write_safetensors(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     }
     position += array.nbytes
   text = json.dumps(header).encode()
-  with path.open("wb") as file:
-    file.write(struct.pack("<Q", len(text)) + text)
-    for array in arrays.values():
-      file.write(array.tobytes())
+  numbers = b"".join(array.tobytes() for array in arrays.values())
+  return write_header(path, text, numbers)
+
+
+def write_header(path: Path, text: bytes, numbers: bytes = b"") -> Path:
+  """A safetensors file with any header."""
+  path.write_bytes(struct.pack("<Q", len(text)) + text + numbers)
   return path
 
 
@@ -175,3 +204,34 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, inner in items:
       yield from leaves(inner, f"{prefix}{key}.")
+
+
+def tree():
+  rng = np.random.RandomState(0)
+  return {
+    "conv.weight": rng.standard_normal((4, 3, 2, 2)).astype(np.float32),
+    "conv.bias": rng.standard_normal(4).astype(np.float32),
+    "transposed": rng.standard_normal((5, 2)).astype(np.float32).T,
+    "half": rng.standard_normal((2, 1)).astype(np.float16),
+    "count": np.asarray(7, np.int64),
+    "r42": (np.ones((1, 2, 1, 1), np.float32), np.zeros(3, np.float32)),
+    "epoch": 3,
+  }
+
+
+def outside(tmp_path, *, offset=3, shape=(5,), stride=(1,)):
+  """A tensor of numbers that the file does not have."""
+  array = np.ones(5, np.float32)
+  return write_zip(
+    tmp_path / "net.pth",
+    {"x": array},
+    lambda storage, *_: plain(storage, offset, shape, stride),
+  )
+
+
+def refused(path, says):
+  with pytest.raises(UserError, match=says) as caught:
+    tensor_file.read(path)
+  assert str(path) in str(caught.value)
+  assert len(str(caught.value)) < 600
+  assert "\n" not in str(caught.value)

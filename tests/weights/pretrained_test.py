@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from medad_jax.engine import pretrained
 from medad_jax.nets import resnet, vgg
 from medad_jax.types import UserError
-from tests.engine import tensor_sources as sources
+from medad_jax.weights import catalog, importer, pretrained
 from tests.golden import cases, filler, torchvision
+from tests.weights import sources
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +35,8 @@ def source(tmp_path):
 
 def change(monkeypatch, name, **fields):
   """Lets the test say which file is the official one and where it is."""
-  kinds = dict(pretrained._KINDS)
-  kinds[name] = dataclasses.replace(kinds[name], **fields)
-  monkeypatch.setattr(pretrained, "_KINDS", kinds)
+  net = dataclasses.replace(catalog.NETS[name], **fields)
+  monkeypatch.setattr(catalog, "NETS", {**catalog.NETS, name: net})
 
 
 def test_resnet18_gives_the_features_of_pytorch(tmp_path):
@@ -47,7 +46,7 @@ def test_resnet18_gives_the_features_of_pytorch(tmp_path):
   state = {k.removeprefix("resnet18."): v for k, v in state.items()}
   state["fc.bias"] = np.zeros(1000, np.float32)
   path = sources.write_safetensors(tmp_path / "resnet.safetensors", state)
-  pretrained.import_file("resnet18", path)
+  importer.import_file("resnet18", path)
   variables = pretrained.load("resnet18").variables
   image = cases.channels_last(filler.named_images("ssl_two", (3, 3, 96, 96)))
   apply = jax.jit(lambda v: resnet.ResNet18().apply(v, image, train=False))
@@ -70,7 +69,7 @@ def test_vgg19_is_laid_out_for_the_net(tmp_path, cache, capsys):
   }
   state["classifier.0.bias"] = np.zeros(4096, np.float32)
   path = sources.write_zip(tmp_path / "vgg.pth", state)
-  pretrained.import_file("vgg19", path)
+  importer.import_file("vgg19", path)
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
   says = capsys.readouterr().out
   assert "not the official vgg19-dcbb9e9d.pth" in says
@@ -91,7 +90,7 @@ def test_vgg19_is_laid_out_for_the_net(tmp_path, cache, capsys):
 def test_statistics(source, monkeypatch, capsys):
   digest = hashlib.sha256(source.read_bytes()).hexdigest()
   change(monkeypatch, "vgg19_r42", digest=digest)
-  pretrained.import_file("vgg19_r42", source)
+  importer.import_file("vgg19_r42", source)
   assert "official" not in capsys.readouterr().out
   got = pretrained.load("vgg19_r42")
   assert got.provenance == "official"
@@ -109,7 +108,7 @@ def test_all_that_does_not_fit_is_listed(tmp_path):
   state = {k: np.zeros(s, np.float32) for k, s in state.items()}
   path = sources.write_safetensors(tmp_path / "net.safetensors", state)
   with pytest.raises(UserError) as caught:
-    pretrained.import_file("resnet18", path)
+    importer.import_file("resnet18", path)
   listed = re.search(r"unknown\): (.*); give", str(caught.value))[1]
   assert set(re.split(r", (?=[-+a-z])", listed)) == {
     "-bn1.bias",
@@ -118,6 +117,15 @@ def test_all_that_does_not_fit_is_listed(tmp_path):
     "layer1.0.bn1.weight (63,) instead of (64,)",
     "layer1.0.conv1.weight (64, 64, 1, 1) instead of (64, 64, 3, 3)",
   }
+
+
+def test_a_long_list_is_cut(tmp_path):
+  path = sources.write_safetensors(
+    tmp_path / "net.safetensors", {"x": np.zeros(1, np.float32)}
+  )
+  says = r"unknown\): (-[\w.]+, ){8}and 92 more, \+x; give resnet18-"
+  with pytest.raises(UserError, match=says):
+    importer.import_file("resnet18", path)
 
 
 @pytest.mark.parametrize(
@@ -129,39 +137,81 @@ def test_unsound_numbers_are_refused(part, value, says, tmp_path, cache):
   state["r42"][part][0, 3] = value
   path = sources.write_zip(tmp_path / "stats.pt", state)
   with pytest.raises(UserError, match=says):
-    pretrained.import_file("vgg19_r42", path)
+    importer.import_file("vgg19_r42", path)
   assert not cache.exists()
 
 
-@pytest.mark.parametrize("name", pretrained.names())
+@pytest.mark.parametrize("name", sorted(catalog.NETS))
 def test_without_an_import_the_command_is_told(name):
   command = f"python -m medad_jax.weights {name} --source=FILE"
   with pytest.raises(UserError, match=f"needs the file .*; run {command}"):
     pretrained.load(name)
 
 
-def test_a_damaged_import_is_told(source, cache):
-  pretrained.import_file("vgg19_r42", source)
-  path = cache / "vgg19_r42.npz"
+def cut(path):
   path.write_bytes(path.read_bytes()[:-99])
+
+
+def empty(path):
+  path.write_bytes(b"")
+
+
+def other_arrays(path):
+  facts = json.dumps({"sha256": "0", "official": True})
+  np.savez(path, facts=facts, mean=np.zeros(512, np.float32))
+
+
+def other_shapes(path):
+  facts = json.dumps({"sha256": "0", "official": True})
+  values = np.ones((2, 511), np.float32)
+  np.savez(path, facts=facts, mean=values[0], scale=values[1])
+
+
+def other_facts(path):
+  mean, scale = np.ones((2, 512), np.float32)
+  np.savez(path, facts="[1]", mean=mean, scale=scale)
+
+
+@pytest.mark.parametrize(
+  "damage", [cut, empty, other_arrays, other_shapes, other_facts]
+)
+def test_a_damaged_import_is_told(damage, source, cache):
+  importer.import_file("vgg19_r42", source)
+  damage(cache / "vgg19_r42.npz")
   with pytest.raises(UserError, match="is damaged .*medad_jax.weights vgg19_r"):
     pretrained.load("vgg19_r42")
-  facts = json.dumps({"sha256": "0", "official": True})
-  np.savez(path, facts=facts, mean=np.zeros(512))
-  with pytest.raises(UserError, match="other arrays than expected"):
-    pretrained.load("vgg19_r42")
+
+
+def test_any_changed_byte_of_an_import_is_told_or_harmless(source, cache):
+  importer.import_file("vgg19_r42", source)
+  path = cache / "vgg19_r42.npz"
+  whole, rng = path.read_bytes(), np.random.default_rng(0)
+  expected = pretrained.load("vgg19_r42").variables
+  told = 0
+  for _ in range(100):
+    content = bytearray(whole)
+    content[rng.integers(len(whole))] ^= rng.integers(1, 256)
+    path.write_bytes(content)
+    try:
+      found = pretrained.load("vgg19_r42").variables
+    except UserError as error:
+      assert str(path) in str(error)
+      told += 1
+    else:
+      jax.tree.map(np.testing.assert_array_equal, found, expected)
+  assert told > 50
 
 
 def test_a_cache_that_cannot_be_written_is_told(source, cache):
   cache.parent.write_text("a file where the folder should be")
   with pytest.raises(UserError, match="cannot be written.*MEDAD_CACHE_DIR"):
-    pretrained.import_file("vgg19_r42", source)
+    importer.import_file("vgg19_r42", source)
 
 
 def test_download(source, cache, monkeypatch):
   digest = hashlib.sha256(source.read_bytes()).hexdigest()
   change(monkeypatch, "vgg19_r42", url=source.as_uri(), digest=digest[:8])
-  pretrained.download("vgg19_r42")
+  importer.download("vgg19_r42")
   assert pretrained.load("vgg19_r42").provenance == "official"
   assert [p.name for p in cache.iterdir()] == ["vgg19_r42.npz"]
 
@@ -169,9 +219,9 @@ def test_download(source, cache, monkeypatch):
 def test_downloads_that_fail(source, cache, monkeypatch):
   change(monkeypatch, "vgg19_r42", url=source.as_uri())
   with pytest.raises(UserError, match="is not the official file"):
-    pretrained.download("vgg19_r42")
+    importer.download("vgg19_r42")
   missing = source.with_name("none.pt").as_uri()
   change(monkeypatch, "vgg19_r42", url=missing)
   with pytest.raises(UserError, match="could not be downloaded.*--source=FILE"):
-    pretrained.download("vgg19_r42")
+    importer.download("vgg19_r42")
   assert not any(cache.iterdir())

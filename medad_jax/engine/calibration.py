@@ -1,0 +1,78 @@
+"""Scores of held-out normal images, kept with the checkpoints.
+
+What a healthy image scores is the base of a threshold that needs no anomaly.
+The images were in no training pool, and the trained model scores them as it
+scores everything else.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from medad_jax.data.joined import Joined
+from medad_jax.engine import checkpoint, scorer, trained
+from medad_jax.types import TrainState
+
+NAME = "calibration"
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+  """Scores of held-out normal images.
+
+  Attributes:
+    rows: which they are, of the run's training array [n].
+    scores: image scores by name, each [n s], trainings s in their order.
+  """
+
+  rows: np.ndarray
+  scores: Mapping[str, np.ndarray]
+
+
+def keep(
+  model: trained.Trained,
+  images: np.ndarray | Joined,
+  rows: np.ndarray,
+  workdir: Path,
+) -> None:
+  """Scores the held-out images, unless an earlier start did.
+
+  Args:
+    model: what was trained.
+    images: uint8 [n h w c], all of the training array.
+    rows: those held out; nothing is kept where there are none.
+    workdir: the run's folder.
+
+  Raises:
+    UserError: the scores cannot be written.
+  """
+  saved = checkpoint.Checkpoints(workdir / "checkpoints", NAME)
+  if saved.finished or not len(rows):
+    return
+  parts = [
+    scorer.on_host(found.scores.image, count)
+    for count, found in model.batches(images[rows])
+  ]
+  scores = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+  saved.finish(
+    TrainState(
+      step=jnp.ones(1, jnp.int32),
+      params={"rows": jnp.asarray(rows), "scores": scores},
+      extra={},
+      opt={},
+      key=jax.random.split(jax.random.key(0), 1),
+    )
+  )
+
+
+def load(workdir: Path) -> Calibration | None:
+  """What `keep` kept; None where no image was held out."""
+  saved = checkpoint.Checkpoints(workdir / "checkpoints", NAME)
+  if not saved.finished:
+    return None
+  found = jax.device_get(saved.final().params)
+  return Calibration(np.asarray(found["rows"]), found["scores"])

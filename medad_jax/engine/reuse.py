@@ -1,0 +1,145 @@
+"""Finished stages of another run, where training would give the same again.
+
+Beside every stage's checkpoint lies what decided it: the data, the method's own
+fields, the stages it reads, and for each member its seed, its place and its
+rows. Members that agree in all of it are copied and not trained.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from medad_jax import files
+from medad_jax.engine import checkpoint, members, processes
+from medad_jax.engine.run import Run
+from medad_jax.types import Fit, Stage, TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+  """What decided a stage.
+
+  Attributes:
+    common: hash of what all members share.
+    members: for each member, a hash of what is its own.
+  """
+
+  common: str
+  members: tuple[str, ...]
+
+  @property
+  def text(self) -> str:
+    """All of it, for stages that read this one."""
+    return " ".join((self.common, *self.members))
+
+
+def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
+  """What decides a stage of this run.
+
+  Args:
+    stage: of the run's method.
+    run: its data, trials and fields.
+    earlier: origins of the stages before it.
+  """
+  made_of = getattr(stage, "made_of", None)
+  reads = [earlier[name].text for name in getattr(stage, "reads", ())]
+  fields = run.method_text if made_of is None else repr(made_of)
+  common = (stage.name, run.data_text, run.shape, fields, *reads)
+  return Origin(
+    _hash(common),
+    tuple(
+      _hash(
+        (
+          member.name,
+          member.seed,
+          sorted(run.trials[member.trial].hyper.items()),
+          run.pools[member.pool].tolist(),
+        )
+      )
+      for member in members.of_stage(stage, run.trials)
+    ),
+  )
+
+
+def keep(stage: Stage, run: Run, origin: Origin) -> None:
+  """Writes a finished stage's origin beside its checkpoint."""
+  if processes.first():
+    path = _path(run.workdir, stage.name)
+    files.write_json(path, dataclasses.asdict(origin))
+
+
+def found(
+  stage: Stage, run: Run, origin: Origin, target: TrainState | None
+) -> tuple[list[int], TrainState] | None:
+  """Members of this stage that the run to reuse has finished.
+
+  Args:
+    stage: of this run.
+    run: this run.
+    origin: of the stage.
+    target: shapes of all its members; None for an estimate.
+
+  Returns:
+    Their numbers here and their states, members first; None for none.
+  """
+  if run.reuse is None:
+    return None
+  saved = checkpoint.Checkpoints(run.reuse / "checkpoints", stage.name)
+  there = _read(_path(run.reuse, stage.name))
+  if there is None or not saved.finished or there.common != origin.common:
+    return None
+  here = [m for m, own in enumerate(origin.members) if own in there.members]
+  if not here or (isinstance(stage, Fit) and len(here) < len(origin.members)):
+    return None
+  states = saved.final(_resized(target, len(there.members)))
+  rows = np.array([there.members.index(origin.members[m]) for m in here])
+  return here, jax.tree.map(lambda x: x[rows], states)
+
+
+def placed(
+  states: TrainState, here: Sequence[int], given: TrainState
+) -> TrainState:
+  """States of all members, with those given in their places."""
+  at = np.asarray(here)
+  return dataclasses.replace(
+    jax.tree.map(
+      lambda x, y: x.at[at].set(y),
+      dataclasses.replace(states, opt={}),
+      dataclasses.replace(given, opt={}),
+    ),
+    opt=states.opt,
+  )
+
+
+def _resized(target: TrainState | None, count: int) -> Any:
+  if target is None:
+    return None
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      (count, *x.shape[1:]), x.dtype, sharding=x.sharding
+    ),
+    target,
+  )
+
+
+def _path(workdir: Path, stage: str) -> Path:
+  return workdir / "checkpoints" / f"{stage}.origin.json"
+
+
+def _read(path: Path) -> Origin | None:
+  """None where the file is absent or not one of these: then we train."""
+  try:
+    found_ = json.loads(path.read_text())
+    return Origin(found_["common"], tuple(found_["members"]))
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
+
+
+def _hash(value: Any) -> str:
+  return hashlib.sha256(repr(value).encode()).hexdigest()

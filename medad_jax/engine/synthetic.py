@@ -1,0 +1,47 @@
+"""Synthetic anomalies of a method, outside its training."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from medad_jax import rng
+from medad_jax.data import resident
+from medad_jax.types import Method, Phase
+
+_MOST = 200  # images that anomalies are made of
+
+
+def batch(method: Method, images: np.ndarray) -> dict[str, Any]:
+  """Uint8 images [n h w c] as the method sees them when it makes anomalies.
+
+  With a second image each, and with what the method prepares of them.
+  """
+  image = resident.normalize(jnp.asarray(images))
+  found = {
+    "image": image,
+    "source": jnp.roll(image, 1, 0),
+    "slot": jnp.arange(len(images)),
+  }
+  for phase in method.phases():
+    if isinstance(phase, Phase) and phase.inputs.prepare is not None:
+      found |= phase.inputs.prepare(images)
+  return found
+
+
+def images(method: Method, normal: np.ndarray) -> np.ndarray | None:
+  """Images with anomalies, made of some of the normal ones, uint8 [n h w c].
+
+  None where the method makes none, or there is no normal image. A method that
+  does has `synthesize(keys, batch)`, which returns images in [-1, 1].
+  """
+  synthesize = getattr(method, "synthesize", None)
+  if synthesize is None or not len(normal):
+    return None
+  count = min(_MOST, len(normal))
+  some = np.asarray(normal[np.arange(count) * len(normal) // count])
+  keys = rng.per_example(jax.random.key(0), jnp.arange(count))
+  made = jax.jit(synthesize)(keys, batch(method, some))
+  levels = np.round((np.asarray(made) / 2 + 0.5) * 255)
+  return np.clip(levels, 0, 255).astype(np.uint8)

@@ -1,0 +1,58 @@
+"""The metrics of several seeds as one summary."""
+
+from collections.abc import Sequence
+import dataclasses
+import statistics
+from typing import TypeVar
+
+_Metrics = TypeVar("_Metrics")  # a dataclass of numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+  """One metric over the seeds of a run.
+
+  Attributes:
+    mean: over the seeds.
+    std: standard deviation, with n - 1.
+    per_seed: the metric of every seed, in their order.
+  """
+
+  mean: float | None
+  std: float | None
+  per_seed: tuple[float | None, ...]
+
+
+def over_seeds(
+  found: Sequence[_Metrics],
+) -> tuple[_Metrics, dict[str, Spread]]:
+  """The metrics of the same score of several trainings as one.
+
+  Args:
+    found: a dataclass of metrics a seed, all of the same images.
+
+  Returns:
+    The means, and the spread of each metric. Counts of images (`n_...`) are as
+    they are. Intervals (`..._ci`) are None: they describe the sampling of the
+    images for one training. A metric that is undefined stays None. Of one
+    training: its metrics as they are, and no spread.
+  """
+  first, *others = found
+  if not others:
+    return first, {}
+  names = [field.name for field in dataclasses.fields(first)]  # type: ignore
+  spread = {
+    name: _spread([getattr(metrics, name) for metrics in found])
+    for name in names
+    if not name.startswith("n_") and not name.endswith("_ci")
+  }
+  changed = {name: values.mean for name, values in spread.items()}
+  changed |= {name: None for name in names if name.endswith("_ci")}
+  return dataclasses.replace(first, **changed), spread  # type: ignore
+
+
+def _spread(values: Sequence[float | None]) -> Spread:
+  known = [value for value in values if value is not None]
+  if len(known) < len(values):
+    return Spread(None, None, tuple(values))
+  return Spread(statistics.fmean(known), statistics.stdev(known), tuple(known))

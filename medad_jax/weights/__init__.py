@@ -1,0 +1,1 @@
+"""Weights in files: PyTorch's and safetensors', and pretrained networks."""

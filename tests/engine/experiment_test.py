@@ -1,0 +1,116 @@
+"""Whole runs of every method, as the binaries make them, on many devices."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from medad_jax.data import cache
+from medad_jax.engine import calibration, experiment
+from medad_jax.engine import config as configuration
+from medad_jax.types import UserError
+from tests import tiny
+from tests.methods import contract_test as contract
+
+COUNTS = {**tiny.COUNTS, "test": 12}
+SLOW = [name for name in contract.METHODS if name not in contract.KINDS]
+
+
+def write_set(root, shape):
+  """A built set, as another machine gets it: its cache alone."""
+  size, _, channels = shape
+  place = cache.Cache(root / "cache" / "tiny" / f"{size}x{channels}")
+  facts = {
+    "counts": COUNTS,
+    "fingerprints": {split: f"{split}{shape}" for split in COUNTS},
+  }
+  for seed, (split, count) in enumerate(COUNTS.items()):
+    labels = np.full(count, int(split == "unlabelled_abnormal"))
+    if split == "test":
+      labels = np.arange(count) % 2
+    stored = {
+      "images": tiny.images(count, seed, shape),
+      "labels": labels,
+      "masks": None,
+      "names": tuple(f"{split}_{n}.png" for n in range(count)),
+    }
+    place.store(split, facts, stored)
+
+
+def run(name, tmp_path, **fields):
+  """A run at the contract test's sizes; results and log."""
+  shape = contract.shape(name)
+  write_set(tmp_path, shape)
+  settings = {
+    "data.name": "tiny",
+    "data.dir": str(tmp_path),
+    "data.image_size": shape[0],
+    "data.channels": shape[2],
+    "data.resize": "stretch",
+    "evaluation.batch_size": 8,
+  }
+  config = configuration.with_hyper(
+    contract.small_config(name), settings | fields
+  )
+  workdir = tmp_path / "run"
+  experiment.train_and_evaluate(config, workdir)
+  results = json.loads((workdir / "results.json").read_text())
+  return results, (workdir / "log.txt").read_text()
+
+
+def check(name, results):
+  found = results["scores"]
+  assert set(found) == set(contract.build(name).score_names)
+  for score in found.values():
+    assert 0 <= score["auroc"] <= 1
+    assert (score["n_normal"], score["n_abnormal"]) == (6, 6)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    *contract.KINDS,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
+  ],
+)
+def test_every_method_runs_on_eight_devices(name, tmp_path):
+  results, log = run(name, tmp_path)
+  check(name, results)
+  if name != "resnet18_imagenet":  # which trains nothing
+    assert "on 8 device(s)" in log
+
+
+@pytest.mark.parametrize("name", contract.KINDS)
+def test_a_method_of_each_kind_runs_on_three_devices(
+  name, tmp_path, monkeypatch
+):
+  three = jax.devices()[:3]
+  monkeypatch.setattr(jax, "devices", lambda *_: list(three))
+  results, log = run(name, tmp_path)
+  check(name, results)
+  # Three divide neither a batch of 8 nor 1, 2 or 4 members.
+  assert "on 2 device(s)" in log
+
+
+@pytest.mark.parametrize("until", ["ensemble", "refine_dual"])
+def test_a_run_stops_after_a_stage_and_is_evaluated(until, tmp_path):
+  results, _ = run("ddad", tmp_path, until=until)
+  refined = {"r_dual"} if until == "refine_dual" else set()
+  assert {k for k in results["scores"] if k.startswith("r_")} == refined
+  again, log = run("ddad", tmp_path)  # goes on with the rest
+  assert "ensemble: already trained" in log
+  assert {"r_dual", "r_intra"} <= set(again["scores"])
+
+
+def test_a_stage_that_all_scores_need_is_named(tmp_path):
+  with pytest.raises(
+    UserError, match="until='train'.*need the stage 'density'"
+  ):
+    run("cutpaste_2s", tmp_path, until="train")
+
+
+def test_held_out_images_are_scored_and_kept(tmp_path):
+  run("ae", tmp_path, **{"validation.share": 0.25})
+  found = calibration.load(tmp_path / "run")
+  assert found is not None and found.scores["rec"].shape == (6, 1)
