@@ -15,7 +15,7 @@ _MOST = 100.0
 
 
 def squared_error(
-  x_hat: Float[Array, "b h w c"], x: Float[Array, "b h w c"]
+  x_hat: Float[Array, "b *n"], x: Float[Array, "b *n"]
 ) -> Float[Array, "b"]:
   """Mean of (x_hat - x)^2."""
   _same_shape(x_hat, x)

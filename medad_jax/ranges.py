@@ -190,7 +190,7 @@ def _is_traced(value: Any) -> bool:
   return hasattr(value, "aval") and value.shape == ()
 
 
-def _said(number: float) -> str:
+def _said(number: int | float) -> str:
   """1000000 and 1e-06: whole numbers in full up to a billion."""
   whole = float(number).is_integer() and abs(number) <= 2**31
   return f"{int(number)}" if whole else f"{number:g}"

@@ -9,6 +9,7 @@ import pytest
 from configs import _ddad, reconstruction, ssl
 from medad_jax.augment import synthesis
 from medad_jax.engine import config as configuration
+from medad_jax.training import Length, Optimizer, Schedule
 from medad_jax.types import Axis, UserError
 
 FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
@@ -26,7 +27,7 @@ ALL = [
 def built(name, argument):
   config = importlib.import_module(f"configs.{name}").get_config(argument)
   plain = config.to_dict()
-  configuration.check(plain)
+  configuration.settings_of(plain)
   return config, configuration.build_method(plain)
 
 
@@ -47,40 +48,39 @@ def test_ddad_takes_other_backbones(argument):
 
 def test_reconstruction_follows_the_published_protocol():
   config, method = built("reconstruction", "brain/ae")
-  training = method.training
-  assert (training.epochs, training.batch_size) == (600, 64)
-  assert (training.learning_rate, training.b1) == (1e-3, 0.9)
-  assert not training.drop_last
+  assert method.length == Length(600, 64, drop_last=False)
+  assert method.optimizer == Optimizer(learning_rate=1e-3, b1=0.9)
   assert (method.hidden, method.latent) == (1024, 16)
   config, method = built("reconstruction", "rsna/dae")
-  assert (config.data.image_size, method.training.batch_size) == (128, 16)
-  assert method.training.epochs == 250 and not method.foreground
+  assert (config.data.image_size, method.length.batch_size) == (128, 16)
+  assert method.length.epochs == 250 and not method.foreground
   config, method = built("reconstruction", "brats/dae")
   assert method.foreground
-  config, _ = built("reconstruction", "c16/ae")
-  assert config.data.channels == 3
+  config, method = built("reconstruction", "c16/memae")
+  assert config.data.channels == 3 and method.threshold == 0.0025
 
 
 def test_one_stage_follows_the_published_protocol():
   config, method = built("ssl", "brain/nsa")
-  training = method.training
-  assert (training.epochs, training.batch_size) == (250, 64)
-  assert (training.learning_rate, training.final_rate) == (1e-3, 1e-6)
-  assert not training.drop_last and training.optimizer == "adam"
+  assert method.length == Length(250, 64, drop_last=False)
+  schedule = Schedule("cosine", final_rate=1e-6)
+  assert method.optimizer == Optimizer(learning_rate=1e-3, schedule=schedule)
   assert (config.data.image_size, config.data.resize) == (256, "crop")
   assert (config.data.channels, config.select) == (1, "last")
   assert method.recipe == synthesis.NSA
-  assert built("ssl", "vin/fpi")[1].training.epochs == 400
+  assert built("ssl", "vin/fpi")[1].length.epochs == 400
 
 
 def test_two_stages_follow_the_published_protocol():
   config, method = built("ssl", "rsna/cutpaste-2s-3way")
-  training = method.training
-  assert (training.epochs, training.epoch_steps) == (100, 256)
-  assert (training.batch_size, training.pass_rows) == (64, 3000)
-  assert (training.optimizer, training.b1) == ("sgd", 0.9)
-  assert (training.learning_rate, training.weight_decay) == (0.03, 3e-5)
-  assert (training.final_rate, training.rate_lag) == (0.0, 1)
+  assert method.length == Length(100, 64, pass_rows=3000, epoch_steps=256)
+  assert method.optimizer == Optimizer(
+    algorithm="sgd",
+    learning_rate=0.03,
+    momentum=0.9,
+    weight_decay=3e-5,
+    schedule=Schedule("cosine", final_rate=0.0, lag=1),
+  )
   assert (config.data.image_size, config.data.channels) == (224, 3)
   assert method.net(Axis()).classes == 3
   assert built("ssl", "rsna/cutpaste-2s")[1].net(Axis()).classes == 2
@@ -115,3 +115,12 @@ def test_an_impossible_headline_ends_at_once(argument):
   config["model"]["headline"] = "kl"
   with pytest.raises(UserError, match="'kl' is no score.*grad_rec"):
     configuration.build_method(config)
+
+
+@pytest.mark.parametrize("backbone", _ddad.PUBLISHED)
+def test_a_file_says_only_what_differs(backbone):
+  """The published DDAD-ASR is the dataclasses' defaults."""
+  config, _ = built("rsna_ddad", backbone)
+  default = configuration.defaults("ddad", backbone)
+  changed = {"data.name": "rsna", "data.extra": 4000}
+  assert config.to_dict() == configuration.with_hyper(default, changed)

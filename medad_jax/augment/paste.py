@@ -6,6 +6,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from medad_jax import rng
 
+_CORE = 0.8  # the share of a side where centers lie
+
 
 def paste(
   key: PRNGKeyArray,
@@ -15,7 +17,7 @@ def paste(
   """Blends a square of `source` into half of the images (Cai et al. 2023).
 
   With probability one half nothing changes. Otherwise a square of half-width
-  5% to 20% of the side (3 to 12 at 64 pixels), centred at 10% to 90% of each
+  5% to 20% of the width (3 to 12 at 64 pixels), centred at 10% to 90% of each
   side (6 to 56) and clipped at the border, becomes
   `(1 - alpha) * image + alpha * source` with alpha uniform in [0, 1).
 
@@ -30,7 +32,7 @@ def paste(
   height, width, _ = image.shape
   on = jax.random.uniform(rng.stream(key, "on")) > 0.5
   half = _integer(
-    rng.stream(key, "half"), round(0.05 * height), round(0.2 * height)
+    rng.stream(key, "half"), round(0.05 * width), round(0.2 * width)
   )
   alpha = jax.random.uniform(rng.stream(key, "alpha"), dtype=jnp.float32)
   rows = _near(rng.stream(key, "row"), height, half)
@@ -40,9 +42,19 @@ def paste(
   return jnp.where(mask[..., None], blend, image), mask
 
 
+def center_bounds(size: int) -> tuple[int, int]:
+  """The first center of a side of `size` pixels, and the one after the last.
+
+  The arithmetic is the official code's. Its rounding moves a bound by a pixel
+  at some sides: of 100 pixels the first center is 9, not 10.
+  """
+  low = (1 - _CORE) * size / 2
+  return int(low), int(low + _CORE * size)
+
+
 def _near(key, size, half):
   """True at the positions [center - half, center + half) of a random center."""
-  center = _integer(key, int(0.1 * size), int(0.9 * size))
+  center = _integer(key, *center_bounds(size))
   position = jnp.arange(size)
   return (position >= center - half) & (position < center + half)
 

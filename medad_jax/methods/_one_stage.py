@@ -6,6 +6,12 @@ side resized and are grey; training sees random views of 7/8 of the side, tests
 the middle one, and the ring around it scores 0. Every training image has
 anomalies. The source of an image's patches is any other one of the pool; there
 it is the one before in the batch.
+
+Images that are not square lose their ends when they are loaded, before the
+training view's crop; the official code crops once. At ISIC's 341x256 pixels the
+two roundings put training views one pixel further left than there; test views
+agree. On BraTS the official best Dice is of maps shrunk to 64x64 by cubic
+splines, at about 100 thresholds. Here it is of the whole maps, at about 200.
 """
 
 import dataclasses

@@ -7,7 +7,7 @@ size.
 
 VGG19 and its features' statistics are imported (`python -m medad_jax.weights`)
 and travel with the checkpoints. As the official code: features are divided by
-the statistic that its file calls a variance.
+what its file calls variances. They are standard deviations, so no root is due.
 """
 
 import dataclasses

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 import numpy as np
 
 # Of ImageNet's pixels in [0, 1], as torchvision's nets expect them.
-_MEAN = np.asarray([0.485, 0.456, 0.406], np.float32)
-_STD = np.asarray([0.229, 0.224, 0.225], np.float32)
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
 
 
 def preprocess(image: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
@@ -29,7 +29,8 @@ def preprocess(image: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
   if channels not in (1, 3):
     raise ValueError(f"an image of {channels} channels is neither gray nor RGB")
   image = jnp.broadcast_to(image, (*image.shape[:-1], 3))
-  return (0.5 * image + 0.5 - _MEAN) / _STD
+  mean, std = (jnp.asarray(values, image.dtype) for values in (_MEAN, _STD))
+  return (0.5 * image + 0.5 - mean) / std
 
 
 def relative_l1(

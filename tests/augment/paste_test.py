@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.augment.paste import paste
+from medad_jax.augment.paste import center_bounds, paste
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +83,12 @@ def _ends(on):
 
 def _whole(ends):
   return (ends[:, 0] > 0) & (ends[:, 1] < 64)
+
+
+@pytest.mark.parametrize(
+  ("side", "bounds"),
+  # Whole tenths of a side fall short of themselves in floating point.
+  [(28, (2, 25)), (64, (6, 57)), (100, (9, 90)), (224, (22, 201))],
+)
+def test_centers_lie_where_the_published_arithmetic_has_them(side, bounds):
+  assert center_bounds(side) == bounds

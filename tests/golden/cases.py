@@ -1,23 +1,22 @@
-"""Expected numbers of the reference nets, and the steps that reproduce them."""
+"""Expected numbers of the reference nets, and what they were made from."""
 
-from collections.abc import Callable
 import json
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from medad_jax import losses, types
-from medad_jax.engine import optim
+from medad_jax import types
+from medad_jax.training import Optimizer
 
 _FOLDER = pathlib.Path(__file__).parent
-# Large arrays were stored at these pixels only.
-SAMPLED = (Ellipsis, slice(3, None, 8), slice(5, None, 8))
 CONTEXT = types.Context(
-  jax.random.key(0), jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32)
+  jax.random.key(0),
+  step=jnp.zeros((), jnp.int32),
+  epoch_steps=jnp.ones((), jnp.int32),
+  epochs=jnp.ones((), jnp.int32),
 )
 
 
@@ -29,6 +28,43 @@ def load(case: str) -> dict[str, Any]:
     if name in out:
       out[name] = json.loads(str(out[name]))
   return out
+
+
+def exact(case: str) -> tuple[np.ndarray, dict[str, float]]:
+  """Losses and norms of the first gradient from the reference in float64."""
+  with np.load(_FOLDER / "float64.npz") as stored:
+    norms = stored.get(f"{case}/grad_norms", "{}")
+    return stored[f"{case}/losses"], json.loads(str(norms))
+
+
+def statistics(case: str) -> dict[str, np.ndarray]:
+  """Running statistics after one step, by their PyTorch key; perhaps none."""
+  with np.load(_FOLDER / "statistics.npz") as stored:
+    return {
+      name.removeprefix(f"{case}/"): stored[name]
+      for name in stored
+      if name.startswith(f"{case}/")
+    }
+
+
+def sampled(x: np.ndarray) -> np.ndarray:
+  """The pixels that are stored of large arrays (..., h, w).
+
+  Every eighth row and column, and the two at each border.
+  """
+  rows, columns = (
+    np.unique([0, 1, *range(first, side, 8), side - 2, side - 1])
+    for first, side in zip((3, 5), x.shape[-2:], strict=True)
+  )
+  return x[..., rows[:, None], columns]
+
+
+def close(got: Any, wanted: Any, **tolerance: Any) -> None:
+  """Fails unless arrays agree, at the stored pixels of a large one."""
+  got = np.asarray(got)
+  if got.ndim == np.ndim(wanted) == 4 and got.shape != wanted.shape:
+    got = sampled(got)
+  np.testing.assert_allclose(got, wanted, **tolerance)
 
 
 def channels_last(x: np.ndarray) -> jax.Array:
@@ -69,93 +105,8 @@ def doubled(tree: Any) -> Any:
   return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)
 
 
-def method_loss(method: Any, image: jax.Array) -> Callable:
-  """(params, extra) -> loss, (extra, metrics) of a method on these images."""
-
-  def loss(params, extra):
-    return method.loss(params, extra, batch_of(image), CONTEXT)
-
-  return loss
-
-
-def refine_loss(net: Any, stack: jax.Array, mask: jax.Array) -> Callable:
-  """(params, extra) -> loss, (extra, metrics) of a refinement net."""
-
-  def loss(params, extra):
-    logits, new = net.apply(
-      {"params": params["net"], "batch_stats": extra["net"]},
-      stack,
-      train=True,
-      mutable=["batch_stats"],
-    )
-    value = jnp.mean(losses.focal(logits, mask))
-    return value, ({"net": new["batch_stats"]}, {})
-
-  return loss
-
-
-class Descent(NamedTuple):
-  """Some optimizer steps on one batch.
-
-  Attributes:
-    losses: before each step.
-    metrics: of each step, by name.
-    grads: the first gradient.
-    params: after the last step.
-    extra: after the last step.
-  """
-
-  losses: list[float]
-  metrics: list[dict[str, Any]]
-  grads: Any
-  params: Any
-  extra: Any
-
-
-def descend(
-  loss: Callable, params: Any, extra: Any, training: types.Training, steps: int
-) -> Descent:
-  """Optimizer steps on one batch, from `params` and `extra` by part."""
-  params, extra = jax.tree.map(jnp.asarray, (params, extra))
-  optimizer = optim.make(training)
-  opt = optimizer.init(params)
-
-  @jax.jit
-  def step(params, extra, opt):
-    value_and_grad = jax.value_and_grad(loss, has_aux=True)
-    (value, (extra, metrics)), grads = value_and_grad(params, extra)
-    updates, opt = optimizer.update(grads, opt, params)
-    params = optax.apply_updates(params, updates)
-    return params, extra, opt, grads, value, metrics
-
-  values, rows, first = [], [], None
-  for _ in range(steps):
-    params, extra, opt, grads, value, metrics = step(params, extra, opt)
-    first = grads if first is None else first
-    values.append(float(value))
-    rows.append(metrics)
-  return Descent(values, rows, first, params, extra)
-
-
-def descend_net(
-  loss: Callable, params: Any, extra: Any, training: types.Training, steps: int
-) -> tuple[list[float], Any, tuple[Any, Any]]:
-  """`descend` of a method with one net: losses, gradient, (params, extra)."""
-  done = descend(loss, {"net": params}, {"net": extra}, training, steps)
-  return done.losses, done.grads["net"], (done.params["net"], done.extra["net"])
-
-
 # How DDAD-ASR trains its reconstruction nets and its refinement net, and how
 # MedIAnomaly trains.
-ENSEMBLES = types.Training(
-  epochs=1, batch_size=4, learning_rate=5e-4, b1=0.5, b2=0.999
-)
-REFINEMENT = types.Training(
-  epochs=1,
-  batch_size=2,
-  learning_rate=1e-4,
-  b1=0.5,
-  b2=0.999,
-  weight_decay=1e-4,
-)
-MEDIANOMALY = types.Training(epochs=1, batch_size=4, learning_rate=1e-3)
+ENSEMBLES = Optimizer(learning_rate=5e-4, b1=0.5)
+REFINEMENT = Optimizer(learning_rate=1e-4, b1=0.5, weight_decay=1e-4)
+MEDIANOMALY = Optimizer(learning_rate=1e-3)

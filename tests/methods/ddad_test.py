@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax import rng, types
+from medad_jax import losses, rng, types
 from medad_jax.augment.paste import paste
 from medad_jax.methods import ae, aeu, ddad
 from medad_jax.scoring import discrepancy
@@ -149,9 +149,13 @@ def _check_loss_by_hand(value, params, extra, teachers, batch):
   preds = predict(teachers, {**batch, "image": image})
   found = METHOD.score(preds, {**batch, "image": image}, {}).maps
   stack = jnp.stack([found["inter"], found["intra"]], -1)
-  wanted, _ = cases.refine_loss(
-    ddad.RefineNet(METHOD.refine.width), stack, mask
-  )(params, extra)
+  logits, _ = ddad.RefineNet(METHOD.refine.width).apply(
+    {"params": params["net"], "batch_stats": extra["net"]},
+    stack,
+    train=True,
+    mutable=["batch_stats"],
+  )
+  wanted = np.mean(losses.focal(logits, mask))
   np.testing.assert_allclose(value, wanted, rtol=1e-4)
 
 

@@ -15,6 +15,7 @@ from medad_jax import losses, types
 from medad_jax.methods import ae, aeu, ddad, memae
 from medad_jax.nets.refine import RefineNet
 from tests.golden import cases, filler, layout
+from tests.methods import published, stepping
 
 AE, AEU = ae.Method(), aeu.Method()
 MEMAE, SHRINK = memae.Method(), memae.Method(threshold=0.04)
@@ -145,10 +146,11 @@ def test_refinement_steps():
   params, stats = layout.refine_net(_refine_state())
   mask = np.zeros((2, 64, 64), bool)
   mask[0, 10:20, 12:30] = True
-  loss = cases.refine_loss(RefineNet(), _stack(), jnp.asarray(mask))
-  values, _, (params, stats) = cases.descend_net(
-    loss, params, stats, cases.REFINEMENT, 3
-  )
+  stepper = published.stepper(ddad.Method(), cases.REFINEMENT)
+  batch = {"image": _stack(), "mask": jnp.asarray(mask)}
+  done = stepper.descend({"net": params}, {"net": stats}, batch, 3)
+  values = done.losses
+  params, stats = done.params["net"], done.extra["net"]
   _close(values, [0.19946576, 0.131205027, 0.0868015704])
   prob = jax.nn.softmax(_refine(params, stats))[..., 1].mean((1, 2))
   _close(prob, [0.434924939, 0.434961208])
@@ -198,8 +200,8 @@ def test_ensembles(backbone, rec, inter, intra):
 
 def _descend(method):
   params, stats = layout.autoencoder(filler.hashed(shapes(method)))
-  values, _, after = cases.descend_net(
-    cases.method_loss(method, images()), params, stats, cases.ENSEMBLES, 3
+  values, _, after = stepping.descend_net(
+    stepping.method_loss(method, images()), params, stats, cases.ENSEMBLES, 3
   )
   return values, after
 

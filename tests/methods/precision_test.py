@@ -1,4 +1,4 @@
-"""bfloat16: nets compute in it, everything that is kept stays float32."""
+"""Networks compute in model.precision; everything kept stays float32."""
 
 import re
 
@@ -68,6 +68,21 @@ def test_a_step_is_near_that_of_float32(name):
   expected, found = full(state)[1]["loss"], low(state)[1]["loss"]
   assert found == pytest.approx(float(expected), rel=0.03)
   assert found != expected
+
+
+def test_tensorfloat32_is_float32_where_there_is_none():
+  """CPUs have no such units: the step is the same bit for bit."""
+  full, state = program("ae", "float32")
+  other, _ = program("ae", "tensorfloat32")
+  jax.tree.map(
+    np.testing.assert_array_equal, *map(values, (full(state), other(state)))
+  )
+
+
+def values(result):
+  """A step's arrays, but for its key."""
+  state, metrics = result
+  return state.params, state.extra, state.opt, metrics
 
 
 @pytest.mark.parametrize("name", METHODS)
