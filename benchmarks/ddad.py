@@ -30,6 +30,7 @@ import sys
 # No module here imports jax before `main`: the sides' processes import this
 # file again, and PyTorch's would hold jax in their memory.
 from benchmarks import protocol, sides
+from benchmarks.protocol import positive
 
 SIDES = ("ours", "reference", "tuned")
 
@@ -316,13 +317,6 @@ def add_turns(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--no-compile", action="store_true", help="no torch.compile in tuned"
   )
-
-
-def positive(text: str) -> int:
-  """An option's number, 1 or more."""
-  if (number := int(text)) < 1:
-    raise argparse.ArgumentTypeError(f"{text} is less than 1")
-  return number
 
 
 if __name__ == "__main__":

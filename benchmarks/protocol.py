@@ -3,6 +3,7 @@
 Counts only, no framework: every side and the command itself import it.
 """
 
+import argparse
 import dataclasses
 from typing import NamedTuple
 
@@ -124,3 +125,10 @@ def generate(count: int, side: int, seed: int) -> np.ndarray:
   images = coarse.repeat(-(-side // 4), 1).repeat(-(-side // 4), 2)
   images = images[:, :side, :side]
   return images + rng.integers(0, 32, images.shape, np.uint8)
+
+
+def positive(text: str) -> int:
+  """An option's number, 1 or more."""
+  if not text.isdecimal() or not int(text):
+    raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+  return int(text)

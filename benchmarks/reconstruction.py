@@ -19,6 +19,7 @@ import sys
 
 # As in `benchmarks.ddad`, jax is imported by `main` and no earlier.
 from benchmarks import ddad, protocol, sides
+from benchmarks.protocol import positive
 
 NETS = {"ae": (64, 64), "dae": (128, 16)}  # side of the images, batch
 SIDES = ("ours", "eager", "tuned")
@@ -110,13 +111,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     "--baseline", choices=("torch", "none"), default="torch", help="[torch]"
   )
   parser.add_argument(
-    "--normal", type=ddad.positive, default=3851, help="images [3851]"
+    "--normal", type=positive, default=3851, help="images [3851]"
   )
   parser.add_argument(
-    "--size", type=ddad.positive, help="side of the images [64, dae 128]"
+    "--size", type=positive, help="side of the images [64, dae 128]"
   )
   parser.add_argument(
-    "--batch", type=ddad.positive, help="images a step [64, dae 16]"
+    "--batch", type=positive, help="images a step [64, dae 16]"
   )
   ddad.add_turns(parser)
   return parser.parse_args(argv)
