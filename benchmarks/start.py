@@ -30,6 +30,8 @@ _RUN = (
 _PREPARE = """
 from medad_jax.data import spec
 from medad_jax.engine import experiment
+from benchmarks import turns
+print(turns.machine())
 spec.open_dataset("phantom", image_size=32)
 """
 _CACHES = ("empty", "full")
@@ -44,21 +46,22 @@ def main(argv: list[str] | None = None) -> int:
     checkouts["other"] = args.against.resolve()
   extra = tuple(args.options)
   times = {(side, c): [] for side in checkouts for c in _CACHES}
-  print(turns.machine(), flush=True)
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     for side, root in checkouts.items():
-      _python(root, ("-c", _PREPARE), folder, side, "unused")
+      _, said = _python(root, ("-c", _PREPARE), folder, side, "unused")
+      print(f"{side}: {root}, {said.splitlines()[0]}", flush=True)
     for turn in range(args.repeats):
       names = list(checkouts)[:: -1 if turn % 2 else 1]
       for side in names:
         for cache in _CACHES:
           workdir = folder / f"{side}_{turn}_{cache}"
           arguments = (*_RUN, f"--workdir={workdir}", *extra)
-          taken = _python(checkouts[side], arguments, folder, side, str(turn))
+          root = checkouts[side]
+          taken, _ = _python(root, arguments, folder, side, str(turn))
           times[side, cache].append(taken)
-          print(f"turn {turn + 1}, {side}, {cache} cache: {taken:.1f} s")
-          sys.stdout.flush()
+          line = f"turn {turn + 1}, {side}, {cache} cache: {taken:.1f} s"
+          print(line, flush=True)
   for (side, cache), taken in times.items():
     line = f"{side}, {cache} cache: {statistics.median(taken):.1f} s"
     if side == "other":
@@ -69,8 +72,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _python(
   root: Path, arguments: Sequence[str], folder: Path, side: str, cache: str
-) -> float:
-  """Seconds of a process in a checkout.
+) -> tuple[float, str]:
+  """Seconds of a process in a checkout, and what it printed.
 
   Args:
     root: the checkout.
@@ -95,7 +98,7 @@ def _python(
   taken = time.perf_counter() - start
   if done.returncode:
     sys.exit(f"{root}: {' '.join(arguments)} failed:\n{done.stderr}")
-  return taken
+  return taken, done.stdout
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

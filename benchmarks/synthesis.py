@@ -1,11 +1,10 @@
-"""Synthetic anomalies a second, and their share of a training step.
+"""Synthetic anomalies a second.
 
   python -m benchmarks.synthesis
-  python -m benchmarks.synthesis --images=8 --methods nsa pii --step
+  python -m benchmarks.synthesis --images=8 --methods nsa pii
 
 A batch of generated images is turned, cropped, blended and labelled in one
-program. `--step` adds the share that this has in a training step of the
-encoder-decoder at that batch; both programs take turns.
+program, as inside a training step.
 """
 
 import argparse
@@ -15,13 +14,10 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from benchmarks import turns
 from benchmarks.protocol import positive
-from medad_jax import losses
 from medad_jax.augment import frame, synthesis
-from medad_jax.nets import encoder_decoder
 
 METHODS = {
   "cutpaste": synthesis.CUTPASTE,
@@ -29,12 +25,10 @@ METHODS = {
   "pii": synthesis.PII,
   "nsa": synthesis.NSA,
 }
-_NET = encoder_decoder.EncoderDecoder()
-_ADAM = optax.adam(1e-3)
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Prints images a second of each method and, if asked, shares of a step."""
+  """Prints images a second of each method."""
   args = _parse(argv)
   size = -(-args.side * 8 // 7)
   if args.images < 2 or frame.side_of(size) != args.side:
@@ -61,8 +55,6 @@ def main(argv: list[str] | None = None) -> int:
   for name, taken in times.items():
     rate = args.images / statistics.median(taken)
     print(f"{name:9} {rate:10.1f} images/s")
-  if args.step:
-    shares(args.methods, given, args.repeats)
   return 0
 
 
@@ -97,59 +89,6 @@ def synthetic(
   return jax.vmap(one)(keys, images, jnp.roll(images, 1, 0))
 
 
-def shares(methods: list[str], images: jax.Array, repeats: int) -> None:
-  """Prints milliseconds of a step alone and after synthesis in its program."""
-  print("method     step, ms   with synthesis, ms   share of synthesis, %")
-  batch = jax.jit(lambda x: synthetic(jax.random.key(0), x, METHODS["fpi"]))(
-    images
-  )
-  state = jax.jit(_state)(jax.random.key(0), batch[0])
-  plain = jax.jit(step)
-  for name in methods:
-    whole = jax.jit(
-      lambda state, key, x, recipe=METHODS[name]: step(
-        state, *synthetic(key, x, recipe)
-      )
-    )
-    times = turns.alternate(
-      {
-        "alone": lambda turn: plain(state, *batch),
-        "whole": lambda turn, call=whole: call(
-          state, jax.random.key(turn), images
-        ),
-      },
-      repeats,
-    )
-    alone, both = (1e3 * statistics.median(t) for t in times.values())
-    kept = turns.ratio(times["alone"], times["whole"]).median
-    print(f"{name:9} {alone:9.1f} {both:20.1f} {100 * (1 - kept):20.1f}")
-
-
-def step(state, image: jax.Array, label: jax.Array):
-  """One step of Adam on images and labels."""
-  params, stats, opt = state
-
-  def loss(params):
-    logits, new = _NET.apply(
-      {"params": params, "batch_stats": stats},
-      image,
-      train=True,
-      mutable=["batch_stats"],
-    )
-    value = jnp.mean(losses.binary_cross_entropy(logits, label))
-    return value, new["batch_stats"]
-
-  grads, stats = jax.grad(loss, has_aux=True)(params)
-  updates, opt = _ADAM.update(grads, opt)
-  return optax.apply_updates(params, updates), stats, opt
-
-
-def _state(key, image):
-  variables = _NET.init(key, image, train=False)
-  params = variables["params"]
-  return params, variables["batch_stats"], _ADAM.init(params)
-
-
 def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.synthesis", description=__doc__.splitlines()[0]
@@ -160,9 +99,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
   parser.add_argument(
     "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="[all]"
-  )
-  parser.add_argument(
-    "--step", action="store_true", help="the share of a training step, too"
   )
   return parser.parse_args(argv)
 
