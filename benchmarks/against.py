@@ -4,13 +4,13 @@
   python -m benchmarks.against ../other_checkout --phases=dae,nsa --repeats=5
 
 Each side is a process that imports its own checkout and takes steps by that
-checkout's `benchmarks.jax_side`. A turn measures as many steps of a phase on
-both sides; a ratio is formed within each turn, and who begins changes from turn
-to turn. This file runs in both: `serve` and `_loop` are written for engines as
-old as commit 8dcc6ed.
+checkout's `benchmarks.jax_side`. A ratio is formed within each turn, and who
+begins changes. `serve` and `_loop` run in both: they are written for engines as
+old as commit 8dcc6ed, too.
 """
 
 import argparse
+from collections.abc import Callable
 import json
 import os
 from pathlib import Path
@@ -18,27 +18,32 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any
 
 import numpy as np
 
-PHASES = ("ensembles", "refinement", "dae", "nsa", "cutpaste-2s")
+# The sides import those of their checkout.
+from benchmarks import jax_side, protocol, turns
+from configs import reconstruction, ssl
+from medad_jax.data import feeds
+from medad_jax.engine import config as configuration
+from medad_jax.engine import cores, members
+
+_DDAD = ("ensembles", "refinement")
+PHASES = (*_DDAD, "dae", "nsa", "cutpaste-2s")
 _HERE = Path(__file__).parents[1]
-_IMAGES = 256  # of the phases of one net
 
 
 def main(argv: list[str] | None = None) -> int:
   """Prints a line a phase."""
   args = _parse(argv)
-  from benchmarks import turns  # the sides have their own
-
   print("phase         steps a turn   this, ms   other, ms   other / this")
   for phase in args.phases:
     sides = [_side(root, phase) for root in (_HERE, args.checkout.resolve())]
     # The first steps compile; the second ones tell how many fill a turn.
     slowest = [max(_ask(side, 1)[0] for side in sides) for _ in range(2)][1]
-    # Whole calls of eight steps, as older engines take no others.
-    steps = args.steps or max(1, round(args.seconds / slowest / 8) * 8)
+    # Whole calls, as older engines take no others where steps are looped.
+    call = 8 if phase in _DDAD else 1
+    steps = args.steps or call * max(1, round(args.seconds / slowest / call))
     taken: list[list[float]] = [[], []]
     for turn in range(args.repeats + 1):
       for number in (0, 1) if turn % 2 else (1, 0):
@@ -59,12 +64,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _side(root: Path, phase: str) -> subprocess.Popen:
   """A process of a checkout that takes steps of a phase."""
+  environment = {
+    "PYTHONPATH": str(root),
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # both share a card
+  }
   return subprocess.Popen(
     # -P: this folder's modules must not stand in for the checkout's.
     [sys.executable, "-P", __file__, "--serve", phase],
     cwd=root,
-    env=os.environ
-    | {"PYTHONPATH": str(root), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+    env=os.environ | environment,
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     text=True,
@@ -85,36 +93,30 @@ def _ask(side: subprocess.Popen, steps: int) -> tuple[float, str]:
 
 def serve(phase: str) -> None:
   """A side's life: numbers of steps in, [steps, seconds, machine] out."""
-  from benchmarks import jax_side, turns
-  from benchmarks.protocol import Protocol
-
   replies = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)  # whatever else is printed
-  if phase in ("ensembles", "refinement"):
-    whole = jax_side.Ddad(Protocol(), 64, {})
-    loop = whole._make(next(p for p in whole.parts() if p.phase == phase))
-  else:
-    loop = _loop(phase)
+  run = _ddad(phase) if phase in _DDAD else _loop(phase).run
   for line in sys.stdin:
     start = time.perf_counter()
-    done = loop.run(int(line))
+    done = run(int(line))
     reply = (done, time.perf_counter() - start, turns.machine())
     print(json.dumps(reply), file=replies, flush=True)
-  loop.close()
 
 
-def _loop(name: str) -> Any:
+def _ddad(phase: str) -> Callable[[int], int]:
+  """Steps of DDAD-ASR as `benchmarks.ddad` takes them."""
+  side = jax_side.Ddad(protocol.Protocol(), 64, {})
+  part = next(part for part in side.parts() if part.phase == phase)
+  side.visit(part, True)
+  return lambda steps: side.run(part, steps)[0]
+
+
+def _loop(name: str) -> jax_side.Loop:
   """The first phase of a configuration, as a `jax_side.Loop`."""
-  from benchmarks import jax_side, protocol
-  from configs import reconstruction, ssl
-  from medad_jax.data import feeds
-  from medad_jax.engine import config as configuration
-  from medad_jax.engine import cores, members
-
   made = reconstruction if name == "dae" else ssl
   config = made.get_config(f"phantom/{name}").to_dict()
   phase = configuration.build_method(config).phases()[0]
-  images = protocol.generate(_IMAGES, config["data"]["image_size"], seed=0)
+  images = protocol.generate(256, config["data"]["image_size"], seed=0)
   images = images[..., None].repeat(config["data"]["channels"], -1)
   if hasattr(cores, "devices"):
     devices, trials = cores.devices(phase.members), members.seeds(0, 1)
@@ -125,7 +127,7 @@ def _loop(name: str) -> Any:
     phase,
     members.init_states(phase, trials, images.shape[1:]),
     feeds.choose(images, "resident", 0.0),
-    {"normal": np.arange(_IMAGES)},
+    {"normal": np.arange(len(images))},
     devices,
     config["steps_per_call"],
   )
@@ -137,13 +139,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   )
   add = parser.add_argument
   add("checkout", type=Path, help="folder of the other one")
-  add(
-    "--phases", type=lambda text: text.split(","), default=PHASES, help="[all]"
-  )
+  add("--phases", default=",".join(PHASES), help="[all]")
   add("--steps", type=int, help="a turn [as many as fill --seconds]")
   add("--seconds", type=float, default=4.0, help="a turn [4]")
   add("--repeats", type=int, default=10, help="turns [10]")
   args = parser.parse_args(argv)
+  args.phases = args.phases.split(",")
   if unknown := set(args.phases) - set(PHASES):
     parser.error(f"{', '.join(unknown)}: no phase of {', '.join(PHASES)}")
   return args

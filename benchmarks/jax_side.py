@@ -11,7 +11,6 @@ import dataclasses
 import functools
 from pathlib import Path
 import tempfile
-import time
 from typing import Any
 
 import jax
@@ -146,23 +145,7 @@ class Loop:
     self._log.scalars(self._program.phase.name, stop, rows)
 
 
-class Scoring:
-  """The scores of test images, a call after another."""
-
-  def __init__(self, found: scorer.Scorer, images: np.ndarray):
-    self._scorer, self._images = found, images
-
-  def run(self, images: int) -> int:
-    """Scores the first images; returns how many."""
-    part = self._images[:images]
-    self._scorer.images(part)
-    return len(part)
-
-  def close(self) -> None:
-    """Nothing is open."""
-
-
-class _Jax:
+class _Jax(sides.Parts):
   """What the sides share: parts that are made, kept and run.
 
   Args:
@@ -171,6 +154,7 @@ class _Jax:
   """
 
   def __init__(self, config: ConfigDict, protocol: Protocol):
+    super().__init__()
     config.data.image_size = protocol.size
     config.model.precision = protocol.precision
     config.train.batch_size = protocol.batch
@@ -184,35 +168,17 @@ class _Jax:
     self._feed = feeds.choose(images, "resident", 0.0)
     rows = np.arange(len(images))
     self._pools = {index.NORMAL: rows[: protocol.normal], "mixed": rows}
-    self._kept: dict[Part, Loop | Scoring] = {}
+    self._loops: list[Loop] = []
 
   def about(self) -> tuple[str, str]:
     """The machine and the versions; the kind of device."""
     return turns.machine(), jax.default_backend()
 
-  def choose(self) -> tuple[dict[str, Any], list[str]]:
-    """Nothing: the engine decides."""
-    return {}, []
-
-  def visit(self, part: Part, keep: bool) -> None:
-    """Compiles a part and makes its first call."""
-    made = self._make(part)
-    made.run(1)
-    if keep:
-      self._kept[part] = made
-    else:
-      made.close()
-
-  def run(self, part: Part, amount: int) -> tuple[int, float]:
-    """Does at least `amount` units; how many, and the seconds."""
-    start = time.perf_counter()
-    done = self._kept[part].run(amount)
-    return done, time.perf_counter() - start
-
   def close(self) -> None:
     """Ends all parts."""
-    for made in self._kept.values():
-      made.close()
+    super().close()
+    for loop in self._loops:
+      loop.close()
 
   def memory(self) -> dict[str, int | None]:
     """Peaks in bytes."""
@@ -220,18 +186,14 @@ class _Jax:
     device = stats["peak_bytes_in_use"] if stats else None
     return {"host": sides.peak_host(), "device": device}
 
-  def _make(self, part: Part) -> Loop | Scoring:
-    """A part, compiled when it first runs."""
-    raise NotImplementedError
-
-  def _loop(self, name: str, number: int = 0) -> Loop:
+  def _steps(self, name: str, number: int = 0) -> sides.Run:
     """Steps of a phase's segment of that number."""
     phase = self._phases[name]
     earlier = {
       read: (members.of_stage(self._phases[read], TRIALS), self._final(read))
       for read in phase.reads
     }
-    return Loop(
+    loop = Loop(
       phase,
       self._initial(name),
       self._feed,
@@ -241,6 +203,8 @@ class _Jax:
       number,
       earlier,
     )
+    self._loops.append(loop)
+    return loop.run
 
   def _final(self, name: str) -> TrainState:
     """A phase's states as a later one sees them; untrained cost the same."""
@@ -285,12 +249,18 @@ class Ddad(_Jax):
 
   def _make(self, part):
     if part.phase == "ensembles":
-      return self._loop("ensemble", self._protocol.together().index(part))
+      return self._steps("ensemble", self._protocol.together().index(part))
     if part.phase == "refinement":
-      return self._loop(list(self._phases)[1])
+      return self._steps(list(self._phases)[1])
     states = {name: self._final(name) for name in self._phases}
     found = scorer.Scorer(self._method, states, self._test_batch, self._devices)
-    return Scoring(found, self._protocol.test_images()[..., None])
+    images = self._protocol.test_images()[..., None]
+
+    def run(amount):
+      found.images(images[:amount])
+      return min(amount, len(images))
+
+    return run
 
 
 class Reconstruction(_Jax):
@@ -315,4 +285,4 @@ class Reconstruction(_Jax):
   def _make(self, part):
     del part  # there is one
     (name,) = self._phases
-    return self._loop(name)
+    return self._steps(name)

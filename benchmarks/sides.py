@@ -23,7 +23,7 @@ stays for the turns. In each turn every side does a piece of every phase, and
 ratios are formed within turns; who begins changes from turn to turn.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 import contextlib
 import importlib
@@ -36,6 +36,10 @@ import time
 from typing import Any
 
 from benchmarks.protocol import Part
+
+Run = Callable[[int], int]  # amount -> units done
+# "package.module:Class" and the arguments of the class but its options.
+Target = tuple[str, Sequence[Any]]
 
 # Both frameworks share a card, and compiled programs lie in a folder that is
 # empty at first.
@@ -167,7 +171,7 @@ class Times:
 
 @contextlib.contextmanager
 def racing(
-  targets: Mapping[str, tuple[str, Sequence[Any]]],
+  targets: Mapping[str, Target],
 ) -> Iterator[list[Racer]]:
   """The sides, ready for their turns; their processes end with the block.
 
@@ -213,6 +217,43 @@ def take_turns(
           if turn:
             times.add(racer.name, part, *piece)
   return times
+
+
+class Parts:
+  """What every side has in its process: parts that are made, kept and run."""
+
+  def __init__(self):
+    self._kept: dict[Part, Run] = {}
+
+  def choose(self) -> tuple[dict[str, Any], list[str]]:
+    """Nothing to choose."""
+    return {}, []
+
+  def visit(self, part: Part, keep: bool) -> None:
+    """Makes a part ready and does its first unit."""
+    run = self._make(part)
+    run(1)
+    self.wait()
+    if keep:
+      self._kept[part] = run
+
+  def run(self, part: Part, amount: int) -> tuple[int, float]:
+    """Does at least `amount` units; how many, and the seconds."""
+    start = time.perf_counter()
+    done = self._kept[part](amount)
+    self.wait()
+    return done, time.perf_counter() - start
+
+  def wait(self) -> None:
+    """Until the device has done what it was given."""
+
+  def close(self) -> None:
+    """Ends all parts, and with them the data loaders' processes."""
+    self._kept.clear()
+
+  def _make(self, part: Part) -> Run:
+    """A part, compiled when it first runs."""
+    raise NotImplementedError
 
 
 def peak_host() -> int:

@@ -17,7 +17,6 @@ channels_last; a short trial decides which of these pay, phase by phase. It
 tests in batches, once, in the end, as this project does.
 """
 
-from collections.abc import Callable
 import itertools
 from typing import Any
 
@@ -27,11 +26,10 @@ from torch.utils import data
 
 from benchmarks import torch_images, torch_nets, torch_side
 from benchmarks.protocol import Part, Protocol
+from benchmarks.sides import Run
 from benchmarks.torch_side import Form
 
 _REFINED = "refined scores"
-
-Run = Callable[[int], int]
 
 
 class Reference(torch_side.TorchSide):

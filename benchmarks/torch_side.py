@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils import data
 
 from benchmarks import sides
-from benchmarks.protocol import Part, Protocol
+from benchmarks.protocol import Protocol
 
 
 class Form(NamedTuple):
@@ -35,15 +35,16 @@ class Form(NamedTuple):
     return ", ".join(words) or "eager, one net after another"
 
 
-Trial = Callable[[Form], tuple[Callable[[int], int], int]]
+# A form's run, and how many members' steps one of its steps is.
+Trial = Callable[[Form], tuple[sides.Run, int]]
 
 
-class TorchSide:
-  """Parts that are made, kept and run."""
+class TorchSide(sides.Parts):
+  """What all sides of PyTorch share."""
 
   def __init__(self):
+    super().__init__()
     torch.manual_seed(0)
-    self._kept: dict[Part, Callable[[int], int]] = {}
     self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
 
@@ -56,29 +57,6 @@ class TorchSide:
       text += f", {torch.get_num_threads()} thread(s)"
     return text, "gpu" if cuda else "cpu"
 
-  def choose(self) -> tuple[dict[str, Any], list[str]]:
-    """Nothing to choose."""
-    return {}, []
-
-  def visit(self, part: Part, keep: bool) -> None:
-    """Makes a part ready and does its first unit."""
-    run = self._make(part)
-    run(1)
-    self.wait()
-    if keep:
-      self._kept[part] = run
-
-  def run(self, part: Part, amount: int) -> tuple[int, float]:
-    """Does at least `amount` units; how many, and the seconds."""
-    start = time.perf_counter()
-    done = self._kept[part](amount)
-    self.wait()
-    return done, time.perf_counter() - start
-
-  def close(self) -> None:
-    """Ends all parts, and with them the data loaders' processes."""
-    self._kept.clear()
-
   def memory(self) -> dict[str, int | None]:
     """Peaks in bytes."""
     device = None
@@ -90,10 +68,6 @@ class TorchSide:
     """Until the device has done what it was given."""
     if self.device.type == "cuda":
       torch.cuda.synchronize()
-
-  def _make(self, part: Part) -> Callable[[int], int]:
-    """amount -> units done."""
-    raise NotImplementedError
 
 
 class TunedSide(TorchSide):
@@ -282,7 +256,7 @@ def eager(
   optimizer: torch.optim.Optimizer,
   loader: data.DataLoader,
   device: torch.device,
-) -> Callable[[int], int]:
+) -> sides.Run:
   """Steps as users take them; each loss is read, for the epoch's mean.
 
   Args:
@@ -310,7 +284,7 @@ def training(
   loss: Callable[[torch.Tensor], torch.Tensor],
   optimizer: torch.optim.Optimizer,
   shuffled: Callable[[], torch.Tensor],
-) -> Callable[[int], int]:
+) -> sides.Run:
   """Steps whose losses are summed on the device and read in the end.
 
   Args:
@@ -334,7 +308,7 @@ def training(
   return run
 
 
-def _trial(run: Callable[[int], int], each: int, side: TorchSide) -> float:
+def _trial(run: sides.Run, each: int, side: TorchSide) -> float:
   """Seconds of a member's step, the better of two."""
   steps = 20 if side.device.type == "cuda" else 2
   run(steps)  # compiles, records
