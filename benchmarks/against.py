@@ -5,8 +5,7 @@
 
 Each side is a process that imports its own checkout and takes steps by that
 checkout's `benchmarks.jax_side`. A ratio is formed within each turn, and who
-begins changes. `serve` and `_loop` run in both: they are written for engines as
-old as commit 8dcc6ed, too.
+begins changes. The file runs in both, and in engines as old as commit 8dcc6ed.
 """
 
 import argparse
@@ -48,31 +47,25 @@ def main(argv: list[str] | None = None) -> int:
     for turn in range(args.repeats + 1):
       for number in (0, 1) if turn % 2 else (1, 0):
         seconds, machine = _ask(sides[number], steps)
-        taken[number].append(seconds)
+        taken[number].append(1e3 * seconds)
     for side in sides:
       side.communicate()  # its input ends, and so does it
     this, other = (each[1:] for each in taken)  # the first turn only warms up
-    medians = [1e3 * statistics.median(each) for each in (this, other)]
-    print(
-      f"{phase:13} {steps:12} {medians[0]:10.2f} {medians[1]:11.2f}  "
-      f" {turns.ratio(other, this)}",
-      flush=True,
-    )
+    here, there = map(statistics.median, (this, other))
+    line = f"{phase:13} {steps:12} {here:10.2f} {there:11.2f}"
+    print(f"{line}   {turns.ratio(other, this)}", flush=True)
   print(machine)
   return 0
 
 
 def _side(root: Path, phase: str) -> subprocess.Popen:
   """A process of a checkout that takes steps of a phase."""
-  environment = {
-    "PYTHONPATH": str(root),
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # both share a card
-  }
+  here = {"PYTHONPATH": str(root), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
   return subprocess.Popen(
     # -P: this folder's modules must not stand in for the checkout's.
     [sys.executable, "-P", __file__, "--serve", phase],
     cwd=root,
-    env=os.environ | environment,
+    env=os.environ | here,
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     text=True,
@@ -140,9 +133,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   add = parser.add_argument
   add("checkout", type=Path, help="folder of the other one")
   add("--phases", default=",".join(PHASES), help="[all]")
-  add("--steps", type=int, help="a turn [as many as fill --seconds]")
+  add(
+    "--steps", type=protocol.positive, help="a turn [as many as fill --seconds]"
+  )
   add("--seconds", type=float, default=4.0, help="a turn [4]")
-  add("--repeats", type=int, default=10, help="turns [10]")
+  add("--repeats", type=protocol.positive, default=10, help="turns [10]")
   args = parser.parse_args(argv)
   args.phases = args.phases.split(",")
   if unknown := set(args.phases) - set(PHASES):

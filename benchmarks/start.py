@@ -21,6 +21,7 @@ import tempfile
 import time
 
 from benchmarks import turns
+from benchmarks.protocol import positive
 
 _RUN = (
   *("-m", "medad_jax.main", "--config=configs/phantom_ddad.py"),
@@ -44,7 +45,6 @@ def main(argv: list[str] | None = None) -> int:
   checkouts = {"this": _HERE}
   if args.against:
     checkouts["other"] = args.against.resolve()
-  extra = tuple(args.options)
   times = {(side, c): [] for side in checkouts for c in _CACHES}
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
       for side in names:
         for cache in _CACHES:
           workdir = folder / f"{side}_{turn}_{cache}"
-          arguments = (*_RUN, f"--workdir={workdir}", *extra)
+          arguments = (*_RUN, f"--workdir={workdir}")
           root = checkouts[side]
           taken, _ = _python(root, arguments, folder, side, str(turn))
           times[side, cache].append(taken)
@@ -106,16 +106,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     prog="python -m benchmarks.start", description=__doc__.splitlines()[0]
   )
   parser.add_argument("--against", type=Path, help="another checkout")
-  parser.add_argument("--repeats", type=int, default=1, help="turns [1]")
-  parser.add_argument(
-    "--options",
-    nargs="*",
-    default=(),
-    help="more flags of the run, such as config.ensemble.size=1",
-  )
-  args = parser.parse_args(argv)
-  args.options = [f"--{option}" for option in args.options]
-  return args
+  parser.add_argument("--repeats", type=positive, default=1, help="turns [1]")
+  return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
