@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import feeds, index, spec
+from medad_jax.data import feeds, index, joined, spec
 from medad_jax.engine import (
   calibration,
   checkpoint,
@@ -110,7 +110,7 @@ def _material(
   dataset = _open(settings.data, (*used, "test"))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
-  images = np.concatenate([dataset.splits[name].images for name in used])
+  images = joined.join([dataset.splits[name].images for name in used])
   feed = _choose_feed(images, settings.data, devices)
   return _Material(
     dataset, feed, index.hold_out(pools, settings.validation.share)
@@ -152,7 +152,7 @@ def evaluate_run(
 
 
 def _choose_feed(
-  images: np.ndarray, data: Data, devices: Devices
+  images: np.ndarray | joined.Joined, data: Data, devices: Devices
 ) -> feeds.Feed:
   """The feed of the training images that was asked for, or that fits."""
   copies = _copies(devices)

@@ -83,6 +83,5 @@ class Method(_reconstruction.Reconstruction):
     return self._outputs(state.params, image)
 
   def _outputs(self, params, image):
-    low = _net.lowered((params["net"], image), self.precision)
-    x_hat = self.net(None).apply({"params": low[0]}, low[1])
-    return {"x_hat": _net.raised(x_hat, self.precision)}
+    net = self.net(None)
+    return {"x_hat": _net.apply(net, params, image, precision=self.precision)}

@@ -358,7 +358,7 @@ class FullFile(io.BytesIO):
   ("where", "left"),
   [
     ("room", set()),
-    ("maps", set()),
+    ("maps", {"scores.csv"}),
     ("scores.csv", set()),
     ("results.json", {"scores.csv"}),
     ("figures/roc.png", {"scores.csv", "results.json", "figures"}),
