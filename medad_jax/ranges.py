@@ -59,6 +59,8 @@ Count = Annotated[int, Range(1, 1_000_000)]
 Amount = Annotated[int, Range(0, 1_000_000_000)]  # of images, steps, draws
 Width = Annotated[int, Range(1, 65_536)]  # channels, units, sides
 Depth = Annotated[int, Range(1, 64)]  # layers, levels
+Draws = Annotated[int, Range(1, 1_000)]  # held in memory at once, an image
+Tries = Annotated[int, Range(1, 1_000_000)]
 Side = Annotated[int, Range(16, 8_192, multiple=16)]  # nets halve it four times
 Devices = Annotated[int, Range(1, 1_000_000)]
 Seed = Annotated[int, Range(0, 2**31 - 1)]
@@ -73,6 +75,8 @@ Momentum = Annotated[Number, Range(0, 1, open_high=True)]
 Positive = Annotated[Number, Range(0, 1e9, open_low=True)]
 Real = Annotated[Number, Range(-1e9, 1e9)]
 FixedShare = Annotated[float, Range(0, 1)]
+FixedPositive = Annotated[float, Range(0, 1e9, open_low=True)]
+FixedWeight = Annotated[float, Range(0, 1e9)]
 FixedPart = Annotated[float, Range(0, 1, open_high=True)]
 Seconds = Annotated[float, Range(0, 1e9)]
 Megabytes = Annotated[float, Range(0, 1e9)]
@@ -152,9 +156,10 @@ _NAMES: Mapping[Any, str] = {
 def _fits(value: Any, annotation: Any) -> bool:
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is Annotated:
+    if not _fits(value, args[0]):
+      return False  # a text has no place in a range
     # Values of trials are checked on the host, before they become arrays.
-    inside = value is None or _is_traced(value) or value in args[1]
-    return _fits(value, args[0]) and inside
+    return value is None or _is_traced(value) or value in args[1]
   if origin is Literal:
     return any(type(value) is type(a) and value == a for a in args)
   if origin in (typing.Union, types.UnionType):

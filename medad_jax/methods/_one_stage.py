@@ -71,6 +71,7 @@ class OneStage:
     """Parameters and running statistics of one member, under "net"."""
     height, width, channels = image_shape
     side = frame.side_of(min(height, width))
+    self.recipe.check(side, channels)
     image = _padded(jnp.zeros((1, side, side, channels)))
     return _net.init(self.net(types.Axis()), key, image)
 
