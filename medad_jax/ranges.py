@@ -62,6 +62,8 @@ Depth = Annotated[int, Range(1, 64)]  # layers, levels
 Draws = Annotated[int, Range(1, 1_000)]  # held in memory at once, an image
 Tries = Annotated[int, Range(1, 1_000_000)]
 Side = Annotated[int, Range(16, 8_192, multiple=16)]  # nets halve it four times
+# Each has a score of its own, which is traced by itself.
+Members = Annotated[int, Range(1, 500)]
 Devices = Annotated[int, Range(1, 1_000_000)]
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Level = Annotated[int, Range(0, 255)]  # grey levels
@@ -124,9 +126,10 @@ def kind(annotation: Any) -> type:
     return type(args[0])
   if origin is tuple:
     return tuple
-  if origin in (Annotated, typing.Union, types.UnionType):
-    return kind(args[0])
-  return annotation
+  if origin in (typing.Union, types.UnionType):
+    # A `Number` may be whole, and its field holds fractions.
+    return float if float in args else kind(args[0])
+  return kind(args[0]) if origin is Annotated else annotation
 
 
 def plain(value: Any, annotation: Any) -> Any:

@@ -54,7 +54,7 @@ class Ensemble:
   """
 
   # The intra-discrepancy is a deviation among members: one has none.
-  size: Annotated[int, Range(2, 10_000)] = 3
+  size: Annotated[int, Range(2, 500)] = 3
 
 
 @dataclasses.dataclass(frozen=True)
