@@ -45,7 +45,7 @@ class Range:
   def __str__(self) -> str:
     low, high = _said(self.low), _said(self.high)
     start = f"above {low}," if self.open_low else f"from {low}"
-    end = f"below {high}" if self.open_high else f"to {high}"
+    end = f"and below {high}" if self.open_high else f"to {high}"
     steps = f", a multiple of {self.multiple}" if self.multiple > 1 else ""
     return f"{start} {end}{steps}"
 
@@ -104,6 +104,14 @@ def problem(name: str, value: Any, annotation: Any) -> str | None:
   return f"{name}={_shortened(value)} was given; set it to {wanted}"
 
 
+def is_bare(annotation: Any) -> bool:
+  """Whether a number in it has no range."""
+  if typing.get_origin(annotation) in (Annotated, Literal):
+    return False
+  inner = typing.get_args(annotation)
+  return annotation in (int, float) or any(map(is_bare, inner))
+
+
 def describe(annotation: Any) -> str:
   """What a field may hold, in words: "a whole number from 1 to 64"."""
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
@@ -112,7 +120,10 @@ def describe(annotation: Any) -> str:
   if origin is Literal:
     return "one of " + ", ".join(map(repr, args))
   if origin in (typing.Union, types.UnionType):
-    return " or ".join(describe(a) for a in args if not _is_array(a))
+    # A fraction may be whole: "a whole number or a number" says less.
+    said = [a for a in args if not _is_array(a)]
+    said = [a for a in said if not (a is int and float in said)]
+    return " or ".join(map(describe, said))
   if origin is tuple:
     count = "any number" if args[-1] is Ellipsis else len(args)
     return f"a tuple of {count}, each {describe(args[0])}"
