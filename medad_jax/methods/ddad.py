@@ -37,7 +37,7 @@ from medad_jax import losses, rng, steps, types
 from medad_jax.augment.paste import paste
 from medad_jax.methods import _net, _reconstruction, ae
 from medad_jax.nets.refine import RefineNet
-from medad_jax.ranges import Amount, Range, Share, Width
+from medad_jax.ranges import Amount, FixedShare, Range, Width
 from medad_jax.scoring import discrepancy
 from medad_jax.training import Length, Optimizer
 
@@ -71,7 +71,7 @@ class Unlabelled:
   section: ClassVar[str] = "data"  # of the configuration
 
   extra: Amount = 0
-  anomaly_ratio: Share = 0.6
+  anomaly_ratio: FixedShare = 0.6
   allow_truncation: bool = False
 
   def pool(self) -> types.Pool:
