@@ -58,7 +58,7 @@ Number = int | float | Float[Array, ""]
 Count = Annotated[int, Range(1, 1_000_000)]
 Amount = Annotated[int, Range(0, 1_000_000_000)]  # of images, steps, draws
 Width = Annotated[int, Range(1, 65_536)]  # channels, units, sides
-Depth = Annotated[int, Range(1, 64)]  # layers, levels
+Depth = Annotated[int, Range(1, 32)]  # layers, levels
 Draws = Annotated[int, Range(1, 1_000)]  # held in memory at once, an image
 Tries = Annotated[int, Range(1, 1_000_000)]
 Side = Annotated[int, Range(16, 8_192, multiple=16)]  # nets halve it four times
@@ -113,7 +113,7 @@ def is_bare(annotation: Any) -> bool:
 
 
 def describe(annotation: Any) -> str:
-  """What a field may hold, in words: "a whole number from 1 to 64"."""
+  """What a field may hold, in words: "a whole number from 1 to 32"."""
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is Annotated:
     return f"{describe(args[0])} {args[1]}"

@@ -190,7 +190,17 @@ def test_a_value_is_refused_or_traces(name):
         raise AssertionError(f"{field.name}={value!r}") from error
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+  "name",
+  [
+    *contract.KINDS,
+    *(
+      pytest.param(name, marks=pytest.mark.slow)
+      for name in METHODS
+      if name not in contract.KINDS
+    ),
+  ],
+)
 def test_numbers_that_may_be_arrays_decide_nothing(name):
   config = contract.small_config(name)
   numbers = {
