@@ -15,6 +15,7 @@ from medad_jax.engine import (
   checkpoint,
   environment,
   evaluation,
+  feasible,
   members,
   processes,
   run,
@@ -51,7 +52,10 @@ def train_and_evaluate(
   stages = trained.stages_of(settings, method)
   _check_selection(settings, config["method"], stages)
   devices = trained.devices_of(settings, stages)
+  feasible.check(config, settings, stages)
   material = _material(settings, stages, devices)
+  trials = members.seeds(settings.seed, settings.seeds)
+  feasible.check_steps(stages, material.pools, trials)
   origins = _origins(stages)
   other = _other_run(settings.reuse)
   folder = Workdir(workdir)
@@ -67,7 +71,7 @@ def train_and_evaluate(
         feed=material.feed,
         pools=material.pools,
         shape=material.feed.images.shape[1:],
-        trials=members.seeds(settings.seed, settings.seeds),
+        trials=trials,
         devices=devices,
         steps_per_call=settings.steps_per_call,
         checkpoint_seconds=settings.checkpoint_seconds,
