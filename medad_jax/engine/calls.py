@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+from typing import Any
 
 from medad_jax.engine import parallel, program
 from medad_jax.types import TrainState
@@ -27,7 +28,7 @@ class Calls:
     self._constants: dict[parallel.Layout, program.Constants] = {}
     self._earlier = earlier
     self._size: int | None = None
-    self.placed: TrainState | None = None
+    self.placed: Any = None  # TrainState, once a program runs
 
   def running(self, size: int, states: TrainState) -> program.Program:
     """The program of that size, with the states in it."""
@@ -47,5 +48,5 @@ class Calls:
 
   def gather(self, states: TrainState) -> TrainState:
     """The states of all members."""
-    assert self._size is not None and self.placed is not None
+    assert self._size is not None
     return self.program(self._size).gather(self.placed, states)

@@ -339,7 +339,7 @@ def merged(
 def _now(context: Context, states: TrainState) -> Context:
   """The context of the states' next step, members first."""
   key = jax.vmap(jax.random.fold_in)(states.key, states.step)
-  return context.replace(key=key, step=states.step)
+  return dataclasses.replace(context, key=key, step=states.step)
 
 
 def _at(tree: Any, number: Any) -> Any:
