@@ -103,7 +103,7 @@ class Program:
     }
     states = found.pop(self.phase.name)
     earlier = {n: dataclasses.replace(s, opt={}) for n, s in found.items()}
-    return self.engine.lower(states, earlier).compile()
+    return self.engine.trace(states, earlier).lower().compile()
 
   def on_host(self) -> "Program":
     """The program for as many of the host's devices, if it is not."""

@@ -162,9 +162,9 @@ class Program:
       "hyper": jax.tree.map(np.float32, hyper),
     }
 
-  def lower(
+  def trace(
     self, states: TrainState, earlier: Mapping[str, TrainState]
-  ) -> jax.stages.Lowered:
+  ) -> jax.stages.Traced:
     """The program for shapes, without running it; not under 'pmap'.
 
     Args:
@@ -184,7 +184,7 @@ class Program:
     shapes = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments
     )
-    return self._compiled.lower(*shapes)
+    return self._compiled.trace(*shapes)
 
   @property
   def _loops(self) -> bool:

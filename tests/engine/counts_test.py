@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import sys
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks import programs
 from medad_jax.engine import members, scorer, train, writers
-from medad_jax.methods import ae
+from medad_jax.methods import ae, ddad
 from medad_jax.training import Length
 from medad_jax.types import NORMAL
 from tests import tiny
@@ -180,3 +181,70 @@ def test_an_evaluation_is_one_program_to_its_last_image():
   assert len(names) == 1
   for name, values in whole.items():
     np.testing.assert_array_equal(few[name], values[2:7])
+
+
+def equations(jaxpr) -> int:
+  """Those of a traced program, inner ones included."""
+  count = 0
+  for equation in jaxpr.eqns:
+    count += 1
+    for value in jax.tree.leaves(
+      list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+    ):
+      inner = getattr(value, "jaxpr", value)
+      count += equations(inner) if hasattr(inner, "eqns") else 0
+  return count
+
+
+def published(refining: bool) -> programs.Program:
+  """DDAD-ASR with 3 + 3 members on 64x64 images."""
+  both, refine = ddad.Method().phases()
+  if refining:
+    return programs.Program(refine, 64, 2, (both,))
+  return programs.Program(both, 64, 2)
+
+
+# What nobody reads is not traced: six gradient maps were half of it once.
+@pytest.mark.parametrize(("refining", "most"), [(False, 4_000), (True, 3_500)])
+def test_a_program_is_traced_without_what_nobody_reads(refining, most):
+  found = published(refining)
+  states = members.abstract_states(found.phase, tiny.TRIALS, (64, 64, 1))
+  before = {
+    stage.name: members.abstract_states(stage, tiny.TRIALS, (64, 64, 1))
+    for stage in found.before
+  }
+  assert equations(found.engine.trace(states, before).jaxpr.jaxpr) <= most
+
+
+def deepest(run) -> int:
+  """Most functions of the package that stand on the stack at once in a step."""
+  most = 0
+
+  def look(frame, event, _):
+    nonlocal most
+    if event != "call" or "/medad_jax/" not in frame.f_code.co_filename:
+      return
+    names = []
+    while frame is not None:
+      code = frame.f_code
+      if "/medad_jax/" in code.co_filename and code.co_name[0] != "<":
+        names.append(code.co_name)
+      frame = frame.f_back
+    if "_steps" in names:  # and not on the way to initial states
+      most = max(most, len(names))
+
+  sys.setprofile(look)
+  try:
+    run()
+  finally:
+    sys.setprofile(None)
+  return most
+
+
+@pytest.mark.parametrize(("refining", "most"), [(False, 17), (True, 20)])
+def test_the_way_from_a_run_to_a_product_is_short(refining, most, tmp_path):
+  method = tiny.method(epochs=1) if refining else ae.Method(4, 3, 8)
+  length = Length(steps=1, batch_size=8)
+  phases = dataclasses.replace(method, length=length).phases()
+  settings = tiny.run(tmp_path, tiny.feed())
+  assert 8 < deepest(lambda: train.train(phases, settings)) <= most

@@ -123,7 +123,7 @@ def published():
     ready = program.Program(
       phase, at, feed, order, tiny.TRIALS, (0, 1, 2, 3), steps_per_call=1
     )
-    return ready.lower(states, {}).compile()
+    return ready.trace(states, {}).lower().compile()
 
   return compiled, compiled((1, 1)).cost_analysis()["flops"]
 

@@ -34,7 +34,9 @@ def conv2d(
   padding: int = 0,
 ) -> Float[Array, "b y x o"]:
   """Convolution (cross-correlation) with zero padding on all four sides."""
-  return _product("conv2d", (stride, padding), x, kernel)(x, kernel)
+  sizes = (stride, padding)
+  form = cpu_forms.value and cpu.conv2d(x, kernel, *sizes)
+  return _product("conv2d", sizes, form)(x, kernel)
 
 
 def conv2d_transpose(
@@ -58,27 +60,27 @@ def conv2d_transpose(
       the bottom and on the right, as in PyTorch.
   """
   sizes = (stride, padding, output_padding)
-  return _product("conv2d_transpose", sizes, x, kernel)(x, kernel)
+  form = cpu_forms.value and cpu.conv2d_transpose(x, kernel, *sizes)
+  return _product("conv2d_transpose", sizes, form)(x, kernel)
 
 
 def matmul(
   x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
 ) -> Float[Array, "*n o"]:
   """Matrix product on the last axis of x."""
-  return _product("matmul", (), x, kernel)(x, kernel)
+  form = cpu_forms.value and cpu.matmul(x, kernel)
+  return _product("matmul", (), form)(x, kernel)
 
 
-def _product(name, sizes, x, kernel):
+def _product(name, sizes, form):
   """The function of `library` of that name, in the CPU's form where it has one.
 
   Args:
     name: of the function.
     sizes: its integers.
-    x: array whose shape decides on the form, as that of the kernel does.
-    kernel: array.
+    form: the CPU's for these shapes; None or False for XLA's everywhere.
   """
   precision = jax.config.jax_default_matmul_precision or "float32"
-  form = cpu_forms.value and getattr(cpu, name)(x, kernel, *sizes)
   if form:
     return _with_form(name, sizes, precision, form)
   return _by_library(name, sizes, precision)
