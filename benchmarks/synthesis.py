@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks import turns
 from medad_jax import losses, types
-from medad_jax.augment import frame, synthesis
+from medad_jax.augment.nsa import frame, synthesis
 from medad_jax.nets import encoder_decoder
 
 METHODS = {

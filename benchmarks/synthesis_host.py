@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from medad_jax.augment import frame, synthesis
+from medad_jax.augment.nsa import frame, synthesis
 
 _CLONED = 50
 _DISK = np.hypot(*np.ogrid[-5:6, -5:6]) <= 5

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
 from medad_jax import losses, rng, steps, types
-from medad_jax.augment import frame, synthesis
+from medad_jax.augment.nsa import frame, synthesis
 from medad_jax.methods import _net
 from medad_jax.nets.encoder_decoder import STRIDES, EncoderDecoder
 from medad_jax.ranges import Count, Width

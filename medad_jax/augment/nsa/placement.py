@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray
 
 from medad_jax import rng
-from medad_jax.augment import medians
+from medad_jax.augment.nsa import medians
 
 
 def objects(image: Float[Array, "t t"], background: int) -> Bool[Array, "t t"]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.augment import medians, poisson, windows
+from medad_jax.augment.nsa import medians, poisson, windows
 from tests.augment import waves
 
 SIDE = 90

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray, UInt8
 
 from medad_jax import rng, types
-from medad_jax.augment import medians, placement, poisson, windows
+from medad_jax.augment.nsa import medians, placement, poisson, windows
 from medad_jax.ranges import (
   Count,
   FixedShare,

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from medad_jax.augment import windows
+from medad_jax.augment.nsa import windows
 
 # Pixels of the border that keep the image, and those that keep its gradients.
 _RIM, _QUIET = 2, 4

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.augment import windows
+from medad_jax.augment.nsa import windows
 
 resized = jax.jit(windows.resized, static_argnums=4)
 

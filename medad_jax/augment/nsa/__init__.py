@@ -1,0 +1,1 @@
+"""The synthetic anomalies of NSA, and of the methods in its code."""
