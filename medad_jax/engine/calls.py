@@ -1,4 +1,4 @@
-"""From call to call: the programs of a segment and the states in them."""
+"""The compiled programs of a segment, and the states that they pass on."""
 
 from collections.abc import Callable, Mapping
 import functools
@@ -22,6 +22,8 @@ class Calls:
     make: Callable[[int], program.Program],
     earlier: program.Earlier,
   ):
+    # Made on demand and kept: most phases never meet the smaller size, and
+    # those that do come back to it every epoch.
     self.program = functools.cache(make)
     # Programs of one layout share what lies on the devices.
     self._constants: dict[parallel.Layout, program.Constants] = {}
@@ -33,6 +35,8 @@ class Calls:
     """Makes the program of that size the running one."""
     if size == self._size:
       return
+    # By way of the states of all members: the other program may use other
+    # devices.
     if self._size is not None:
       states = self.gather(states)
     self._size = size
@@ -45,6 +49,7 @@ class Calls:
     if running.layout not in self._constants:
       constants = running.constants(self._earlier)
       self._constants[running.layout] = constants
+    # The call donates the states that go in, so they are replaced at once.
     self._placed, found = running.call(
       self._placed, self._constants[running.layout], chunk
     )
@@ -55,6 +60,7 @@ class Calls:
   ) -> Callable[[], dict[str, np.ndarray]]:
     """Reads the metrics of a call, which waits for it, when it is called."""
     assert self._size is not None
+    # Nothing is read yet: reading makes the host wait for the device.
     return functools.partial(self.program(self._size).metrics, found, count)
 
   def gather(self, states: TrainState) -> TrainState:

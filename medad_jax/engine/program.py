@@ -27,7 +27,7 @@ Variant = Callable[[Mapping[str, jax.Array]], Phase]
 
 @dataclasses.dataclass(frozen=True)
 class Constants:
-  """What does not change from step to step, on the devices.
+  """Arrays on the devices that do not change from step to step.
 
   Attributes:
     places: what tells members apart, each [k]; see `Program.places`.
@@ -73,7 +73,7 @@ class Program:
     return self.layout.put(some(states, self.live), parallel.MEMBER)
 
   def constants(self, earlier: Earlier) -> Constants:
-    """What else a call needs, on the devices."""
+    """The other arguments of a call, placed on the devices."""
     states = {name: earlier[name][1] for name in self.phase.reads}
     return Constants(
       self.layout.put(self.places(), parallel.MEMBER),
@@ -84,7 +84,7 @@ class Program:
   def chunks(
     self, bounds: Sequence[tuple[int, int]]
   ) -> Iterator[dict[str, np.ndarray]]:
-    """For each (start, stop), the batches of those steps [t, k, b, ...]."""
+    """Yields the batches of steps [start, stop), each [t, k, b, ...]."""
     return self.feed.chunks(
       self.order,
       bounds,
@@ -105,6 +105,7 @@ class Program:
       The states, still on the devices, and what `metrics` reads.
     """
     count = len(next(iter(chunk.values())))
+    # Always `steps_per_call` long: one shape, and so one compilation.
     chunk = self.layout.put(self._filled(chunk), parallel.FEED)
     if self._loops:
       placed, found = self._compiled(
@@ -135,7 +136,7 @@ class Program:
     return merged(states, self.layout.get(placed, parallel.MEMBER), self.live)
 
   def places(self) -> dict[str, Any]:
-    """What tells the live members apart, each [k].
+    """Numbers that tell the live members apart, each [k].
 
     "trial" is the member's trial, "epoch_steps" and "epochs" its length, "own"
     by stage its predecessor, "hyper" by field its trial's number.
@@ -145,11 +146,13 @@ class Program:
     length = self.phase.length
     epochs = np.full(len(who), length.epochs)
     if length.steps is not None:
+      # Schedules count in epochs, so a length in steps is converted.
       epochs = np.maximum(length.steps // epoch_steps, 1)
     own = {
       name: members.predecessors(who, there)
       for name, there in self.reads.items()
     }
+    # Arguments and not constants of the program, which is one for all trials.
     hyper = {
       name: np.array([self.trials[m.trial].hyper[name] for m in who], float)
       for name in self.trials[0].hyper
@@ -201,12 +204,14 @@ class Program:
     """A chunk of `steps_per_call` steps, the last one again and again."""
     at = np.arange(self.steps_per_call)
     return {
+      # The repeats are never taken, but the feed looks up their rows.
       k: v if len(v) == len(at) else v[np.minimum(at, len(v) - 1)]
       for k, v in chunk.items()
     }
 
   def _number(self, number: int) -> jax.Array:
     """A whole number on the devices, put there once."""
+    # One transfer for each number instead of one for each step.
     if number not in self._numbers:
       self._numbers[number] = self.layout.put(np.int32(number), parallel.WHOLE)
     return self._numbers[number]
@@ -234,6 +239,7 @@ class Program:
       self._steps if self._loops else self._one_step,
       kinds,
       (parallel.MEMBER, parallel.STEPS),
+      # Parameters and moments are updated in place, not beside the old ones.
       donate=(0,),
     )
 
@@ -253,6 +259,8 @@ class Program:
     _, shapes = jax.eval_shape(step, states, *common, _at(chunk, 0))
     most = len(jax.tree.leaves(chunk)[0])
     found = jax.tree.map(lambda x: jnp.zeros((most, *x.shape), x.dtype), shapes)
+    # With a traced `count` this is a while loop, so that shorter calls need no
+    # other program. It has no gradient, and needs none.
     return lax.fori_loop(0, count, body, (states, found))
 
   def _one_step(self, states, places, earlier, constant, chunk, number):
@@ -260,6 +268,7 @@ class Program:
     states, metrics = self._members_step(
       states, places, earlier, constant, _at(chunk, number)
     )
+    # An axis of one step, as the loop's metrics have an axis of steps.
     return states, jax.tree.map(lambda x: x[None], metrics)
 
   def _members_step(self, states, places, earlier, constant, chunk):
@@ -267,6 +276,8 @@ class Program:
     batch = self.feed.batch(constant, chunk)
     own, own_axes = self._own(places, earlier)
     ensemble, ensemble_axis = self._ensemble(places, earlier)
+    # Only what differs between members is mapped: networks that all of them
+    # read stay one copy.
     step = jax.vmap(self._member_step, (0, 0, 0, own_axes, ensemble_axis), 0)
     return step(states, batch, places, own, ensemble)
 
@@ -274,11 +285,14 @@ class Program:
     """One member's step, as the method has it."""
     phase = self.phase
     if self.variant is not None:
+      # Built while tracing, from the trial's traced numbers.
       phase = self.variant(places["hyper"])
     if phase.inputs.batches > 1:
       # The feed spreads examples over devices, so they come first there.
       batch = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), batch)
     context = Context(
+      # From the step's number and not from the last key, so that a resumed run
+      # draws what it would have drawn.
       key=jax.random.fold_in(state.key, state.step),
       step=state.step,
       epoch_steps=places["epoch_steps"],
@@ -323,6 +337,7 @@ def merged(
   if len(live) == len(states.step):
     return live_states
   at = np.asarray(live)
+  # The two may lie on different meshes, and `set` wants one.
   states, live_states = parallel.gathered((states, live_states))
   return jax.tree.map(lambda x, y: x.at[at].set(y), states, live_states)
 

@@ -70,7 +70,7 @@ class Axes:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """How trained members score images.
+  """The batches in which trained members score images.
 
   Attributes:
     batch_size: images at a time.
@@ -95,9 +95,9 @@ class Settings:
     steps_per_call: optimizer steps of one compiled call.
     checkpoint_seconds: at least so long between two checkpoints.
     data: the images.
-    validation: what is held out.
+    validation: the images held out of training.
     mesh: the devices.
-    evaluation: how images are scored.
+    evaluation: the batches that are scored.
   """
 
   seed: Seed = 0
