@@ -1,8 +1,8 @@
 """Finished stages of another run, where training would give the same again.
 
 Hashes beside every stage's checkpoint say what decided it: the data, the
-method's own fields, the stages it reads, and each member's seed, place and rows.
-Members that agree in all of these are copied instead of trained.
+method's own fields, the stages it reads, and the seed, place and rows of each
+member. Members that agree in all of these are copied instead of trained.
 """
 
 from collections.abc import Mapping, Sequence

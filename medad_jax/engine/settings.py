@@ -25,7 +25,7 @@ class Data:
     name: of the data set.
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
     image_size: pixels a side.
-    channels: 1 for grey, 3 for RGB.
+    channels: 1 for gray, 3 for RGB.
     resize: "stretch" to the square, or "crop": the shorter side is resized and
       the middle is kept.
     feed: "resident" (on the devices), "grain" (from files) or None to choose

@@ -2,7 +2,7 @@
 
 As the official code of MedIAnomaly (Cai et al., Medical Image Analysis 2025,
 arXiv 2404.04518), which follows NSA's for chest X-rays: images have the shorter
-side resized and are grey; training sees random views of 7/8 of the side, tests
+side resized and are gray; training sees random views of 7/8 of the side, tests
 the middle one, and the ring around it scores 0. Every training image has
 anomalies. Here the source of an image's patches is any other image of the pool;
 in the official code it is the previous one of the batch.

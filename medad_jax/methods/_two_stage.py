@@ -252,7 +252,7 @@ def to_levels(image: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
 
 
 def from_levels(levels: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
-  """[-1, 1] from grey levels."""
+  """[-1, 1] from gray levels."""
   return levels / 127.5 - 1
 
 

@@ -29,7 +29,7 @@ class Method(_reconstruction.Reconstruction):
   Attributes:
     width: channels of the U-Net's first level.
     levels: resolutions of the U-Net.
-    deviation: of the noise, in grey values of [-1, 1].
+    deviation: of the noise, in gray values of [-1, 1].
     grid: the noise is drawn on grid x grid places.
     foreground: whether the background (the batch's least value) has no noise.
     centered: whether the noise has mean 0.

@@ -4,7 +4,7 @@ Paper: Cai et al., "Dual-distribution discrepancy with self-supervised
 refinement for anomaly detection in medical images", Medical Image Analysis 86
 (2023), arXiv 2210.04227; without refinement MICCAI 2022, arXiv 2206.03935.
 
-Two ensembles of a backbone are trained: one on normal and unlabelled images
+Two ensembles of a backbone are trained: one on normal and unlabeled images
 (UDM), one on normal images only (NDM). Scored, for an image and its pixels:
   rec      error of the mean NDM reconstruction (`rec_k`: NDM member k alone)
   inter    |mean UDM - mean NDM|

@@ -1,1 +1,1 @@
-"""The synthetic anomalies of NSA, and of the methods in its code."""
+"""Synthetic anomalies as in the code of NSA: CutPaste, FPI, PII and NSA."""

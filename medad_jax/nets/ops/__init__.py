@@ -77,7 +77,9 @@ def _product(name, sizes, x, kernel):
     x: array whose shape decides on the form, as that of the kernel does.
     kernel: array.
   """
+  # Read at the call, as gradients are traced after the scope has ended.
   precision = jax.config.jax_default_matmul_precision or "float32"
+  # Shapes alone decide, so that one program serves all numbers.
   form = cpu_forms.value and getattr(cpu, name)(x, kernel, *sizes)
   if form:
     return _with_form(name, sizes, precision, form)
@@ -102,8 +104,10 @@ def _with_form(
   elsewhere = _by_library(name, sizes, precision)
 
   def backward_elsewhere(x, kernel, dy):
+    # Its forward pass is not used, and XLA removes it.
     return jax.vjp(elsewhere, x, kernel)[1](dy)
 
+  # Where no gradients follow, most forms gain nothing over XLA's own.
   value = _by_platform(form.value, elsewhere) if form.value else elsewhere
   forward = _by_platform(form.forward, elsewhere)
   backward = _by_platform(form.backward, backward_elsewhere)
