@@ -32,7 +32,7 @@ BRITISH = re.compile(
   r"\w*(?:normal|optim|initial|regular|general|visual|recogn|organ|serial"
   r"|summar|parametr|random|vector|quant|standard|minim|maxim|local|equal"
   r"|categor|character|emphas|penal|real|special|util)is(?:e[ds]?|ing|ations?)"
-  r"|colou?r(?<!or)\w*|gr[e]y\w*|behaviou\w*|neighbou\w*|favou\w*|cent(?:re)\w*"
+  r"|(?:colour|grey|behaviour|neighbour|favour|honour)\w*|centre[ds]?"
   r"|analyse[ds]?|catalogue\w*|artefact\w*|judgement\w*|whilst|programmes?"
   r"|(?:un)?label(?:led|ling)|model(?:led|ling)|cancel(?:led|ling)"
   r"|travel(?:led|ling)|licences?|defence|fibres?|metres?"

@@ -1,9 +1,9 @@
 """The two-stage methods' common part: a classifier, then a density.
 
 As the official code of MedIAnomaly (Cai et al., Medical Image Analysis 2025,
-arXiv 2404.04518), which follows AnatPaste's: a randomly initialized ResNet18 and
-a projection head learn to tell images from images with anomalies, both with the
-same color jitter. Then a density of the features of all training images is
+arXiv 2404.04518), which follows AnatPaste's: a randomly initialized ResNet18
+and a projection head learn to tell images from images with anomalies, both with
+the same color jitter. Then a density of the features of all training images is
 fitted, and the distance from it is the score. Only the first 3,000 training
 images train the classifier. The learning rate lags its cosine by one epoch.
 """

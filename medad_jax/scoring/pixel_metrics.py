@@ -1,9 +1,9 @@
 """Metrics of separating abnormal from normal pixels; numpy, on the host.
 
-All test images are pooled; masks of normal ones are empty. Everything comes from
-two sorted arrays, the pool and the abnormal pixels alone. Two binary searches
-count the values that reach a threshold, so each metric is exact, whatever the
-ties, and no metric binarizes the maps. Beside float32 maps,
+All test images are pooled; masks of normal ones are empty. Everything comes
+from two sorted arrays, the pool and the abnormal pixels alone. Two binary
+searches count the values that reach a threshold, so each metric is exact,
+whatever the ties, and no metric binarizes the maps. Beside float32 maps,
 which may be a `np.memmap`, that takes 4 bytes a pixel and 8 an abnormal one:
 0.9 GB for 3,000 images of 256 x 256 whose lesions fill 5 %.
 """
