@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medad_jax.data.joined import Joined
 from medad_jax.engine import checkpoint, scorer, trained
 from medad_jax.types import TrainState
 
@@ -33,7 +34,10 @@ class Calibration:
 
 
 def keep(
-  model: trained.Trained, images: np.ndarray, rows: np.ndarray, workdir: Path
+  model: trained.Trained,
+  images: np.ndarray | Joined,
+  rows: np.ndarray,
+  workdir: Path,
 ) -> None:
   """Scores the held-out images, unless an earlier start did.
 

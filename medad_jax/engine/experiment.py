@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import feeds, index, spec
+from medad_jax.data import feeds, index, joined, spec
 from medad_jax.engine import (
   calibration,
   checkpoint,
@@ -118,7 +118,7 @@ def _material(
   pools = index.make_pools(wanted.values(), counts)
   # One array for all splits: pools are rows of it, so members of different
   # pools share one feed.
-  images = np.concatenate([dataset.splits[name].images for name in used])
+  images = joined.join([dataset.splits[name].images for name in used])
   feed = _choose_feed(images, settings.data, devices)
   return _Material(
     dataset, feed, index.hold_out(pools, settings.validation.share)
@@ -162,7 +162,7 @@ def evaluate_run(
 
 
 def _choose_feed(
-  images: np.ndarray, data: Data, devices: Devices
+  images: np.ndarray | joined.Joined, data: Data, devices: Devices
 ) -> feeds.Feed:
   """The feed of the training images that was asked for, or that fits."""
   copies = _copies(devices)

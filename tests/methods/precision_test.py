@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from medad_jax.engine import config as configuration
-from medad_jax.engine import members, optim
+from medad_jax.engine import members
 from medad_jax.nets import blocks, unet
-from medad_jax.types import Axis, Batch, Context, UserError
+from medad_jax.types import Batch, Context, UserError
 from tests import tiny
 
 # A net of each kind: dense code, memory, random code, no batch statistics.
@@ -20,13 +20,10 @@ NET = {"width": 4, "latent": 3, "hidden": 8}
 
 
 def build(name: str, precision: str):
-  return configuration.build_method(
-    {
-      "method": name,
-      "model": MODEL.get(name, NET) | {"precision": precision},
-      "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
-    }
-  )
+  fields = MODEL.get(name, NET) | {"precision": precision}
+  small = {f"model.{k}": v for k, v in fields.items()}
+  config = configuration.defaults(name)
+  return configuration.build_method(configuration.with_hyper(config, small))
 
 
 def batch() -> Batch:
@@ -38,25 +35,33 @@ def batch() -> Batch:
 
 
 def state_of(phase):
-  states = members.init_states(phase, (0,), tiny.SHAPE)
+  states = members.init_states(phase, tiny.TRIALS, tiny.SHAPE)
   return jax.tree.map(lambda x: x[0], states)
 
 
 def program(name: str, precision: str):
   """One step, traced and compiled on the first use."""
   (phase,) = build(name, precision).phases()
-  step = jax.jit(optim.gradient_step(phase, Axis()))
-  return lambda state: step(state, batch(), {}, jnp.int32(1)), state_of(phase)
+
+  @jax.jit
+  def step(state):
+    return phase.step(state, batch(), context_of(state))
+
+  return step, state_of(phase)
+
+
+def context_of(state) -> Context:
+  return Context(state.key, state.step, *(2 * [jnp.int32(1)]))
 
 
 def low_loss(name: str):
   """The loss in bfloat16, a function of the parameters; and these."""
   (phase,) = build(name, "bfloat16").phases()
   state = state_of(phase)
-  context = Context(state.key, state.step, state.step, Axis())
+  context = context_of(state)
 
   def loss(params):
-    return jnp.sum(phase.loss(params, state.extra, batch(), context)[0])
+    return jnp.sum(phase.step.loss(params, state.extra, batch(), context)[0])
 
   return loss, state.params
 
