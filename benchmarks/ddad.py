@@ -96,7 +96,7 @@ def heading(racers: Sequence[sides.Racer]) -> list[str]:
 
 
 def print_measured(times: sides.Times, repeats: int) -> None:
-  """How much of each part was measured, and what a unit took."""
+  """Prints the measured share of each part, and the time of a unit."""
   print(
     f"\nmeasured in {repeats} turns      part              a turn        of all"
     "   share, %    ms each"

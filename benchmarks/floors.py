@@ -1,4 +1,4 @@
-"""How far each phase is from the least time that its work can take.
+"""Distances of each phase from the least time that its work can take.
 
   python -m benchmarks.floors
   python -m benchmarks.floors --members=4 --batch=8 --size=32 --steps=2
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def phases(args: argparse.Namespace) -> dict[str, Work]:
-  """What a run of DDAD-ASR does after its start."""
+  """The work of a run of DDAD-ASR after its start."""
   method = programs.rsna(
     args.members, args.batch, args.refine_batch, args.precision
   )
@@ -179,7 +179,7 @@ def layer_bytes(function: Callable[..., Any], *shapes: Any) -> int:
 
 
 def rates(precision: str) -> dict[str, Probe]:
-  """What measures the device: products of that precision, a copy."""
+  """Programs that measure the device: products of that precision, a copy."""
   large = jax.default_backend() != "cpu"
   side, length = (8192, 2**28) if large else (2048, 2**26)
   probes = {precision: _product(side, precision, None)}
@@ -196,7 +196,7 @@ def print_phases(
   times: Mapping[str, Sequence[float]],
   product: str,
 ) -> None:
-  """What each has to do, its floors, what it takes, and the ratio."""
+  """Prints each phase's work, its floors, its time, and the ratio."""
   rows = []
   for name, part in work.items():
     by_flops = _scaled(times[product], part.flops / probes[product].amount)

@@ -1,4 +1,4 @@
-"""Which operations of a training step take the time.
+"""The operations of a training step, by the time that they take.
 
   python -m benchmarks.operations --members=1
   python -m benchmarks.operations --members=6 --kinds

@@ -23,7 +23,7 @@ _THRESHOLDS = 201
 
 
 class Time(NamedTuple):
-  """Of one measurement, in seconds."""
+  """Times of one measurement, in seconds."""
 
   wall: float
   cpu: float
@@ -70,7 +70,7 @@ def generate(images: int, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def time_loop(maps: np.ndarray, masks: np.ndarray, thresholds: int) -> Time:
-  """What the loop would take for all thresholds, from an even few of them."""
+  """The loop's time for all thresholds, from an even few of them."""
   pool, truth = maps.ravel(), masks.ravel()
 
   def dice(threshold):

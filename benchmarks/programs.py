@@ -42,7 +42,7 @@ COLLECTIVES = (
 )
 PRECISIONS = ("float32", "bfloat16")
 _TRIALS = members.seeds(0, 1)
-# RSNA's rows; DDAD-ASR adds 4000 unlabelled ones for its UDM.
+# RSNA's rows; DDAD-ASR adds 4000 unlabeled ones for its UDM.
 _POOLS = index.make_pools(
   (NORMAL, ddad.Unlabelled(extra=4000, anomaly_ratio=0.6).pool()),
   {"train": 3851, "unlabelled_normal": 4000, "unlabelled_abnormal": 5012},
@@ -51,7 +51,7 @@ _IMAGES = len(_POOLS["mixed"])
 
 
 class Counts(NamedTuple):
-  """Of a compiled program, on one of its devices.
+  """Counts of a compiled program, on one of its devices.
 
   Attributes:
     flops: floating-point operations; the body of a loop counts once.
@@ -171,7 +171,7 @@ class Evaluation:
   def score(
     self, states: Mapping[str, TrainState], images: jax.Array
   ) -> Scores:
-    """What the engine's scorer computes."""
+    """The function of the engine's scorer."""
     numbers = jnp.arange(len(images))
     batch = Batch(
       image=resident.normalize(images),
@@ -183,7 +183,7 @@ class Evaluation:
     return scorer.score_function(self.method, len(_TRIALS))(states, batch)
 
   def shapes(self) -> tuple[Any, ...]:
-    """Of the arguments of `score`."""
+    """Shapes of the arguments of `score`."""
     shape = (self.side, self.side, 1)
     states = _finals(members.abstract_states, self.method.phases(), shape)
     images = jax.ShapeDtypeStruct((self.batch, *shape), np.uint8)
@@ -239,12 +239,12 @@ def ensemble(count: int, batch: int, precision: str = "float32") -> Phase:
 
 
 def steps_per_call() -> int:
-  """Of training with that configuration."""
+  """Steps of one call of a training with that configuration."""
   return rsna_ddad.get_config().steps_per_call
 
 
 def read(compiled: jax.stages.Compiled) -> Counts:
-  """What XLA says of a program."""
+  """XLA's own counts of a program."""
   costs, memory = compiled.cost_analysis(), compiled.memory_analysis()
   return Counts(
     costs["flops"],
@@ -256,7 +256,7 @@ def read(compiled: jax.stages.Compiled) -> Counts:
 
 
 def collectives(text: str) -> dict[str, int]:
-  """How many instructions of a program's text make devices wait for others.
+  """The number of a program's instructions that make devices wait for others.
 
   One that is cut into a start and an end counts once.
   """

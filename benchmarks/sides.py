@@ -73,7 +73,7 @@ class Side:
     other.close()
 
   def call(self, method: str, *args: Any) -> Any:
-    """What the side's method returns.
+    """Calls a method of the side and returns its result.
 
     Raises:
       UserError: the side's.
@@ -165,7 +165,7 @@ class Racer:
 
 
 class Times:
-  """What the turns took.
+  """Times of the turns.
 
   Attributes:
     units: by side and part: units done in all turns, which counted.

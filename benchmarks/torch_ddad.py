@@ -42,7 +42,7 @@ Run = Callable[[int], int]
 
 
 class Reference(torch_side.TorchSide):
-  """What users run today.
+  """The official code's way, which users run today.
 
   Args:
     protocol: sizes and counts.
@@ -176,7 +176,7 @@ class Reference(torch_side.TorchSide):
 
 
 class Tuned(torch_side.TorchSide):
-  """What a good PyTorch engineer would make of it.
+  """The code as a good PyTorch engineer would write it.
 
   Args:
     protocol: sizes and counts.

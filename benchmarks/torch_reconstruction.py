@@ -50,7 +50,7 @@ class _Training(torch_side.TorchSide):
     return torch_nets.Autoencoder(hidden=1024, side=side).train()
 
   def corrupt(self, image: torch.Tensor) -> torch.Tensor:
-    """What the net sees."""
+    """The net's input."""
     if self.net == "ae":
       return image
     shift = torch.randint(image.shape[-1], (2,), device=image.device)
@@ -58,7 +58,7 @@ class _Training(torch_side.TorchSide):
 
 
 class Eager(_Training):
-  """What users run today.
+  """The official code's way, which users run today.
 
   Args:
     net: see `_Training`.
@@ -90,7 +90,7 @@ class Eager(_Training):
 
 
 class Tuned(_Training):
-  """What a good PyTorch engineer would make of it.
+  """The code as a good PyTorch engineer would write it.
 
   Args:
     net: see `_Training`.

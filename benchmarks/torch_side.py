@@ -1,4 +1,4 @@
-"""What the PyTorch sides share: parts, trials of forms, stacked members."""
+"""The common part of the PyTorch sides: parts, trials, stacked members."""
 
 from collections.abc import Callable, Iterable, Sequence
 import copy
@@ -16,7 +16,7 @@ from benchmarks.protocol import Part
 
 
 class Form(NamedTuple):
-  """How the tuned side runs its nets.
+  """A form in which the tuned side runs its nets.
 
   Attributes:
     compiled: by `torch.compile`, on a GPU with CUDA graphs.
@@ -84,7 +84,7 @@ class TorchSide:
     return {"host": sides.peak_host(), "device": device}
 
   def wait(self) -> None:
-    """Until the device has done what it was given."""
+    """Waits until the device has done what it was given."""
     if self.device.type == "cuda":
       torch.cuda.synchronize()
 
@@ -133,7 +133,7 @@ class Stack(nn.Module):
 
 
 class InTurn(nn.Module):
-  """What `Stack` does, one net after another."""
+  """A `Stack` that runs one net after another."""
 
   def __init__(self, nets: Sequence[nn.Module]):
     super().__init__()

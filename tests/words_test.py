@@ -75,8 +75,9 @@ def comments(source: str) -> Iterator[tuple[int, str]]:
 
 
 def prose(text: str) -> str:
-  """The text without names: labels of arguments and pieces of code."""
+  """The text without names: labels of arguments, paths, pieces of code."""
   text = re.sub(r"^\s*\w+:", "", text, flags=re.MULTILINE)
+  text = re.sub(r"\S+[/=]\S*", "", text)
   return re.sub(r"`[^`]*`|\"[^\"\n]*\"|'\w*'|\w+\.\w+", "", text)
 
 
