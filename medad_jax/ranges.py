@@ -186,7 +186,7 @@ def _is_array(annotation: Any) -> bool:
 
 
 def _is_traced(value: Any) -> bool:
-  """Whether a number is an array: the value of a trial, not known here."""
+  """True if a number is an array: the value of a trial, not known here."""
   return hasattr(value, "aval") and value.shape == ()
 
 

@@ -56,7 +56,7 @@ class Checkpoints:
     The damaged ones are moved aside, none is removed.
 
     Args:
-      note: is told of each of them.
+      note: called with a sentence about each of them.
 
     Raises:
       UserError: there are checkpoints and none is sound.
@@ -251,7 +251,7 @@ def recover(folder: Path, note: Callable[[str], None]) -> None:
 
   Args:
     folder: the run's checkpoint folder; it need not exist.
-    note: is told of each checkpoint that is left out.
+    note: called with a sentence about each checkpoint that is left out.
 
   Raises:
     UserError: a phase has checkpoints and none is sound.

@@ -94,7 +94,7 @@ def train_and_evaluate(
 
 @dataclasses.dataclass(frozen=True)
 class _Material:
-  """What a run trains on and is tested with.
+  """Data that a run trains on and is tested with.
 
   Attributes:
     dataset: the splits that are used.
@@ -216,7 +216,7 @@ def _check_selection(
 
 
 def _origins(stages: Iterable[Stage]) -> dict[str, str]:
-  """Where pretrained weights are from; an error before anything is written."""
+  """Origins of pretrained weights; checked before anything is written."""
   return {
     part: pretrained.provenance(part, origin)
     for stage in stages

@@ -124,7 +124,7 @@ class Layout:
 
   @property
   def _options(self) -> dict[str, Any]:
-    """What XLA's compiler for these devices does not do by itself."""
+    """Options of XLA's compiler that these devices need."""
     if self.platform != "cpu":
       return {}
     # Without it the loop over steps copies parameters and moments.
@@ -169,7 +169,7 @@ class Layout:
 
   @functools.cached_property
   def _mine(self) -> tuple[list[int], list[int]]:
-    """Where this process's devices begin and end on both axes."""
+    """First and last place of this process's devices on both axes."""
     # Kept: it is asked for at every call of the training loop.
     devices = self.mesh.devices
     here = np.vectorize(lambda device: device.process_index)(devices)

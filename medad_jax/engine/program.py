@@ -191,7 +191,7 @@ class Program:
 
   @property
   def _loops(self) -> bool:
-    """Whether a call is one loop on the device.
+    """True if a call is one loop on the device.
 
     On a CPU a step in a loop is quicker, unless it has convolutions of the
     library. On accelerators a loop of unknown length would make the host read

@@ -21,7 +21,7 @@ class Board:
 
   Args:
     folder: where the files go.
-    say: is told where they cannot be written.
+    say: called with a sentence where they cannot be written.
   """
 
   def __init__(self, folder: Path, say: Callable[[str], None]):

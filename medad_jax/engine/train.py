@@ -293,7 +293,7 @@ class PhaseRun:
     )
 
   def _bounds(self, segment: Segment, done: int) -> Bounds:
-    """Where calls start and stop; a call holds batches of one size."""
+    """Starts and stops of calls; a call holds batches of one size."""
     most = self.run.steps_per_call
     whole = [(segment.start, segment.stop)]
     if self.order.remainder:  # then every epoch ends with a smaller step

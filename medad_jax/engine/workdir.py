@@ -277,7 +277,7 @@ def _sign(file: IO[str]) -> None:
 
 
 def _holder(file: IO[str]) -> dict[str, Any]:
-  """Who holds the lock, as far as that can be read."""
+  """The holder of the lock, as far as it can be read."""
   file.seek(0)
   try:
     found = json.loads(file.read())

@@ -26,8 +26,8 @@ def rows(
 ) -> Iterator[tuple[str, str]]:
   """Yields names and texts for the page.
 
-  The first start of the training and the evaluation are told whole, of a
-  continuation what differs from the start before it.
+  The first start of the training and the evaluation are described in full, a
+  continuation by its differences from the start before it.
   """
   for number, start in enumerate(training, 1):
     if number == 1:

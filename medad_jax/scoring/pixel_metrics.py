@@ -212,7 +212,7 @@ def _sorted_positives(
 
 
 def _parts(positives: np.ndarray) -> Iterator[slice]:
-  """Where to cut rising values into parts, no tie in two."""
+  """Places at which rising values are cut into parts, no tie in two."""
   start = 0
   while start < len(positives):
     last = positives[min(start + _CHUNK, len(positives)) - 1]

@@ -124,7 +124,7 @@ class Synthetic(NamedTuple):
 
 
 class _Scene(NamedTuple):
-  """What all patches of an image share."""
+  """Arrays that all patches of an image share."""
 
   origin: Float[Array, "t t"]
   origin_objects: Bool[Array, "t t"]
