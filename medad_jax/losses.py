@@ -107,8 +107,8 @@ def binary_cross_entropy(
 
   Targets may be soft, in [0, 1]. Logarithms are clipped at -100, as in PyTorch.
   PyTorch rounds p to float32, so that for logits over 17 its 1 - p is 0 and the
-  logarithm is -100. Here the logarithm continues as minus the logit, and so does
-  its gradient. Below 17 both agree to rounding.
+  logarithm is -100. Here the logarithm goes on as minus the logit, and with it
+  the gradient. Below 17 both agree to rounding.
   """
   _same_shape(logits, target)
   on = jnp.minimum(-jax.nn.log_sigmoid(logits), _MOST)
