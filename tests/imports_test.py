@@ -53,7 +53,7 @@ ENGINE = (
   {"fit", "validation", "reuse"},
   {"train", "scorer"},
   {"trained"},
-  {"evaluation", "calibration"},
+  {"evaluation", "calibration", "feasible"},
   {"experiment", "sheet"},
 )
 # And inside the folder of weights.

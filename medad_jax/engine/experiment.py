@@ -15,6 +15,7 @@ from medad_jax.engine import (
   checkpoint,
   environment,
   evaluation,
+  feasible,
   members,
   processes,
   run,
@@ -53,7 +54,10 @@ def train_and_evaluate(
   # Before anything else asks JAX for devices: a CPU's cores become devices
   # here.
   devices = trained.devices_of(settings, stages)
+  feasible.check(config, settings, stages)
   material = _material(settings, stages, devices)
+  trials = members.seeds(settings.seed, settings.seeds)
+  feasible.check_steps(stages, material.pools, trials)
   # Everything that a user can get wrong is checked before the folder is
   # touched.
   origins = _origins(stages)
@@ -73,7 +77,7 @@ def train_and_evaluate(
         feed=material.feed,
         pools=material.pools,
         shape=material.feed.images.shape[1:],
-        trials=members.seeds(settings.seed, settings.seeds),
+        trials=trials,
         devices=devices,
         steps_per_call=settings.steps_per_call,
         checkpoint_seconds=settings.checkpoint_seconds,

@@ -25,7 +25,7 @@ from medad_jax import losses, rng, steps, types
 from medad_jax.augment.nsa import frame, synthesis
 from medad_jax.methods import _net
 from medad_jax.nets.encoder_decoder import STRIDES, EncoderDecoder
-from medad_jax.ranges import Count, Width
+from medad_jax.ranges import Members, Width
 from medad_jax.scoring import discrepancy, monitors
 from medad_jax.training import Length, Optimizer, Schedule
 
@@ -45,7 +45,7 @@ class OneStage:
 
   recipe: synthesis.Recipe = synthesis.NSA
   width: Width = 64
-  members: Count = 1
+  members: Members = 1
   precision: _net.Precision = "float32"
   length: Length = Length(epochs=250, batch_size=64, drop_last=False)
   optimizer: Optimizer = Optimizer(
@@ -75,6 +75,7 @@ class OneStage:
     """Parameters and running statistics of one member, under "net"."""
     height, width, channels = image_shape
     side = frame.side_of(min(height, width))
+    self.recipe.check(side, channels)
     # The net sees views, never whole images.
     image = _padded(jnp.zeros((1, side, side, channels)))
     return _net.init(self.net(types.Axis()), key, image)

@@ -118,5 +118,5 @@ class UpSample(nn.Module):
 
 def middle_divisor(number: int) -> int:
   """The divisor in the middle of all; of two the larger."""
-  divisors = [n for n in range(1, number + 1) if number % n == 0]
-  return divisors[math.floor(len(divisors) / 2)]
+  low = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+  return number // low[-1]
