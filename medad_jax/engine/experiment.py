@@ -51,15 +51,12 @@ def train_and_evaluate(
   method = configuration.build_method(config)
   stages = trained.stages_of(settings, method)
   _check_selection(settings, config["method"], stages)
-  # Before anything else asks JAX for devices: a CPU's cores become devices
-  # here.
+  # Before JAX is asked for its devices, which this may make of a CPU's cores.
   devices = trained.devices_of(settings, stages)
   feasible.check(config, settings, stages)
   material = _material(settings, stages, devices)
   trials = members.seeds(settings.seed, settings.seeds)
   feasible.check_steps(stages, material.pools, trials)
-  # Everything that a user can get wrong is checked before the folder is
-  # touched.
   origins = _origins(stages)
   other = _other_run(settings.reuse)
   folder = Workdir(workdir)
