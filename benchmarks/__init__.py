@@ -1,1 +1,1 @@
-"""What the package's speed and memory are, one command a question."""
+"""Commands that measure the package's speed and memory, one per question."""

@@ -1,4 +1,4 @@
-"""Whether the CPU forms of convolutions are still faster than XLA's own.
+"""A race between the CPU forms of convolutions and XLA's own.
 
   python -m benchmarks.convolutions --members=3 --steps=4
 
@@ -23,7 +23,7 @@ from medad_jax.nets import blocks, ops
 
 
 class Way(NamedTuple):
-  """How a program is written."""
+  """A way to write a program."""
 
   forms: bool = True
   members: str = "vmapped"

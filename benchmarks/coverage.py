@@ -1,4 +1,4 @@
-"""How often the intervals of the AUROC hold the true one, by simulation.
+"""Coverage of the AUROC's intervals, by simulation.
 
 `python -m benchmarks.coverage --draws=2000` draws test sets whose true AUROC is
 known and prints, for each family of scores, size and area, the share of 95 %
@@ -28,7 +28,7 @@ Sampler = Callable[
 
 
 class Coverage(NamedTuple):
-  """Of intervals of one kind of test set."""
+  """Coverage of the intervals of one kind of test set."""
 
   share: float
   width: float

@@ -34,7 +34,7 @@ COLLECTIVES = (
   "reduce-scatter",
 )
 PRECISIONS = ("float32", "bfloat16")
-# RSNA's rows; DDAD-ASR adds 4000 unlabelled ones for its UDM.
+# RSNA's rows; DDAD-ASR adds 4000 unlabeled ones for its UDM.
 _POOLS = index.make_pools(
   (NORMAL, ddad.Unlabelled(extra=4000, anomaly_ratio=0.6).pool()),
   {"train": 3851, "unlabelled_normal": 4000, "unlabelled_abnormal": 5012},
@@ -43,7 +43,7 @@ _IMAGES = len(_POOLS["mixed"])
 
 
 class Counts(NamedTuple):
-  """Of a compiled program, on one of its devices.
+  """Counts of a compiled program, on one of its devices.
 
   Attributes:
     flops: floating-point operations; the body of a loop counts once.
@@ -155,12 +155,12 @@ def ensemble(count: int, batch: int, precision: str = "float32") -> Phase:
 
 
 def steps_per_call() -> int:
-  """Of training with that configuration."""
+  """Steps of one call of a training with that configuration."""
   return rsna_ddad.get_config().steps_per_call
 
 
 def read(compiled: jax.stages.Compiled) -> Counts:
-  """What XLA says of a program."""
+  """XLA's own counts of a program."""
   costs, memory = compiled.cost_analysis(), compiled.memory_analysis()
   return Counts(
     costs["flops"],
@@ -172,7 +172,7 @@ def read(compiled: jax.stages.Compiled) -> Counts:
 
 
 def collectives(text: str) -> dict[str, int]:
-  """How many instructions of a program's text make devices wait for others.
+  """The number of a program's instructions that make devices wait for others.
 
   One that is cut into a start and an end counts once.
   """

@@ -1,4 +1,4 @@
-"""What `benchmarks.ddad` times: DDAD-ASR's images, steps and phases.
+"""The work that `benchmarks.ddad` times: DDAD-ASR's images, steps, phases.
 
 Counts only, no framework: every side and the command itself import it.
 """
@@ -64,22 +64,22 @@ class Protocol:
 
   @property
   def unknown_steps(self) -> int:
-    """Of one UDM; images that do not fill a batch are dropped."""
+    """Steps of one UDM; images that do not fill a batch are dropped."""
     return self.epochs * (self.mixed // self.batch)
 
   @property
   def normative_steps(self) -> int:
-    """Of one NDM."""
+    """Steps of one NDM."""
     return self.epochs * (self.normal // self.batch)
 
   @property
   def ensemble_steps(self) -> int:
-    """Of all members."""
+    """Steps of all members."""
     return self.members * (self.unknown_steps + self.normative_steps)
 
   @property
   def refine_steps(self) -> int:
-    """Of the refinement net."""
+    """Steps of the refinement net."""
     return self.refine_epochs * (self.normal // self.refine_batch)
 
   def steps(self, phase: str) -> int:
@@ -125,7 +125,7 @@ class Protocol:
     return tuple(part for part in parts if part.whole)
 
   def training_images(self) -> np.ndarray:
-    """The normal images, then the unlabelled ones, uint8 [n h w]."""
+    """The normal images, then the unlabeled ones, uint8 [n h w]."""
     return generate(self.mixed, self.size, seed=0)
 
   def test_images(self) -> np.ndarray:

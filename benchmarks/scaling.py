@@ -1,4 +1,4 @@
-"""How a training step grows with members, batch, image and devices.
+"""Growth of a training step with members, batch, image and devices.
 
   python -m benchmarks.scaling
   python -m benchmarks.scaling --axes members image --time
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def print_counts(axis: str, found: Mapping[int, programs.Program]) -> None:
-  """Of one step on one device; flops also as a share of the first line's."""
+  """Prints counts of one step on one device, and flops against the first."""
   rows = []
   first = None
   for value, program in found.items():
@@ -79,7 +79,7 @@ def print_counts(axis: str, found: Mapping[int, programs.Program]) -> None:
 def print_times(
   axis: str, found: Mapping[int, programs.Program], repeats: int
 ) -> None:
-  """Of all sizes by turns; each also as a multiple of the first one."""
+  """Prints times of all sizes by turns, and as multiples of the first one."""
   sides = {value: program.start() for value, program in found.items()}
   times = turns.alternate(sides, repeats)
   first = next(iter(times.values()))

@@ -68,7 +68,7 @@ class Side:
       self._made = self._pool.submit(_make, target, tuple(settings))
 
   def call(self, method: str, *args: Any) -> Any:
-    """What the side's method returns; raises what it raises."""
+    """Calls a method of the side; raises what it raises."""
     self._made.result()
     return self._pool.submit(_call, method, args).result()
 
@@ -142,7 +142,7 @@ class Racer:
 
 
 class Times:
-  """What the turns took.
+  """Times of the turns.
 
   Attributes:
     units: by side and part: units done in all turns, which counted.
@@ -220,7 +220,7 @@ def take_turns(
 
 
 class Parts:
-  """What every side has in its process: parts that are made, kept and run."""
+  """The parts of a side in its process: made, kept and run."""
 
   def __init__(self):
     self._kept: dict[Part, Run] = {}
@@ -245,7 +245,7 @@ class Parts:
     return done, time.perf_counter() - start
 
   def wait(self) -> None:
-    """Until the device has done what it was given."""
+    """Waits until the device has done what it was given."""
 
   def close(self) -> None:
     """Ends all parts, and with them the data loaders' processes."""

@@ -3,7 +3,7 @@
   python -m benchmarks.synthesis
   python -m benchmarks.synthesis --images=8 --methods nsa pii
 
-A batch of generated images is turned, cropped, blended and labelled in one
+A batch of generated images is turned, cropped, blended and labeled in one
 program, as inside a training step.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import turns
 from benchmarks.protocol import positive
-from medad_jax.augment import frame, synthesis
+from medad_jax.augment.nsa import frame, synthesis
 
 METHODS = {
   "cutpaste": synthesis.CUTPASTE,

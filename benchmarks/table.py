@@ -102,7 +102,7 @@ def train(entry: str, args: argparse.Namespace) -> bool:
 
 
 def print_table(args: argparse.Namespace) -> None:
-  """In Markdown, an entry's further scores as rows of their own."""
+  """Prints the table in Markdown, an entry's further scores as rows."""
   print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
   for entry in args.entries:
     path = _workdir(entry, args) / "results.json"

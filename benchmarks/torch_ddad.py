@@ -33,7 +33,7 @@ _REFINED = "refined scores"
 
 
 class Reference(torch_side.TorchSide):
-  """What users run today.
+  """The official code's way, which users run today.
 
   Args:
     protocol: sizes and counts.
@@ -160,7 +160,7 @@ class Reference(torch_side.TorchSide):
 
 
 class Tuned(torch_side.TunedSide):
-  """What a good PyTorch engineer would make of it.
+  """The code as a good PyTorch engineer would write it.
 
   Args:
     protocol: sizes and counts.
@@ -188,7 +188,7 @@ class Tuned(torch_side.TunedSide):
     self._test_batch = test_batch
 
   def trials(self):
-    """Of all members stacked or one of them, and of the refinement net."""
+    """Trials of all members stacked or of one, and of the refinement net."""
     members = 2 * self.protocol.members
     return {
       "ensembles": lambda form: (

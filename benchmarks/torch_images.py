@@ -26,7 +26,7 @@ class Images(data.Dataset):
 
 
 class Pasted(Images):
-  """With a square of another image blended into half of them, and its mask."""
+  """Images of which half have a square of another image, and its mask."""
 
   def __getitem__(self, i):
     image = super().__getitem__(i)
@@ -52,7 +52,7 @@ class Pasted(Images):
 def paste(
   image: torch.Tensor, source: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-  """What `Pasted` does, of a batch [b 1 h w]: images and masks [b h w]."""
+  """The batched `Pasted`: [b 1 h w] to images and masks [b h w]."""
   b, _, side, _ = image.shape
   device = image.device
 

@@ -179,7 +179,7 @@ def discrepancies(
 
 
 def refine_input(maps: dict[str, torch.Tensor]) -> torch.Tensor:
-  """What the refinement net sees, [b 2 h w]."""
+  """The refinement net's input, [b 2 h w]."""
   return torch.cat([maps["inter"], maps["intra"]], 1)
 
 

@@ -18,7 +18,7 @@ from benchmarks.torch_side import Form
 
 
 class Eager(torch_side.TorchSide):
-  """What users run today.
+  """The official code's way, which users run today.
 
   Args:
     net: "ae" or "dae".
@@ -54,7 +54,7 @@ class Eager(torch_side.TorchSide):
 
 
 class Tuned(torch_side.TunedSide):
-  """What a good PyTorch engineer would make of it.
+  """The code as a good PyTorch engineer would write it.
 
   Args:
     net: "ae" or "dae".
@@ -85,7 +85,7 @@ class Tuned(torch_side.TunedSide):
     return _parts(self.protocol)
 
   def trials(self):
-    """Of the one net."""
+    """Trials of the one net."""
     return {"training": lambda form: (self._train(form), 1)}
 
   def _make(self, part):

@@ -1,4 +1,4 @@
-"""What the PyTorch sides share: parts, trials of forms, stacked members."""
+"""The common part of the PyTorch sides: parts, trials, stacked members."""
 
 from collections.abc import Callable, Iterable, Sequence
 import copy
@@ -16,7 +16,7 @@ from benchmarks.protocol import Protocol
 
 
 class Form(NamedTuple):
-  """How the tuned side runs its nets.
+  """A form in which the tuned side runs its nets.
 
   Attributes:
     compiled: by `torch.compile`, on a GPU with CUDA graphs.
@@ -40,7 +40,7 @@ Trial = Callable[[Form], tuple[sides.Run, int]]
 
 
 class TorchSide(sides.Parts):
-  """What all sides of PyTorch share."""
+  """The common part of all sides of PyTorch."""
 
   def __init__(self):
     super().__init__()
@@ -65,7 +65,7 @@ class TorchSide(sides.Parts):
     return {"host": sides.peak_host(), "device": device}
 
   def wait(self) -> None:
-    """Until the device has done what it was given."""
+    """Waits until the device has done what it was given."""
     if self.device.type == "cuda":
       torch.cuda.synchronize()
 
@@ -100,7 +100,7 @@ class TunedSide(TorchSide):
     return found, notes
 
   def trials(self) -> dict[str, Trial]:
-    """By phase, a form's run and how many members' steps its step is."""
+    """Trials by phase: a form's run, and its step's count of members' steps."""
     raise NotImplementedError
 
   def compiled(
@@ -158,7 +158,7 @@ class Stack(nn.Module):
 
 
 class InTurn(nn.Module):
-  """What `Stack` does, one net after another."""
+  """A `Stack` that runs one net after another."""
 
   def __init__(self, nets: Sequence[nn.Module]):
     super().__init__()

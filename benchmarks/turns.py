@@ -15,7 +15,7 @@ import jax
 
 
 class Ratio(NamedTuple):
-  """Of one side's seconds to another's, over all turns."""
+  """A ratio of one side's seconds to another's, over all turns."""
 
   median: float
   low: float
@@ -44,14 +44,14 @@ def alternate(
 
 
 def seconds(call: Callable[[], object]) -> float:
-  """Of one call, its results included."""
+  """Seconds of one call, its results included."""
   start = time.perf_counter()
   jax.block_until_ready(call())
   return time.perf_counter() - start
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
-  """How many times as long the first took, turn by turn."""
+  """The first side's seconds as a multiple of the second's, turn by turn."""
   parts = [a / b for a, b in zip(over, under, strict=True)]
   return Ratio(statistics.median(parts), min(parts), max(parts))
 

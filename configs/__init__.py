@@ -1,4 +1,4 @@
-"""What differs from the defaults: get_config(arg) -> ml_collections.ConfigDict.
+"""Configurations: get_config(arg) -> ml_collections.ConfigDict.
 
 A method's dataclass has the defaults (`medad_jax.engine.config.defaults`).
 """

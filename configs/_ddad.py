@@ -1,4 +1,4 @@
-"""What the published DDAD-ASR configurations share (arXiv 2210.04227)."""
+"""The common values of the published DDAD-ASR configurations (2210.04227)."""
 
 from ml_collections import ConfigDict
 

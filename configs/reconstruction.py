@@ -33,7 +33,7 @@ METHODS = {
   "vae-rec": ("vae", "grad_rec"),
   "vae-combi": ("vae", "combi"),
 }
-RGB = ("c16",)  # the authors read all others in grey, ISIC 2018 too
+RGB = ("c16",)  # the authors read all others in gray, ISIC 2018 too
 EPOCHS = {"brain": 600, "phantom": 40}  # the others 250
 FOREGROUND = ("brain", "brats", "lgg", "phantom")  # noise spares the background
 

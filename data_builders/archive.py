@@ -54,7 +54,7 @@ class _Entry:
 
   @property
   def path(self) -> PurePosixPath:
-    """Where it goes; an absolute name is taken relative to the folder."""
+    """The place that it goes to; absolute names are taken inside the folder."""
     return PurePosixPath(self.name.lstrip("/"))
 
 

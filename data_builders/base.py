@@ -1,4 +1,4 @@
-"""What every builder shares: features, splits, fingerprints.
+"""The common part of all builders: features, splits, fingerprints.
 
 A builder says which images a split has, in which order; this module checks
 the files, hands their bytes to TFDS unchanged, and records what was written.
@@ -109,11 +109,11 @@ class SetBuilder(
     return ()
 
   def has_masks(self) -> bool:
-    """Whether examples have masks; a row without one then gets an empty one."""
+    """True if examples have masks; a row without one then gets an empty one."""
     return False
 
   def channels(self) -> int:
-    """Channels of the images: 1 where all are grey, otherwise 3."""
+    """Channels of the images: 1 where all are gray, otherwise 3."""
     with _reading(self.source):
       paths = [row.path for rows in self.find().values() for row in rows]
     return 3 if any(map(pictures.is_color, filter(None, paths))) else 1
@@ -145,10 +145,10 @@ class SetBuilder(
       return image, None
     if row.mask is None:
       return image, pictures.black(image)
-    return image, pictures.grey(masks.encoded(row.mask.read_bytes()))
+    return image, pictures.gray(masks.encoded(row.mask.read_bytes()))
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator[Any]]:
-    del dl_manager  # the user has the files: licences forbid a download
+    del dl_manager  # the user has the files: licenses forbid a download
     with _reading(self.source):
       found = self.find()
     splits = {name: rows for name, rows in found.items() if rows}

@@ -63,7 +63,7 @@ class ClassFolderBuilder(base.SetBuilder, skip_registration=True):
     return folders.describe(counts)
 
   def has_masks(self) -> bool:
-    """Whether the source has the folder of masks."""
+    """True if the source has the folder of masks."""
     return self.MASKS is not None and (self.source / self.MASKS).is_dir()
 
   def mask_stem(self, stem: str) -> str:

@@ -1,4 +1,4 @@
-"""One chest X-ray: from a DICOM file to the grey image of the benchmarks."""
+"""One chest X-ray: from a DICOM file to the gray image of the benchmarks."""
 
 import dataclasses
 from pathlib import Path
@@ -16,10 +16,10 @@ _FEW = 32  # levels; an X-ray of fewer was stretched from a few odd pixels
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-  """What a file holds.
+  """The content of a file.
 
   Attributes:
-    pixels: one grey frame of any integer or float type.
+    pixels: one gray frame of any integer or float type.
     inverted: whether low values are bright.
     padding: pixels that are no image, such as those around a round detector;
       None where the file marks none.
@@ -32,14 +32,14 @@ class Stored:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What became of a file: why it has no image, or what is odd about that."""
+  """The outcome for a file: why it has no image, or what is odd about it."""
 
   problem: str | None = None
   warning: str | None = None
 
 
 def convert(stored: Stored, size: int) -> UInt8[np.ndarray, "s s"]:
-  """Stored pixels to a square grey image, black for air.
+  """Stored pixels to a square gray image, black for air.
 
   The rule of DDAD-ASR's preprocessing (spec of RSNA and VinBigData): invert
   what is stored inverted, stretch anything but uint8 from minimum to maximum
@@ -50,7 +50,7 @@ def convert(stored: Stored, size: int) -> UInt8[np.ndarray, "s s"]:
     stored: what a file holds.
     size: height and width of the result, pixels.
   """
-  image = Image.fromarray(_grey(stored))
+  image = Image.fromarray(_gray(stored))
   return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
@@ -60,7 +60,7 @@ def read(path: Path) -> Stored:
   A file without the Part-10 header has the encoding of its first elements.
 
   Raises:
-    ValueError: it is no grey image.
+    ValueError: it is no gray image.
   """
   import pydicom
 
@@ -70,17 +70,17 @@ def read(path: Path) -> Stored:
     raise ValueError("no image in it" if len(data) else "not a DICOM file")
   kind = str(data.get("PhotometricInterpretation"))
   if kind not in ("MONOCHROME1", "MONOCHROME2"):
-    raise ValueError(f"its pixels are {kind}, not grey values")
+    raise ValueError(f"its pixels are {kind}, not gray values")
   if bare and "TransferSyntaxUID" not in data.file_meta:
     data.file_meta.TransferSyntaxUID = _guessed_syntax(data)
   pixels = data.pixel_array
   if pixels.ndim != 2:
-    raise ValueError(f"{pixels.shape} pixels: not one grey image")
+    raise ValueError(f"{pixels.shape} pixels: not one gray image")
   return Stored(pixels, _is_inverted(data), _padding(data, pixels))
 
 
 def has_header(path: Path) -> bool:
-  """Whether a file begins as a Part-10 file."""
+  """True if a file begins as a Part-10 file."""
   with path.open("rb") as file:
     file.seek(128)
     return file.read(4) == _MAGIC
@@ -94,7 +94,7 @@ def convert_file(path: Path, target: Path, size: int) -> Outcome:
   """
   try:
     stored = read(path)
-    levels = len(np.unique(_grey(stored)))
+    levels = len(np.unique(_gray(stored)))
     image = convert(stored, size)
   # One broken file, whatever is wrong with it, must not stop thousands.
   except Exception as error:
@@ -102,11 +102,11 @@ def convert_file(path: Path, target: Path, size: int) -> Outcome:
   with files.replacing(target) as file:
     Image.fromarray(image).save(file, "PNG")
   if levels < _FEW:
-    return Outcome(warning=f"has {levels} grey levels")
+    return Outcome(warning=f"has {levels} gray levels")
   return Outcome()
 
 
-def _grey(stored: Stored) -> UInt8[np.ndarray, "h w"]:
+def _gray(stored: Stored) -> UInt8[np.ndarray, "h w"]:
   pixels = stored.pixels
   seen = np.ones(pixels.shape, bool)
   if stored.padding is not None:

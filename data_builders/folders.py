@@ -20,7 +20,7 @@ _SHOWN = 10  # endings or folders that a sentence names
 
 @dataclasses.dataclass
 class Listing:
-  """What a walk through a folder found.
+  """The findings of a walk through a folder.
 
   Attributes:
     images: files with the ending of an image, in the order of names.

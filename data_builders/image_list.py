@@ -2,7 +2,7 @@
 
 data.json (caiyu6666/DDAD-ASR) holds lists of file names under train.0 (known
 normal), train.unlabeled.0, train.unlabeled.1, test.0 and test.1. The order of
-the lists matters: training on unlabelled images takes prefixes of them.
+the lists matters: training on unlabeled images takes prefixes of them.
 MedIAnomaly's data.json may lack train.unlabeled, and has no such splits then.
 """
 

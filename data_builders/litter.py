@@ -1,4 +1,4 @@
-"""Which files are not data: hidden ones, and those of an operating system."""
+"""Files that are not data: hidden ones, and those of an operating system."""
 
 # Folders and files that network storage, Windows, macOS and Linux add.
 _KNOWN = frozenset(
@@ -19,7 +19,7 @@ _KNOWN = frozenset(
 
 
 def is_litter(name: str) -> bool:
-  """Whether to skip a file of this name, or a folder with all its content.
+  """True for the name of a file, or of a whole folder, to be skipped.
 
   Args:
     name: one component of a path below the source. The source itself may be in

@@ -1,4 +1,4 @@
-"""What a builder says about a source: lists of files, and warnings."""
+"""Messages of a builder about a source: lists of files, and warnings."""
 
 from collections.abc import Sequence
 import sys

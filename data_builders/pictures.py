@@ -1,7 +1,7 @@
 """Image files that any reader of TFDS decodes to the right pixels.
 
 TFDS takes a decoder's array as it is: palette numbers for colors, alpha for a
-channel. Grey and RGB files are kept byte for byte, all others become PNG files.
+channel. Gray and RGB files are kept byte for byte, all others become PNG files.
 """
 
 import functools
@@ -13,32 +13,32 @@ from PIL import Image
 
 from medad_jax.data import decode
 
-_GREY = ("1", "L", "LA")
+_GRAY = ("1", "L", "LA")
 _PLAIN = ("L", "RGB")
 
 
 def is_color(path: Path) -> bool:
-  """Whether an image is in color; a file that cannot be opened is not."""
+  """True if an image is in color; a file that cannot be opened is not."""
   try:
     if not path.is_file():  # nothing may ever come out of a named pipe
       return False
     with decode.open_image(path) as picture:
-      return picture.mode not in _GREY
+      return picture.mode not in _GRAY
   # Verification names the file, and the reason.
   except Exception:
     return False
 
 
 def plain(data: bytes) -> bytes:
-  """Returns a grey or RGB image file as it is; others as PNG without alpha."""
+  """Returns a gray or RGB image file as it is; others as PNG without alpha."""
   with decode.open_image(data) as picture:
     if picture.mode in _PLAIN:
       return data
-    return _png(picture.convert("L" if picture.mode in _GREY else "RGB"))
+    return _png(picture.convert("L" if picture.mode in _GRAY else "RGB"))
 
 
-def grey(mask: bytes) -> bytes:
-  """Returns a mask file as a grey PNG file, 0 where nothing is marked."""
+def gray(mask: bytes) -> bytes:
+  """Returns a mask file as a gray PNG file, 0 where nothing is marked."""
   with decode.open_image(mask) as picture:
     if picture.mode == "L" and picture.format == "PNG":
       return mask

@@ -25,7 +25,7 @@ Role = tuple[Path, bool]
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-  """What reading a file found.
+  """The findings of reading a file.
 
   Attributes:
     problem: why it cannot be used, or None.

@@ -1,4 +1,4 @@
-"""Losses, one number an example: the step takes the mean over the batch."""
+"""Losses, one number per example; the step takes the mean over the batch."""
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +93,7 @@ def real_or_fake(
 ) -> Float[Array, "b"]:
   """Half the cross-entropy of both logits (Goodfellow et al., NeurIPS 2014).
 
-  Logarithms of probabilities end at -100, as in PyTorch.
+  Logarithms of probabilities are clipped at -100, as in PyTorch.
   """
   missed = jnp.minimum(-jax.nn.log_sigmoid(real), _MOST)
   fooled = jnp.minimum(-jax.nn.log_sigmoid(-fake), _MOST)
@@ -105,10 +105,10 @@ def binary_cross_entropy(
 ) -> Float[Array, "b"]:
   """Mean of -(y ln p + (1 - y) ln(1 - p)) with p the logits' sigmoid.
 
-  Targets may be soft, in [0, 1]; logarithms end at -100, as in PyTorch. There
-  they are taken of p rounded to float32, so that 1 - p is 0, and its logarithm
-  -100, for logits over 17; here it goes on as minus the logit, and with it the
-  gradient. Below 17 both agree to rounding.
+  Targets may be soft, in [0, 1]. Logarithms are clipped at -100, as in PyTorch.
+  PyTorch rounds p to float32, so that for logits over 17 its 1 - p is 0 and the
+  logarithm is -100. Here the logarithm goes on as minus the logit, and with it
+  the gradient. Below 17 both agree to rounding.
   """
   _same_shape(logits, target)
   on = jnp.minimum(-jax.nn.log_sigmoid(logits), _MOST)

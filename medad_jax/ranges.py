@@ -1,4 +1,4 @@
-"""Ranges of hyper-parameters: one annotation says what a field may hold.
+"""Ranges of hyper-parameters: an annotation gives the values of a field.
 
 A field of a method or of a run is annotated with one of the aliases below, or
 with a `Literal`. `problem` reads the annotation, so no field is checked in two
@@ -66,7 +66,7 @@ Side = Annotated[int, Range(16, 8_192, multiple=16)]  # nets halve it four times
 Members = Annotated[int, Range(1, 500)]
 Devices = Annotated[int, Range(1, 1_000_000)]
 Seed = Annotated[int, Range(0, 2**31 - 1)]
-Level = Annotated[int, Range(0, 255)]  # grey levels
+Level = Annotated[int, Range(0, 255)]  # gray levels
 Rate = Annotated[Number, Range(0, 1e4, open_low=True)]
 FinalRate = Annotated[Number, Range(0, 1e4)]
 Weight = Annotated[Number, Range(0, 1e9)]  # of a term of a loss
@@ -91,7 +91,7 @@ def fields(cls: type) -> dict[str, Any]:
 
 
 def problem(name: str, value: Any, annotation: Any) -> str | None:
-  """What is wrong with a field's value, as a clause; None if nothing is.
+  """A clause about an invalid value; None if the value is valid.
 
   Args:
     name: the field as the user writes it, "train.epochs".
@@ -105,7 +105,7 @@ def problem(name: str, value: Any, annotation: Any) -> str | None:
 
 
 def is_bare(annotation: Any) -> bool:
-  """Whether a number in it has no range."""
+  """True if a number in an annotation has no range."""
   if typing.get_origin(annotation) in (Annotated, Literal):
     return False
   inner = typing.get_args(annotation)
@@ -113,7 +113,7 @@ def is_bare(annotation: Any) -> bool:
 
 
 def describe(annotation: Any) -> str:
-  """What a field may hold, in words: "a whole number from 1 to 32"."""
+  """The values that a field accepts, as "a whole number from 1 to 32"."""
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is Annotated:
     return f"{describe(args[0])} {args[1]}"
@@ -205,7 +205,7 @@ def _is_array(annotation: Any) -> bool:
 
 
 def _is_traced(value: Any) -> bool:
-  """Whether a number is an array: the value of a trial, not known here."""
+  """True if a number is an array: the value of a trial, not known here."""
   return hasattr(value, "aval") and value.shape == ()
 
 

@@ -1,4 +1,4 @@
-"""Finds what comes with the package: configuration files and data builders.
+"""Finder of what comes with the package: configuration files and builders.
 
 In the source tree `configs/` and `data_builders/` stand beside the package. An
 installed wheel has them inside it, in `_shipped/`, so that no module of such a

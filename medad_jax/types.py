@@ -1,4 +1,4 @@
-"""The central types: what a batch, a state, a stage and a method are.
+"""The central types: batches, states, stages and methods.
 
 Letters in shapes: b examples, h w c image, k members, z latent.
 """
@@ -44,7 +44,7 @@ class Batch(TypedDict):
   """
 
   image: Float[Array, "b h w c"]  # [-1, 1]
-  label: Int[Array, "b"]  # 0 normal, 1 abnormal, -1 unlabelled
+  label: Int[Array, "b"]  # 0 normal, 1 abnormal, -1 unlabeled
   valid: Bool[Array, "b"]  # False on padding
   slot: Int[Array, "b"]  # position in the global batch -> per-example keys
   id: Int[Array, "b"]  # row of the data set
@@ -54,7 +54,7 @@ class Batch(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-  """Where the batch is split: what a step needs to act on the global batch.
+  """The axis that the batch is split along, for acting on the global batch.
 
   `Axis()` is the whole batch on one device. `groups` are the device groups
   that share one batch, for mappings whose only axis numbers all devices.
@@ -99,7 +99,7 @@ class TrainState:
 
 @struct.dataclass
 class Context:
-  """What a step knows besides its state and its batch.
+  """Everything that a step knows besides its state and its batch.
 
   Attributes:
     key: this step's key; fold in a name, and a slot for per-example draws.
@@ -130,7 +130,7 @@ class Context:
 
   @property
   def epoch_ends(self) -> Bool[Array, ""]:
-    """Whether this step is its epoch's last."""
+    """True if this step is the last one of its epoch."""
     return (self.step + 1) % self.epoch_steps == 0
 
 
@@ -184,12 +184,13 @@ class Step(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-  """What a step wants besides one batch of images.
+  """Everything that a step needs besides one batch of images.
 
   Attributes:
     source: whether every example has `source`, a second image of its pool.
     batches: fresh batches a step.
-    prepare: what else a batch holds of each image, made once, on the host.
+    prepare: makes further entries of a batch from the images, once, on the
+      host.
     columns: columns of the data set that a batch holds, as whole numbers.
   """
 
@@ -201,7 +202,7 @@ class Inputs:
 
 @dataclasses.dataclass(frozen=True)
 class Monitor:
-  """A number that says how training goes, from held-out normal images.
+  """A measurement of held-out normal images during training.
 
   Attributes:
     label: names the number in metrics.jsonl.
@@ -232,8 +233,8 @@ class Phase:
       are placed on the devices.
     shared: True when the states belong to `score` (one net for the whole
       ensemble) and not to `predict` (one net a member).
-    inputs: what a step wants besides one batch of images.
-    monitors: what is measured on held-out images, by name.
+    inputs: everything that a step needs besides one batch of images.
+    monitors: measurements of held-out images, by name.
     looped: whether steps may follow one another inside a compiled loop. On
       CPUs, XLA's gradients of convolutions are several times slower there:
       False for nets of library convolutions.
@@ -324,7 +325,7 @@ Stage = Phase | Fit | Pretrained
 
 @struct.dataclass
 class Scores:
-  """What a method says of a batch; higher is more abnormal.
+  """A method's scores of a batch; higher is more abnormal.
 
   Attributes:
     image: image scores by name, each [b].
@@ -340,7 +341,7 @@ class Scores:
 
 @runtime_checkable
 class Method(Protocol):
-  """A way to find anomalies; a frozen dataclass of hyper-parameters."""
+  """An anomaly detection method; a frozen dataclass of hyper-parameters."""
 
   @property
   def score_names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from configs import _ddad, reconstruction, ssl
-from medad_jax.augment import synthesis
+from medad_jax.augment.nsa import synthesis
 from medad_jax.engine import config as configuration
 from medad_jax.training import Length, Optimizer, Schedule
 from medad_jax.types import Axis, UserError

@@ -6,7 +6,7 @@ from data_builders import image_list
 class Builder(image_list.ImageListBuilder, skip_registration=True):
   """Brain MR slices; abnormal means glioma or meningioma.
 
-  Images are JPEG files of many sizes, grey and RGB, passed through unchanged.
+  Images are JPEG files of many sizes, gray and RGB, passed through unchanged.
   The lists are sorted by name: a prefix of them is no random sample.
   """
 

@@ -6,7 +6,7 @@ from data_builders import class_folders
 class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   """Colonoscopy images; abnormal means a lesion.
 
-  MedIAnomaly reads the set, as grey images, and publishes no result on it.
+  MedIAnomaly reads the set, as gray images, and publishes no result on it.
   """
 
   CITATION = "Cai et al., MedIAnomaly, arXiv:2404.04518"

@@ -19,7 +19,7 @@ class Builder(base.SetBuilder, skip_registration=True):
 
   Training images are the nevi of the challenge's Training part, test images
   all of its Test part, nevi first. MedIAnomaly reads these color photographs
-  as grey images; config.data.channels=3 keeps the color.
+  as gray images; config.data.channels=3 keeps the color.
   """
 
   CITATION = (

@@ -6,7 +6,7 @@ from data_builders import image_list
 class Builder(image_list.ImageListBuilder, skip_registration=True):
   """Chest radiographs; abnormal means lung opacity.
 
-  Images are 512x512 grey PNG files made by `data_builders.convert_dicom`;
+  Images are 512x512 gray PNG files made by `data_builders.convert_dicom`;
   the lists are shuffled. Archive: Zenodo record 12677223 (Med-AD v1).
   """
 

@@ -1,7 +1,7 @@
-"""Where the anatomy of an image is, for AnatPaste; on the host.
+"""Masks of the anatomy in an image, for AnatPaste; on the host.
 
-A threshold that finds the lungs in chest radiographs, and dark tissue in
-whatever else it is given.
+The threshold finds the lungs in chest radiographs, and dark tissue in other
+images.
 """
 
 from jaxtyping import Bool, UInt8

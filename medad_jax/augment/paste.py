@@ -17,7 +17,7 @@ def paste(
   """Blends a square of `source` into half of the images (Cai et al. 2023).
 
   With probability one half nothing changes. Otherwise a square of half-width
-  5% to 20% of the width (3 to 12 at 64 pixels), centred at 10% to 90% of each
+  5% to 20% of the width (3 to 12 at 64 pixels), centered at 10% to 90% of each
   side (6 to 56) and clipped at the border, becomes
   `(1 - alpha) * image + alpha * source` with alpha uniform in [0, 1).
 

@@ -40,7 +40,7 @@ class Cache:
     return None
 
   def has(self, splits: Iterable[str]) -> bool:
-    """Whether splits are there, of one build and not damaged."""
+    """True if splits are there, of one build and not damaged."""
     facts = self.facts()
     return facts is not None and all(
       self.load(split, facts) is not None for split in splits

@@ -1,4 +1,4 @@
-"""From the encoded images of a built set to uint8 arrays of one size."""
+"""Decoding of a built set's encoded images to uint8 arrays of one size."""
 
 from collections.abc import Sequence
 import concurrent.futures
@@ -23,7 +23,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _CHUNK = 32  # records a thread reads at a time
 _MODES = {1: "L", 3: "RGB"}
 Resampling = Image.Resampling
-_GREY = ("1", "L", "LA")  # Pillow's modes without color
+_GRAY = ("1", "L", "LA")  # Pillow's modes without color
 
 
 def open_image(data: bytes | Path) -> Image.Image:
@@ -43,11 +43,11 @@ def marks(mask: Image.Image) -> Bool[np.ndarray, "h w"]:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-  """How pictures become arrays of one size.
+  """The shape of decoded pictures: channels, size and the way to it.
 
   Attributes:
     size: height and width, pixels.
-    channels: 1 (grey) or 3 (RGB).
+    channels: 1 (gray) or 3 (RGB).
     resize: "stretch" to the square, as DDAD-ASR and MedIAnomaly do, by
       Pillow's bilinear filter (antialiased: its support grows with the
       reduction, and its two passes each round to 8 bits); or "crop": the
@@ -60,7 +60,7 @@ class Frame:
   resize: str = "stretch"
 
   def image(self, data: bytes) -> UInt8[np.ndarray, "h w c"]:
-    """Decodes, converts to grey (Pillow's luminance) or RGB, then resizes."""
+    """Decodes, converts to gray (Pillow's luminance) or RGB, then resizes."""
     with open_image(data) as picture:
       converted = picture.convert(_MODES[self.channels])
     kind = {"stretch": Resampling.BILINEAR, "crop": Resampling.LANCZOS}
@@ -86,7 +86,7 @@ class Frame:
 def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
   """Decodes a split of a built set in parallel, into the source's order.
 
-  Says so, once, when color images become grey.
+  Says so, once, when color images become gray.
 
   Args:
     folder: the version folder of a TFDS set of encoded images.
@@ -120,7 +120,7 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
 @functools.cache  # the splits of a set are read one after another
 def _tell_lost_color(name: str) -> None:
   print(
-    f"medad_jax: {name} has RGB images; they are converted to grey.",
+    f"medad_jax: {name} has RGB images; they are converted to gray.",
     file=sys.stderr,
   )
 
@@ -199,4 +199,4 @@ class _Rows:
 
 def _is_color(data: bytes) -> bool:
   with open_image(data) as picture:
-    return picture.mode not in _GREY
+    return picture.mode not in _GRAY

@@ -1,4 +1,4 @@
-"""Which feed a run uses, and what it feeds besides images."""
+"""The choice of a run's feed, and its further arrays besides images."""
 
 from pathlib import Path
 import sys

@@ -1,4 +1,4 @@
-"""Which rows a member sees at which step: a pure function of seed and step.
+"""Rows of each member at each step: a pure function of seed and step.
 
 There is no iterator state: the data position is the step number, every feed
 gives the same batches, and a resumed run continues exactly.

@@ -77,7 +77,7 @@ def open_dataset(
 ) -> Dataset:
   """Opens splits of a built set, resized to square uint8 images.
 
-  An image becomes grey or RGB first and is resized afterwards (`decode.Frame`
+  An image becomes gray or RGB first and is resized afterwards (`decode.Frame`
   says how); masks take the nearest pixel. The result is cached under
   `data_dir`/cache, which is all another machine needs: it may be copied there
   without the set itself.
@@ -86,7 +86,7 @@ def open_dataset(
     name: what the set was built as.
     data_dir: where sets are; None for `store.default_data_dir()`.
     image_size: height and width, pixels.
-    channels: 1 (grey) or 3 (RGB).
+    channels: 1 (gray) or 3 (RGB).
     resize: "stretch" to the square, or "crop" to its middle.
     need: the splits to open; the others are neither read nor required.
 
@@ -131,7 +131,7 @@ def open_dataset(
 def _check_shape(channels: int, resize: str) -> None:
   if channels not in _CHANNELS:
     raise UserError(
-      f"{channels} channels were asked for; images are read as 1 (grey) or 3"
+      f"{channels} channels were asked for; images are read as 1 (gray) or 3"
       " (RGB): set config.data.channels to one of these."
     )
   if resize not in _RESIZES:

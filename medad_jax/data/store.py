@@ -1,4 +1,4 @@
-"""Where built sets are: their names, folders, facts, and locks.
+"""The store of built sets: their names, folders, facts, and locks.
 
 What writes sets (`data_builders`) and what reads them (`spec`) both use it.
 """
@@ -50,7 +50,7 @@ def built_names(root: Path) -> list[str]:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-  """What a builder recorded of a set.
+  """Facts that a builder recorded of a set.
 
   Returns:
     'counts' and 'fingerprints' by split, 'published' counts, and 'source', the
@@ -75,7 +75,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def are_sound(facts: Any) -> bool:
-  """Whether counts and fingerprints are there, for the same splits."""
+  """True if counts and fingerprints are there, for the same splits."""
   if not isinstance(facts, dict):
     return False
   counts, fingerprints = facts.get("counts", 0), facts.get("fingerprints", 0)
@@ -90,7 +90,7 @@ def are_sound(facts: Any) -> bool:
 def identity(
   at: int, name: str, label: int, image: bytes, mask: bytes | None
 ) -> bytes:
-  """What a split's fingerprint takes of one row.
+  """Bytes of one row that go into a split's fingerprint.
 
   Args:
     at: the row's place in the split.

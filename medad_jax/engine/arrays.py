@@ -27,6 +27,7 @@ class Arrays:
 
   def __init__(self, folder: Path, count: int):
     self._folder, self._count = folder, count
+    # Opened with the first batch, whose shapes say how much room they need.
     self._files: dict[str, IO[bytes]] = {}
     self._shapes: dict[str, tuple[int, ...]] = {}
 
@@ -50,6 +51,7 @@ class Arrays:
       self._open(batch)
     for name, values in batch.items():
       try:
+        # A file takes contiguous memory only; parts of a batch may be strided.
         self._files[name].write(np.ascontiguousarray(values).data)
       except OSError as error:
         raise files.unwritable(self._folder, error) from error
@@ -62,6 +64,7 @@ class Arrays:
     """The array of all images, mapped for reading."""
     file = self._files[name]
     try:
+      # memmap reads the file, which lacks what Python still buffers.
       file.flush()
     except OSError as error:
       raise files.unwritable(self._folder, error) from error
@@ -71,6 +74,8 @@ class Arrays:
   def _open(self, batch: Mapping[str, np.ndarray]) -> None:
     self._shapes = {name: values.shape[1:] for name, values in batch.items()}
     numbers = sum(math.prod(shape) for shape in self._shapes.values())
+    # Checked now: a full disk should stop a run before it has scored all
+    # images.
     files.check_room(self._folder, 4 * self._count * numbers)
     try:
       for name in batch:

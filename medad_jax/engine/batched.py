@@ -29,7 +29,10 @@ class Batched:
     devices: Devices,
   ):
     count = len(devices.all)
+    # Rounded up, as EXAMPLE cuts a batch into equal parts, one a device.
     self.size = -(-batch_size // count) * count
+    # Not the mesh of the training: there are no members to spread, so all
+    # devices share the batch.
     self._layout = Devices(devices.all, devices.mode, member=1).layout(
       1, self.size
     )
@@ -62,6 +65,7 @@ class Batched:
     for at in range(0, len(images), self.size):
       ids = np.arange(at, at + self.size, dtype=np.int32)
       count = min(self.size, len(images) - at)
+      # Padding keeps one shape, and so one compilation; id -1 marks it.
       rows = at + np.arange(self.size) % count
       arrays = {
         "id": np.where(ids < len(images), ids, -1),
@@ -69,6 +73,7 @@ class Batched:
       }
       if source is not None:
         arrays["source"] = np.asarray(source[rows])
+      # Dispatch is asynchronous: nothing here waits for the device.
       found = self._call(placed, self._layout.put(arrays, parallel.EXAMPLE))
       yield at, count, self._layout.get(found, parallel.EXAMPLE)
 

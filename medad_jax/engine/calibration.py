@@ -1,6 +1,6 @@
 """Scores of held-out normal images, kept with the checkpoints.
 
-What a healthy image scores is the base of a threshold that needs no anomaly.
+Scores of healthy images are the basis of a threshold that needs no anomalies.
 The images were in no training pool, and the trained model scores them as it
 scores everything else.
 """
@@ -51,14 +51,18 @@ def keep(
     UserError: the scores cannot be written.
   """
   saved = checkpoint.Checkpoints(workdir / "checkpoints", NAME)
+  # A restart has the same states; scoring again would give the same bits.
   if saved.finished or not len(rows):
     return
+  # The program that scores test images, so a threshold fits them exactly.
   parts = [
     scorer.on_host(found.scores.image, count)
     for count, found in model.batches(images[rows])
   ]
   scores = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
   saved.finish(
+    # Checkpoints hold train states, so the scores travel as the parameters of
+    # one. Its step and its key mean nothing.
     TrainState(
       step=jnp.ones(1, jnp.int32),
       params={"rows": jnp.asarray(rows), "scores": scores},
@@ -70,7 +74,7 @@ def keep(
 
 
 def load(workdir: Path) -> Calibration | None:
-  """What `keep` kept; None where no image was held out."""
+  """The held-out scores that `keep` wrote; None if no image was held out."""
   saved = checkpoint.Checkpoints(workdir / "checkpoints", NAME)
   if not saved.finished:
     return None

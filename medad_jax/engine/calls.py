@@ -1,4 +1,4 @@
-"""From call to call: the programs of a segment and the states in them."""
+"""The compiled programs of a segment, and the states that they pass on."""
 
 from collections.abc import Callable
 import functools
@@ -23,6 +23,8 @@ class Calls:
     make: Callable[[int], program.Program],
     earlier: program.Earlier,
   ):
+    # Made on demand and kept: most phases never meet the smaller size, and
+    # those that do come back to it every epoch.
     self.program = functools.cache(make)
     # Programs of one layout share what lies on the devices.
     self._constants: dict[parallel.Layout, program.Constants] = {}
@@ -31,8 +33,10 @@ class Calls:
     self.placed: Any = None  # TrainState, once a program runs
 
   def running(self, size: int, states: TrainState) -> program.Program:
-    """The program of that size, with the states in it."""
+    """The program of that size, after the states have moved into it."""
     if size != self._size:
+      # By way of the states of all members: the other program may use other
+      # devices.
       if self._size is not None:
         states = self.gather(states)
       self._size = size
@@ -40,7 +44,7 @@ class Calls:
     return self.program(size)
 
   def constants(self, running: program.Program) -> program.Constants:
-    """What else its calls need."""
+    """The program's other arguments, shared by programs of one layout."""
     if running.layout not in self._constants:
       constants = running.constants(self._earlier)
       self._constants[running.layout] = constants

@@ -1,14 +1,14 @@
 """Checkpoints: the only file that imports orbax.
 
-  checkpoints/<phase>/steps/<n>   whole states, to go on training exactly
+  checkpoints/<phase>/steps/<n>   whole states, to resume training exactly
   checkpoints/<phase>/final       a finished phase, without its optimizer
-  checkpoints/<phase>/damaged     what could not be used any more
-  checkpoints/<phase>_best        states that a validation chose, on the way
+  checkpoints/<phase>/damaged     checkpoints that can no longer be used
+  checkpoints/<phase>_best        the best states so far, by a monitor
 
 Orbax writes to a temporary folder and renames it, so a killed process leaves
 the previous checkpoint in place. A file of checksums completes a checkpoint:
-orbax takes most damage for what was saved, and tells of the rest by tracebacks
-of its threads. Of several processes all write and read.
+orbax restores most damaged files without noticing, and reports the others as
+tracebacks from its threads. In a run of several processes, all write and read.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +56,7 @@ class Checkpoints:
     The damaged ones are moved aside, none is removed.
 
     Args:
-      note: is told of each of them.
+      note: called with a sentence about each of them.
 
     Raises:
       UserError: there are checkpoints and none is sound.
@@ -64,10 +64,14 @@ class Checkpoints:
     damaged: dict[Path, str] = {}
     for folder in self._newest_first():
       reason = _damage(folder)
+      # Newer ones must go: orbax would restore the newest that it finds.
       if reason is None:
         self._set_aside(damaged, f"{folder.name} instead", note)
         return
       damaged[folder] = reason
+    # A run killed during its first save has lost nothing but time. After other
+    # damage the user decides: training anew would overwrite what a copy could
+    # repair.
     if all(reason == _INTERRUPTED for reason in damaged.values()):
       self._set_aside(damaged, "the start of the phase", note)
       return
@@ -81,7 +85,7 @@ class Checkpoints:
     return self._manager().latest_step()
 
   def save(self, step: int, state: Any) -> None:
-    """Writes a tree of arrays; older ones but one are removed afterwards.
+    """Writes a tree of arrays, then removes all older ones but one.
 
     Raises:
       UserError: it could not be written; what was there before stays.
@@ -116,10 +120,14 @@ class Checkpoints:
     self._check_room(int(state.step.max()), state)
     try:
       with ocp.StandardCheckpointer() as writer:
+        # Adam's moments are two thirds of a state, and no later stage reads
+        # them.
         state = dataclasses.replace(state, opt={})
         writer.save(self._final, parallel.shared(state))
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(int(state.step.max()), error) from error
+    # Before the removal below: without checksums this counts as interrupted,
+    # and `recover` needs the older ones.
     _complete(self._final)
     self.close()
     if processes.first():
@@ -168,7 +176,10 @@ class Checkpoints:
   def _manager(self) -> ocp.CheckpointManager:
     if self._steps is None:
       options = ocp.CheckpointManagerOptions(
-        max_to_keep=2, enable_async_checkpointing=False
+        # Two, so that damage to the newest one costs one interval. Not
+        # asynchronous, as the next call reuses the memory of these states.
+        max_to_keep=2,
+        enable_async_checkpointing=False,
       )
       self._steps = ocp.CheckpointManager(self._steps_folder, options=options)
     return self._steps
@@ -178,6 +189,7 @@ class Checkpoints:
     return self._folder / "steps"
 
   def _newest_first(self) -> Iterator[Path]:
+    # The end of a phase is newer than any of its steps.
     if self._final.is_dir():
       yield self._final
     steps = [p for p in self._steps_folder.glob("*") if p.name.isdecimal()]
@@ -199,13 +211,16 @@ class Checkpoints:
         continue
       try:
         aside.mkdir(exist_ok=True)
+        # An earlier recovery may have left the same step there, and a folder
+        # that is not empty cannot be replaced.
         shutil.rmtree(aside / folder.name, ignore_errors=True)
         folder.rename(aside / folder.name)
       except OSError as error:
         raise files.unwritable(aside, error) from error
 
   def _check_room(self, step: int, state: Any) -> None:
-    """Asks before writing: on a full disk orbax's threads print tracebacks."""
+    """Checks first: on a full disk orbax's threads print tracebacks."""
+    # Orbax compresses, so this errs on the safe side.
     needed = sum(x.nbytes for x in jax.tree.leaves(state))
     try:
       self._folder.mkdir(parents=True, exist_ok=True)
@@ -236,7 +251,7 @@ def recover(folder: Path, note: Callable[[str], None]) -> None:
 
   Args:
     folder: the run's checkpoint folder; it need not exist.
-    note: is told of each checkpoint that is left out.
+    note: called with a sentence about each checkpoint that is left out.
 
   Raises:
     UserError: a phase has checkpoints and none is sound.
@@ -248,7 +263,7 @@ def recover(folder: Path, note: Callable[[str], None]) -> None:
 
 
 def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-  """Shapes and types with a sharding: what `restore` wants as its target."""
+  """Shapes and types with a sharding, as the target of `restore`."""
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
   )
@@ -262,7 +277,8 @@ def _complete(folder: Path) -> None:
 
 
 def _damage(folder: Path) -> str | None:
-  """What is wrong with a checkpoint; None if nothing is."""
+  """Reason why a checkpoint is unusable; None if it is sound."""
+  # Written last: where it is absent, the rest may be incomplete.
   if not (folder / _SUMS).exists():
     return _INTERRUPTED
   try:
@@ -284,8 +300,10 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _checksum(path: Path) -> int:
+  # A CRC finds accidents, which is all that is asked of it, and is quick.
   crc = 0
   with path.open("rb") as file:
+    # In blocks, as a checkpoint may be larger than the free memory.
     while block := file.read(_BLOCK):
       crc = zlib.crc32(block, crc)
   return crc
@@ -296,9 +314,11 @@ def _list(damaged: Mapping[Path, str]) -> str:
 
 
 def _check_fit(folder: Path, target: Any) -> None:
-  """Compares shapes before orbax does: its threads tell by tracebacks."""
+  """Compares shapes before orbax does, whose threads print tracebacks."""
   with ocp.StandardCheckpointer() as reader:
     stored = _shapes(reader.metadata(folder).item_metadata.tree)
+  # Through orbax's own naming, so that dataclasses and tuples get the keys that
+  # the file has.
   wanted = _shapes(ocp.tree.serialize_tree(target, keep_empty_nodes=True))
   differ = [
     f"{name} is {stored.get(name, 'absent')} there and"
@@ -332,7 +352,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _reason(error: Exception) -> str:
-  """The system's words at the end of a long story about files, if they fit."""
+  """The system's message, taken out of orbax's longer one where it fits."""
   full = os.strerror(errno.ENOSPC)
   if full in str(error) and not isinstance(error, OSError):
     return full
@@ -340,7 +360,7 @@ def _reason(error: Exception) -> str:
 
 
 def _stored(arrays: Mapping[str, Any]) -> TrainState:
-  """What a file says that it holds of an estimate."""
+  """Shapes of an estimate's states, from the metadata of its checkpoint."""
   members = arrays["step"].shape[0]
   keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), members))
   state = TrainState(arrays["step"], arrays["params"], {}, {}, keys)

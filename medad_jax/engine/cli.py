@@ -1,4 +1,4 @@
-"""What the binaries share: flags in, one sentence out where a user erred."""
+"""Entry points of the binaries: flags in, errors out as one sentence."""
 
 from collections.abc import Callable, Iterator
 import contextlib
@@ -43,15 +43,17 @@ def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:
       raise UserError(f"'{argv[1]}' is not a flag; flags start with --")
-    # orbax tells of every file, and of a failed one with its traceback; what
-    # matters of that arrives as an exception.
+    # orbax logs every file, and a failed one with its traceback. Failures also
+    # arrive as exceptions, which are all that is needed.
     logging.set_verbosity(logging.FATAL)
     # A terminal without Unicode must not cost a run its table.
     for stream in (sys.stdout, sys.stderr):
       if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
+    # Left behind by orbax when a save fails, which is raised anyway.
     warnings.filterwarnings("ignore", "coroutine 'async_serialize")
     _cache_compilations()
+    # JAX must know the other processes before it looks for devices.
     if several and flags.FLAGS.distributed:
       processes.join()
     _check_platform()
@@ -64,7 +66,7 @@ def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
 
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
-  """Ends the program with one sentence where a user erred or interrupts.
+  """Ends the program with one sentence after a user's mistake or Ctrl-C.
 
   `run` is inside one; a binary needs it for what it does while it is imported.
   """
@@ -102,7 +104,7 @@ def _parse(argv: list[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
   except (AttributeError, KeyError, ValueError) as error:
-    # ml_collections' way to say that a field does not exist.
+    # ml_collections raises these where a field does not exist.
     (reason,) = getattr(error.args[0], "args", error.args)
     hint = ". ".join(str(reason).splitlines())
     raise UserError(f"the configuration has no such field: {hint}") from error
@@ -129,7 +131,7 @@ def _check_platform() -> None:
 def _cache_compilations() -> None:
   """Keeps compiled programs on disk: a second start compiles nothing."""
   if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-    # By default what compiles within a second is not kept.
+    # By default JAX does not keep programs that compile within a second.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   if "JAX_COMPILATION_CACHE_DIR" in os.environ:
     return

@@ -53,6 +53,7 @@ def build_method(config: Config) -> Method:
     UserError: a field is unknown, missing or out of its range.
   """
   default = fields.default_of(config.get("method"), config.get("backbone"))
+  # Unknown names first, as they often explain a missing field.
   _check_names(config)
   for name in fields.wrapped(default):
     if config.get(name) is None:
@@ -86,6 +87,7 @@ def with_hyper(config: Config, hyper: Mapping[str, Any]) -> dict[str, Any]:
   for name in hyper:
     if name not in known:
       raise UserError(f"{name} is not a field{fields.nearest(name, known)}.")
+  # Sections are dicts themselves; a shallow copy would change the caller's.
   changed = _copied(config)
   for name, value in hyper.items():
     _put(changed, name, value)
@@ -99,12 +101,14 @@ def flatten(config: Config, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
       flat |= flatten(value, f"{prefix}{key}.")
     else:
+      # JSON has no tuples, and a configuration read back must equal this one.
       flat[prefix + key] = list(value) if isinstance(value, tuple) else value
   return flat
 
 
 def _read(config: Config, wanted: Iterable[fields.Field]) -> dict[tuple, Any]:
   """The fields' values by place."""
+  # Mistakes are collected, so that one sentence can name them all.
   flat, found, missing, wrong = flatten(config), {}, [], []
   for field in wanted:
     if field.name not in flat:
@@ -134,6 +138,8 @@ def _filled(default: Any, values: Mapping[tuple, Any], place=()) -> Any:
       changes[field.name] = values[inner]
     elif dataclasses.is_dataclass(value):
       changes[field.name] = _filled(value, values, inner)
+  # Inner dataclasses first. `replace` runs __post_init__, which checks what no
+  # range of a single field can say.
   return dataclasses.replace(default, **changes)
 
 
@@ -145,6 +151,7 @@ def _check_names(config: Config) -> None:
   if not unknown:
     return
   named = _listed([f"config.{name}" for name in unknown])
+  # A flag of another method is a likelier mistake than a misspelled one.
   owners = fields.owners(unknown)
   if owners:
     raise UserError(

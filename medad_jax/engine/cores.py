@@ -14,7 +14,7 @@ def devices(
   member: int | None = None,
   batch: int | None = None,
 ) -> Devices:
-  """All devices of this machine; a CPU's cores are some, where that helps.
+  """All devices of this machine, a CPU's cores among them where that helps.
 
   Programs side by side train members faster than one program on all cores, but
   halves of a batch on two cores are slower than a whole one on both: on a CPU
@@ -27,12 +27,14 @@ def devices(
     batch: size of the mesh's batch axis; None to choose.
   """
   chosen = member is not None or batch is not None
+  # Before `jax.devices()` below, which fixes the number of CPU devices.
   split = not chosen and _split_cpu(share(members, _cores()))
   return Devices(
     tuple(jax.devices()),
     mode,
     member,
     batch,
+    # Beside an accelerator the CPU's devices are not the ones used.
     whole_batches=split and jax.default_backend() == "cpu",
   )
 
@@ -49,7 +51,7 @@ def share(members: int, cores: int) -> int:
 
 
 def _split_cpu(count: int) -> bool:
-  """Whether that many CPU devices were made.
+  """True if that many CPU devices were made.
 
   It must come before anything asks JAX for its devices. Afterwards, in one of
   several processes, or where the environment sets their number, they stay.
@@ -69,7 +71,8 @@ def _split_cpu(count: int) -> bool:
 
 
 def _cores() -> int:
-  """Those that this process may use."""
+  """Number of cores that this process may use."""
+  # Containers and schedulers may grant fewer cores than there are.
   if hasattr(os, "sched_getaffinity"):  # Linux
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The devices of a run: which mesh suits the members and batches of a phase."""
+"""The devices of a run, and the mesh for each phase's members and batch."""
 
 import dataclasses
 
@@ -56,20 +56,27 @@ class Devices:
         "config.parallel='pmap' works in one process, of which there are"
         f" {processes.count()}; set it to 'jit'."
       )
+    # Only the largest phase must fit exactly; the others adapt in `_sizes`.
     _check(members, batch_size, self.member, self.batch, len(self.all))
 
   def _sizes(self, members: int, batch_size: int) -> tuple[int, int]:
     """Devices along 'member' and along 'batch'."""
     total = len(self.all)
+    # Both are chosen: devices beyond their product stay unused, even where a
+    # phase could use them.
     if self.member and self.batch:
       total = self.member * self.batch
     options = [
       (member, batch)
+      # A chosen size is a limit: a phase that it does not divide takes the
+      # largest divisor below it.
       for member in _divisors(members, self.member or total)
       for batch in self._batch_sizes(batch_size, total // member)
       # Of several processes none may be left without a device.
       if processes.count() == 1 or len(self.all) % (member * batch) == 0
     ]
+    # Ties go to members, which do not communicate. Devices that share a batch
+    # average their gradients at every step.
     return max(options, key=lambda sizes: (sizes[0] * sizes[1], sizes[0]))
 
   def _batch_sizes(self, batch_size: int, room: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, commit, devices, mesh and precision.
+"""The environment of a run: versions, commit, devices, mesh and precision.
 
 A run may be trained on one machine, continued on a second and evaluated on a
 third; each of them is described and kept (`workdir.Workdir.start`).
@@ -34,6 +34,7 @@ def describe(
     "versions": {
       "medad_jax": medad_jax.__version__,
       "python": platform.python_version(),
+      # From the installed metadata, which costs no import.
       **{name: metadata.version(name) for name in _PACKAGES},
     },
     "commit": _commit(Path(__file__).parents[2]),
@@ -50,10 +51,10 @@ def _commit(root: Path) -> str | None:
     return None
   try:
     commit = _git(root, "rev-parse", "HEAD")
-    # Untracked files may well be results; changed ones are other code.
+    # Untracked files may be results; changed files mean different code.
     changed = _git(root, "status", "--porcelain", "--untracked-files=no")
   except (OSError, subprocess.SubprocessError):
-    return None  # no git, or a tree of somebody else's
+    return None  # no git, or another user's repository
   return f"{commit} with changes" if changed else commit
 
 
@@ -63,6 +64,7 @@ def _git(root: Path, *arguments: str) -> str:
     capture_output=True,
     text=True,
     check=True,
+    # A repository on a dead file server must not hold up a run.
     timeout=10,
   )
   return done.stdout.strip()

@@ -1,6 +1,6 @@
 """Evaluation: score, measure, write; all from a trained model.
 
-Pictures and the page are drawn elsewhere (`report.draw`), of what is returned.
+Figures and the page are drawn elsewhere (`report.draw`), from what is returned.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,8 +47,8 @@ def evaluate(
 ) -> tuple[Results, draw.Shown]:
   """Scores the test sets and writes scores, results and what is to be saved.
 
-  Every image is scored once. Of several processes all score, and the first one
-  measures maps and writes.
+  Every image is scored once. In a run of several processes all of them score,
+  and the first one measures maps and writes.
 
   Args:
     trained: what scores.
@@ -64,6 +64,7 @@ def evaluate(
   Raises:
     UserError: a score is not finite, or something cannot be written.
   """
+  # Checked again before hours of scoring: not every caller is a binary.
   check_save(save)
   if processes.first():
     files.make_folder(out)
@@ -96,13 +97,19 @@ def _evaluate_set(
 ) -> tuple[TestSet, Any]:
   """The results of one test set, and what figures show of the main one."""
   suffix, shown = name.removeprefix(_MAIN), None
+  # On disk, as maps add up: 2.5 GB for 10,000 images of 64x64 pixels, three
+  # maps and five seeds.
   with arrays.Arrays(out, len(test)) as kept:
     scores = _score(trained, test, kept, save)
     _check_finite(scores)
     if processes.first():
+      # Before anything is measured: a metric that fails must not cost the
+      # scores.
       path = out / f"scores{suffix}.csv"
       files.write(path, _table(test, scores, trained.trials))
     truth = evaluators.Truth(test.labels, test.masks)
+    # Intervals describe sampling of the test set, so every training has its
+    # own; variation over seeds is measured from these.
     per_seed = {
       k: [
         _measure(truth, values[:, s], _map(kept, k, s))
@@ -116,6 +123,7 @@ def _evaluate_set(
     )
     if processes.first():
       _save(kept, out, suffix, save, len(trained.trials))
+    # Inside the block: the arrays' files are gone after it.
     if name == _MAIN:
       shown = draw.Shown(
         labels=test.labels,
@@ -147,10 +155,11 @@ def _score(
 def _chosen(
   found: scorer.Scored, test: spec.Split, save: Sequence[str]
 ) -> dict[str, Any]:
-  """What is kept of a batch [b s ...]: of all seeds only what is measured.
+  """Arrays to keep of a batch, [b s ...]; of all seeds only where needed.
 
   The gallery shows maps and reconstructions of the first seed.
   """
+  # Without masks nothing measures maps, and the gallery needs one seed's.
   all_maps = test.masks is not None or "maps" in save
   chosen = {
     f"{_MAP}{name}": values if all_maps else values[:, :1]
@@ -177,6 +186,8 @@ def _check_made(chosen: Iterable[str], save: Sequence[str]) -> None:
 
 def _kind(name: str) -> str:
   """One of `SAVED`, from the name of a kept array."""
+  # By the first word: "map rec" is of "maps", "reconstruction" of
+  # "reconstructions".
   return next(kind for kind in SAVED if kind.startswith(name.split()[0]))
 
 
@@ -185,6 +196,7 @@ def _map(kept: arrays.Arrays, name: str, seed: int) -> np.ndarray | None:
   if f"{_MAP}{name}" not in kept.names():
     return None
   maps = kept.read(f"{_MAP}{name}")
+  # Without masks only the first seed's maps were kept.
   return maps[:, seed] if seed < maps.shape[1] else None
 
 
@@ -201,7 +213,7 @@ def _measure(
 
 
 def _over_seeds(scores: Sequence[Score]) -> Score:
-  """The metrics of several trainings as one."""
+  """The metrics of several trainings as one summary."""
   spreads: dict[str, over_seeds.Spread] = {}
   values = {}
   for name in evaluators.EVALUATORS:
@@ -213,8 +225,10 @@ def _over_seeds(scores: Sequence[Score]) -> Score:
 
 
 def _comparisons(labels: np.ndarray, scores: Found) -> Iterable[Comparison]:
-  """The headline with each other score; of one training only."""
+  """The headline compared with each other score, for one training only."""
+  # The last score is the method's headline (`Method.score_names`).
   *others, headline = scores
+  # DeLong's test knows the sampling of images, not variation over seeds.
   if scores[headline].shape[1] > 1:
     return
   for other in others:
@@ -248,7 +262,7 @@ def _results(
 
 
 def _precision(config: Mapping[str, Any]) -> str:
-  """That of the products, as the configuration names it."""
+  """The precision of the products, as the configuration names it."""
   return config.get("model", {}).get("precision", "float32")
 
 
@@ -294,6 +308,8 @@ def _save(
       stem = "_".join((kind, *name.split()[1:]))
       values = kept.read(name)
       with files.replacing(out / f"{stem}{suffix}.npy") as file:
+        # One seed is the usual case, and its readers should not have to drop an
+        # axis.
         np.save(file, values[:, 0] if seeds == 1 else values)
 
 
@@ -301,6 +317,7 @@ def _gallery(
   test: spec.Split, scores: Found, kept: arrays.Arrays
 ) -> list[draw.Row]:
   """Images from the lowest to the highest of the headline's scores."""
+  # The other processes kept no arrays.
   if not processes.first():
     return []
   *_, headline = scores.values()
@@ -326,9 +343,9 @@ def _gallery(
 def _latents(
   trained: Trained, test: spec.Split, kept: arrays.Arrays
 ) -> dict[str, np.ndarray]:
-  """Latents [n d] of normal, abnormal and synthetic images; of the first seed.
+  """Latents [n d] of normal, abnormal and synthetic images, first seed only.
 
-  Those of all members stand side by side. Empty where there are none.
+  The latents of all members are concatenated. Empty where there are none.
   """
   # Every process takes part in scoring what is synthetic.
   made = synthetic.images(trained.method, test.images[test.labels == 0])
@@ -337,6 +354,7 @@ def _latents(
     extra = trained.score(made).latents
   if _LATENTS not in kept.names():
     return {}
+  # [n k z] -> [n k*z].
   own = kept.read(_LATENTS)[:, 0].reshape(len(test), -1)
   found = {
     "normal": own[test.labels == 0],

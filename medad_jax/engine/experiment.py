@@ -1,4 +1,4 @@
-"""From a configuration to a run: what the two binaries do."""
+"""Runs from configurations: the work behind `main` and `evaluate`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import contextlib
@@ -51,6 +51,7 @@ def train_and_evaluate(
   method = configuration.build_method(config)
   stages = trained.stages_of(settings, method)
   _check_selection(settings, config["method"], stages)
+  # Before JAX is asked for its devices, which this may make of a CPU's cores.
   devices = trained.devices_of(settings, stages)
   feasible.check(config, settings, stages)
   material = _material(settings, stages, devices)
@@ -59,10 +60,12 @@ def train_and_evaluate(
   origins = _origins(stages)
   other = _other_run(settings.reuse)
   folder = Workdir(workdir)
+  # Locked before it is read: another run may be writing a checkpoint.
   with folder.locked():
     folder.claim(config, _identity(material.dataset))
     _remember(workdir, origins)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
+      # Before `_record_start`, which asks which stages have finished.
       checkpoint.recover(workdir / "checkpoints", log.note)
       _record_start(folder, config, stages, settings.seeds, devices, log)
       shared = run.Run(
@@ -92,7 +95,7 @@ def train_and_evaluate(
 
 @dataclasses.dataclass(frozen=True)
 class _Material:
-  """What a run trains on and is tested with.
+  """Data that a run trains on and is tested with.
 
   Attributes:
     dataset: the splits that are used.
@@ -114,6 +117,8 @@ def _material(
   dataset = _open(settings.data, (*used, "test"))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
+  # One array for all splits: pools are rows of it, so members of different
+  # pools share one feed.
   images = joined.join([dataset.splits[name].images for name in used])
   feed = _choose_feed(images, settings.data, devices)
   return _Material(
@@ -145,12 +150,14 @@ def evaluate_run(
   """
   evaluation.check_save(save)
   folder, out = Workdir(workdir), workdir if out is None else out
+  # Before the data are opened: it decides how many devices a CPU has.
   model = trained.Trained.load(workdir)
   with Workdir(out).locked():  # before anything takes time
     data = configuration.settings_of(model.config).data
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
     dataset = _open(data, ("test",))
+    # The same name may hold different images by now.
     folder.check_data(_identity(dataset))
     return _evaluate(model, dataset, folder, out, save)
 
@@ -164,7 +171,7 @@ def _choose_feed(
 
 
 def _copies(devices: Devices) -> int:
-  """How often what is on every device lies in one memory."""
+  """Number of copies in one memory of what is on every device."""
   # Cores of a CPU that are devices share it.
   return len(devices.all) if devices.all[0].platform == "cpu" else 1
 
@@ -210,7 +217,7 @@ def _check_selection(
 
 
 def _origins(stages: Iterable[Stage]) -> dict[str, str]:
-  """Where pretrained weights are from; an error before anything is written."""
+  """Origins of pretrained weights; checked before anything is written."""
   return {
     part: pretrained.provenance(part, origin)
     for stage in stages
@@ -220,14 +227,14 @@ def _origins(stages: Iterable[Stage]) -> dict[str, str]:
 
 
 def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
-  """Keeps them beside the checkpoints, which hold the numbers."""
+  """Writes the origins beside the checkpoints, which hold the numbers."""
   path = workdir / evaluation.WEIGHTS
   if processes.first() and not path.exists():
     files.write_json(path, origins)
 
 
 def _identity(dataset: spec.Dataset) -> dict[str, Any]:
-  """What tells a data set from another one of its name."""
+  """Facts that tell a data set from another one of the same name."""
   facts = {"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)}
   return {dataset.name: facts}
 
@@ -240,8 +247,9 @@ def _record_start(
   devices: Devices,
   log: writers.Writers,
 ) -> None:
-  """Keeps what the training runs on, where there is something to train."""
+  """Records what the training runs on, if there is something to train."""
   saved = folder.path / "checkpoints"
+  # A run that is only evaluated again did not train on this machine.
   if all(checkpoint.Checkpoints(saved, s.name).finished for s in stages):
     return
   meshes = {
@@ -251,6 +259,7 @@ def _record_start(
     for stage in stages
     if isinstance(stage, Phase)
   }
+  # Not every method has the field.
   precision = config["model"].get("precision", "float32")
   if differ := folder.start(environment.describe(precision, meshes)):
     log.note(f"going on with {', '.join(differ)}")
@@ -277,7 +286,7 @@ def _evaluate(
 ) -> results.Results:
   found, shown = evaluation.evaluate(model, dataset, folder, out, save)
   if processes.first():
-    # Told before it is drawn: pictures may fail.
+    # Printed before the figures are drawn, which may fail.
     print(table.results_table(found))
     draw.draw(out, found, shown, folder.path / "metrics.jsonl")
     print(f"\nscores, figures and report.html are in {out}")

@@ -1,4 +1,4 @@
-"""Whether a run can be built, told before anything is allocated or read.
+"""Feasibility of a run, checked before anything is allocated or read.
 
 A field's own range stands in `ranges.py`; here is what only several fields say
 together. Networks are traced for shapes alone, so that nets and views which the

@@ -4,8 +4,8 @@ A method's module name is the registry, and its dataclass says everything.
 Settings of the run come first; a method's plain fields are under "model", its
 `length` and `optimizer` under "train", and any other dataclass in it under its
 own name or its class's `section`. A method that wraps another one, its
-backbone, has the backbone's fields too, but for those that stand in the
-backbone's `alone`.
+backbone, has the backbone's fields too, except those that the backbone lists in
+`alone`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,6 +44,7 @@ class Field(NamedTuple):
 
 def method_names() -> list[str]:
   """The methods there are: the public modules of `medad_jax.methods`."""
+  # Read off the folder, so that a new method needs no entry anywhere.
   found = pkgutil.iter_modules(methods.__path__)
   return sorted(m.name for m in found if not m.name.startswith("_"))
 
@@ -60,8 +61,10 @@ def of(method: str, backbone: str | None = None) -> list[Field]:
     UserError: there is no such method, or it cannot wrap the backbone.
   """
   default = default_of(method, backbone)
+  # Their place is empty: they choose the dataclass and are no fields of it.
   named = [Field("method", (), str, method)]
   for field, inner in wrapped(default).items():
+    # The class is always called `Method`; its module has the name.
     module = type(inner).__module__.rpartition(".")[2]
     named.append(Field(field, (), str, module))
   return [*named, *of_settings(), *of_method(default)]
@@ -85,6 +88,7 @@ def default_of(method: Any, backbone: Any = None) -> Any:
       f"backbone={backbone!r} was given, but {method} has no backbone; start"
       f" from a configuration of {method} ({where(method)})."
     )
+  # The field's annotation says what can be wrapped.
   kind = ranges.fields(type(default))["backbone"]
   cls = _class_of(backbone, "backbone")
   if not issubclass(cls, kind):
@@ -102,6 +106,7 @@ def wrapped(default: Any) -> dict[str, Any]:
   return {
     name: getattr(default, name)
     for name, kind in kinds.items()
+    # Not issubclass(kind, Method), which protocols with attributes refuse.
     if hasattr(kind, "phases")
   }
 
@@ -126,7 +131,7 @@ def owners(names: Iterable[str]) -> list[str]:
 
 
 def where(method: str) -> str:
-  """Where a configuration of the method is."""
+  """The configuration file to start from for a method."""
   if wrapped(default_of(method)):
     return "configs/DATASET_ddad.py:BACKBONE"
   return f"configs/reconstruction.py or configs/ssl.py with :DATASET/{method}"
@@ -142,6 +147,8 @@ def beside(name: str, names: Iterable[str]) -> list[str]:
 def nearest(name: str, names: Iterable[str]) -> str:
   """A hint at a field of the same last word, or at a similar one beside."""
   _, _, last = name.rpartition(".")
+  # A right name in the wrong section is the usual mistake, so it comes before
+  # similar spellings.
   same = [other for other in names if other.rpartition(".")[2] == last]
   near = difflib.get_close_matches(name, same, 1, cutoff=0.0)
   near = near or difflib.get_close_matches(last, beside(name, names), 1)
@@ -175,6 +182,7 @@ def _fields(
     value, inner = getattr(default, name), (*place, name)
     if hasattr(annotation, "phases"):
       for field in _fields(value, section, inner):
+        # The method around it decides these; a flag would change nothing.
         if field.place[len(inner)] not in value.alone:
           yield field
     elif dataclasses.is_dataclass(annotation):
@@ -184,9 +192,10 @@ def _fields(
 
 
 def _section(outer: str, name: str, kind: Any) -> str:
-  """Where the fields of a dataclass are that is a field itself."""
+  """Section of a configuration that holds the fields of a nested dataclass."""
   if hasattr(kind, "section"):
     return f"{kind.section}."
+  # Short names, as users type them: train.epochs, refine.epochs.
   if name in ("length", "optimizer"):
     return "train." if outer == "model." else outer
   return f"{name}." if outer == "model." else f"{outer}{name}."

@@ -36,6 +36,7 @@ def fit(
   saved = checkpoint.Checkpoints(settings.workdir / "checkpoints", stage.name)
   if saved.finished:
     settings.log.note(f"{stage.name}: already estimated")
+    # With the shapes of the file, which only the estimator knows.
     return saved.final()
   settings.log.rewind(stage.name, 0)  # of a run that ended before it was saved
   start = time.monotonic()
@@ -56,6 +57,7 @@ def estimate(
     stage.features, settings.scoring_batch, settings.devices
   )
   found = [
+    # On the host: estimators are numpy's or scikit-learn's, once a run.
     stage.estimate(
       _features(
         seen,
@@ -71,6 +73,7 @@ def estimate(
     params=jax.tree.map(lambda *xs: jnp.stack(xs), *found),
     extra={},
     opt={},
+    # Never used, but a state has one key a member.
     key=jax.random.split(jax.random.key(0), len(found)),
   )
 
@@ -81,5 +84,6 @@ def _features(
   """One member's features of the rows, batch after batch, on the host."""
   placed = seen.place(own)
   for at in range(0, len(rows), seen.size):
+    # A batch at a time, as indexing with all rows would copy the whole pool.
     part = images[rows[at : at + seen.size]]
     yield from seen.batches(placed, part)

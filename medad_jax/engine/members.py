@@ -1,4 +1,4 @@
-"""Who trains in a stage: a run's trials, and in each the stage's members.
+"""The members of a stage, expanded over the trials of a run.
 
 A run of several trials is several runs in one program. Every trial has all the
 members of the stage, trial after trial, and member `m` of trial `t` is what it
@@ -38,7 +38,7 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-  """One of those who train together.
+  """One of the members that train together.
 
   Attributes:
     name: names its random streams: its pool and its place there, so that a
@@ -66,6 +66,8 @@ def of_stage(stage: Stage, trials: Trials) -> tuple[Member, ...]:
   for pool in stage.pools:
     place = count.setdefault(pool.name, 0)
     names.append((f"{stage.name}/{pool.name}/{place}", pool.name))
+    # Numbered within the pool: a larger UDM must not rename the NDM's members,
+    # which would change their random numbers.
     count[pool.name] += 1
   return tuple(
     Member(name, pool, number, trial.seed)
@@ -87,8 +89,10 @@ def predecessors(
     int32 [k]: the member of the same trial, pool and place, or the only one of
     a trial; None where a member has neither.
   """
+  # By name and not by order: the stages may list their pools differently.
   at = {(m.trial, _place(m)): n for n, m in enumerate(there)}
   trials = {m.trial for m in there}
+  # The only member of a trial, such as a pretrained network, serves all.
   if len(there) == len(trials):
     at = {(m.trial, _place(o)): n for n, m in enumerate(there) for o in of}
   found = [at.get((m.trial, _place(m))) for m in of]
@@ -135,6 +139,7 @@ def abstract_states(
 ) -> TrainState:
   """Shapes of `init_states`, what to restore into."""
   own = _own_states(of_stage(stage, trials), earlier or {})
+  # Traced only: nothing is computed or allocated.
   shapes = jax.eval_shape(
     lambda own: _init_states(stage, trials, shape, own), own
   )
@@ -198,6 +203,7 @@ def init_state(
     shape: of an image.
     own: its predecessors in the stages that the stage reads.
   """
+  # Streams by name: initial weights do not change when training draws more.
   params, extra = stage.init(rng.stream(key, "init"), shape)
   opt = {}
   if isinstance(stage, Phase):
@@ -219,6 +225,7 @@ def _imported(states: TrainState, origins: Mapping[str, str]) -> TrainState:
   for part, origin in origins.items():
     if origin == "imported":
       found = pretrained.load(part).variables
+      # A file of statistics has no "params"; its arrays are the variables.
       params[part] = _in_place(params[part], found.get("params", found))
       if "batch_stats" in found:
         extra[part] = _in_place(extra[part], found["batch_stats"])
@@ -228,5 +235,6 @@ def _imported(states: TrainState, origins: Mapping[str, str]) -> TrainState:
 def _in_place(initial: Any, imported: Any) -> Any:
   """The imported numbers of the arrays that there are, for every member."""
   if isinstance(initial, Mapping):
+    # Over the arrays that the network has: the file may hold a classifier too.
     return {k: _in_place(v, imported[k]) for k, v in initial.items()}
   return jnp.broadcast_to(jnp.asarray(imported), initial.shape)

@@ -1,4 +1,4 @@
-"""Devices: the only file that knows meshes, shard_map and pmap.
+"""Device layouts: the only file that knows meshes, shard_map and pmap.
 
 Methods are written for one member; the engine vmaps members and hands the
 result to `Layout.lift`, which spreads members and batch over the devices. One
@@ -69,6 +69,8 @@ class Layout:
     size = self.mesh.shape["batch"]
     if self.mode == "jit":
       return Axis("batch", size)
+    # pmap has one axis for all devices; a mean over the batch is taken within
+    # the groups that hold the same members.
     groups = np.arange(self.mesh.size).reshape(-1, size)
     return Axis("device", size, tuple(tuple(map(int, g)) for g in groups))
 
@@ -102,6 +104,8 @@ class Layout:
       mesh=self.mesh,
       in_specs=tuple(inputs),
       out_specs=outputs,
+      # With the check, gradients of parameters that devices share arrive summed
+      # (`pvary` transposes to `psum`), on top of the step's own mean.
       check_vma=False,
     )
     return jax.jit(
@@ -120,7 +124,7 @@ class Layout:
 
   @property
   def _options(self) -> dict[str, Any]:
-    """What XLA's compiler for these devices does not do by itself."""
+    """Options of XLA's compiler that these devices need."""
     if self.platform != "cpu":
       return {}
     # Without it the loop over steps copies parameters and moments.
@@ -128,11 +132,14 @@ class Layout:
 
   def put(self, tree: Any, kind: PartitionSpec) -> Any:
     """Spreads whole arrays over the devices; of FEED, this process's part."""
+    # A process can fill its own devices only.
     if processes.count() > 1:
       return jax.tree.map(lambda x: self._spread(x, kind), tree)
     if self.mode == "jit":
       return jax.device_put(tree, NamedSharding(self.mesh, kind))
     devices = Mesh(self.mesh.devices.reshape(-1), "device")
+    # pmap wants a leading axis of devices. Arrays that already lie so are not
+    # moved again at every call.
     spread = NamedSharding(devices, PartitionSpec("device"))
     return jax.tree.map(
       lambda x: jax.device_put(self._split(x, kind), spread), tree
@@ -162,7 +169,7 @@ class Layout:
 
   @functools.cached_property
   def _mine(self) -> tuple[list[int], list[int]]:
-    """Where this process's devices begin and end on both axes."""
+    """First and last place of this process's devices on both axes."""
     # Kept: it is asked for at every call of the training loop.
     devices = self.mesh.devices
     here = np.vectorize(lambda device: device.process_index)(devices)
@@ -197,11 +204,13 @@ class Layout:
       return x.reshape(self.mesh.size, -1, *x.shape[1:])
     at = 0 if kind == MEMBER else 1
     x = x.reshape(*x.shape[:at], members, -1, *x.shape[at + 1 :])
+    # The mesh is flattened row by row: 'member' varies slowest.
     x = jnp.moveaxis(x, at, 0)
     if kind == FEED:
       x = x.reshape(*x.shape[:3], batches, -1, *x.shape[4:])
       x = jnp.moveaxis(x, 3, 1)
       return x.reshape(-1, *x.shape[2:])
+    # Devices along 'batch' hold copies of the same members.
     return jnp.repeat(x, batches, axis=0)
 
   def _join(self, x: jax.Array, kind: PartitionSpec) -> jax.Array:
@@ -234,6 +243,8 @@ def make_layout(
     axes["copy"] = copies
   used = math.prod(axes.values())
   shape, names = tuple(axes.values()), tuple(axes)
+  # Explicit axes, make_mesh's default, would put shardings into the types of
+  # all arrays.
   types = (AxisType.Auto,) * len(axes)
   if used == len(jax.devices()) and used == len(devices):
     # Orders the devices by how they are wired.
@@ -274,6 +285,7 @@ def spread(
     shape: of the whole; None where `x` is the whole.
     origin: where `x` begins in the whole; None for its corner.
   """
+  # numpy cannot hold keys, only the numbers that they are made of.
   if jax.dtypes.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
     data = spread(jax.random.key_data(x), sharding)
     return jax.random.wrap_key_data(data)
@@ -297,9 +309,13 @@ def local(tree: Any, mesh: Mesh | None = None) -> Any:
     return tree
   if mesh is not None:
     copied = NamedSharding(mesh, PartitionSpec())
+    # A compiled identity gathers across processes. It is a named function,
+    # because jit would compile a new lambda at every call.
     tree = jax.jit(_same, out_shardings=copied)(tree)
   return jax.tree.map(
-    lambda x: x if x.is_fully_addressable else x.addressable_data(0), tree
+    # Every device has a copy by now, so the first local one will do.
+    lambda x: x if x.is_fully_addressable else x.addressable_data(0),
+    tree,
   )
 
 

@@ -32,7 +32,8 @@ def join() -> None:
     jax.distributed.initialize(
       num_processes=_number(_COUNT),
       process_id=_number(_NUMBER),
-      # Who is told does not ask: a job may start another within itself.
+      # Given numbers are final: without this, a run that is started inside
+      # a cluster's job would take the job's numbers.
       cluster_detection_method="deactivate" if _COUNT in os.environ else None,
     )
   except (ValueError, RuntimeError) as error:
@@ -50,13 +51,13 @@ def count() -> int:
 
 
 def first() -> bool:
-  """Whether this process is the one that writes."""
+  """True in the process that writes."""
   return jax.process_index() == 0
 
 
 @contextlib.contextmanager
 def first_before_others(what: str) -> Iterator[None]:
-  """The block runs in the first process, then in the others.
+  """Runs the block in the first process, then in the others.
 
   It may leave files that the others then find.
   """
@@ -71,7 +72,7 @@ def first_before_others(what: str) -> Iterator[None]:
 
 
 def agreed(value: bool) -> bool:
-  """What the first process says."""
+  """The first process's value, in all processes."""
   if count() == 1:
     return value
   return bool(multihost_utils.broadcast_one_to_all(np.int32(value)))

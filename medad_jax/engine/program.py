@@ -27,7 +27,7 @@ Variant = Callable[[Mapping[str, jax.Array]], Phase]
 
 @dataclasses.dataclass(frozen=True)
 class Constants:
-  """What does not change from step to step, on the devices.
+  """Arrays on the devices that do not change from step to step.
 
   Attributes:
     places: what tells members apart, each [k]; see `Program.places`.
@@ -73,7 +73,7 @@ class Program:
     return self.layout.put(some(states, self.live), parallel.MEMBER)
 
   def constants(self, earlier: Earlier) -> Constants:
-    """What else a call needs, on the devices."""
+    """The other arguments of a call, placed on the devices."""
     states = {name: earlier[name][1] for name in self.phase.reads}
     return Constants(
       self.layout.put(self.places(), parallel.MEMBER),
@@ -84,7 +84,7 @@ class Program:
   def chunks(
     self, bounds: Sequence[tuple[int, int]]
   ) -> Iterator[dict[str, np.ndarray]]:
-    """For each (start, stop), the batches of those steps [t, k, b, ...]."""
+    """Yields the batches of steps [start, stop), each [t, k, b, ...]."""
     return self.feed.chunks(
       self.order,
       bounds,
@@ -105,6 +105,7 @@ class Program:
       The states, still on the devices, and what `metrics` reads.
     """
     count = len(next(iter(chunk.values())))
+    # Always `steps_per_call` long: one shape, and so one compilation.
     chunk = self.layout.put(self._filled(chunk), parallel.FEED)
     if self._loops:
       placed, found = self._compiled(
@@ -135,7 +136,7 @@ class Program:
     return merged(states, self.layout.get(placed, parallel.MEMBER), self.live)
 
   def places(self) -> dict[str, Any]:
-    """What tells the live members apart, each [k].
+    """Numbers that tell the live members apart, each [k].
 
     "trial" is the member's trial, "epoch_steps" and "epochs" its length, "own"
     by stage its predecessor, "hyper" by field its trial's number.
@@ -145,11 +146,13 @@ class Program:
     length = self.phase.length
     epochs = np.full(len(who), length.epochs)
     if length.steps is not None:
+      # Schedules count in epochs, so a length in steps is converted.
       epochs = np.maximum(length.steps // epoch_steps, 1)
     own = {
       name: members.predecessors(who, there)
       for name, there in self.reads.items()
     }
+    # Arguments and not constants of the program, which is one for all trials.
     hyper = {
       name: np.array([self.trials[m.trial].hyper[name] for m in who], float)
       for name in self.trials[0].hyper
@@ -188,7 +191,7 @@ class Program:
 
   @property
   def _loops(self) -> bool:
-    """Whether a call is one loop on the device.
+    """True if a call is one loop on the device.
 
     On a CPU a step in a loop is quicker, unless it has convolutions of the
     library. On accelerators a loop of unknown length would make the host read
@@ -201,12 +204,14 @@ class Program:
     """A chunk of `steps_per_call` steps, the last one again and again."""
     at = np.arange(self.steps_per_call)
     return {
+      # The repeats are never taken, but the feed looks up their rows.
       k: v if len(v) == len(at) else v[np.minimum(at, len(v) - 1)]
       for k, v in chunk.items()
     }
 
   def _number(self, number: int) -> jax.Array:
     """A whole number on the devices, put there once."""
+    # One transfer for each number instead of one for each step.
     if number not in self._numbers:
       self._numbers[number] = self.layout.put(np.int32(number), parallel.WHOLE)
     return self._numbers[number]
@@ -234,6 +239,7 @@ class Program:
       self._steps if self._loops else self._one_step,
       kinds,
       (parallel.MEMBER, parallel.STEPS),
+      # Parameters and moments are updated in place, not beside the old ones.
       donate=(0,),
     )
 
@@ -256,6 +262,8 @@ class Program:
     found = jax.tree.map(
       lambda x: jnp.zeros((self.steps_per_call, *x.shape), x.dtype), shapes
     )
+    # With a traced `count` this is a while loop, so that shorter calls need no
+    # other program. It has no gradient, and needs none.
     return lax.fori_loop(0, count, body, (states, found))
 
   def _one_step(self, states, places, earlier, constant, chunk, number):
@@ -264,6 +272,7 @@ class Program:
     step = self._member_steps(places, axes)
     batch = self._batch(constant, chunk, number)
     states, metrics = step(states, batch, _now(context, states))
+    # An axis of one step, as the loop's metrics have an axis of steps.
     return states, jax.tree.map(lambda x: x[None], metrics)
 
   def _batch(self, constant, chunk, number):
@@ -280,7 +289,9 @@ class Program:
       return jax.vmap(self.phase.step, (0, 0, axes))
     variant = self.variant
     of_trials = jax.vmap(
-      lambda hyper, *rest: variant(hyper).step(*rest), (0, 0, 0, axes)
+      # Built while tracing, from the trial's traced numbers.
+      lambda hyper, *rest: variant(hyper).step(*rest),
+      (0, 0, 0, axes),
     )
     return functools.partial(of_trials, places["hyper"])
 
@@ -295,6 +306,8 @@ class Program:
     axis = self.layout.axis
     return (
       Context(None, None, *lengths, axis, own, ensemble),
+      # Only what differs between members is mapped: networks that all of them
+      # read stay one copy.
       Context(0, 0, 0, 0, axis, own_axes, ensemble_axis),
     )
 
@@ -332,12 +345,15 @@ def merged(
   if len(live) == len(states.step):
     return live_states
   at = np.asarray(live)
+  # The two may lie on different meshes, and `set` wants one.
   states, live_states = parallel.gathered((states, live_states))
   return jax.tree.map(lambda x, y: x.at[at].set(y), states, live_states)
 
 
 def _now(context: Context, states: TrainState) -> Context:
   """The context of the states' next step, members first."""
+  # From the step's number and not from the last key, so that a resumed run
+  # draws what it would have drawn.
   key = jax.vmap(jax.random.fold_in)(states.key, states.step)
   return dataclasses.replace(context, key=key, step=states.step)
 

@@ -1,8 +1,8 @@
 """Finished stages of another run, where training would give the same again.
 
-Beside every stage's checkpoint lies what decided it: the data, the method's own
-fields, the stages it reads, and for each member its seed, its place and its
-rows. Members that agree in all of it are copied and not trained.
+Hashes beside every stage's checkpoint say what decided it: the data, the
+method's own fields, the stages it reads, and the seed, place and rows of each
+member. Members that agree in all of these are copied instead of trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from medad_jax.types import Fit, Stage, TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-  """What decided a stage.
+  """Hashes of everything that decides a stage's result.
 
   Attributes:
     common: hash of what all members share.
@@ -40,14 +40,16 @@ class Origin:
 
 
 def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
-  """What decides a stage of this run.
+  """The origin of a stage of this run.
 
   Args:
     stage: of the run's method.
     run: its data, trials and fields.
     earlier: origins of the stages before it.
   """
+  # A stage may name the fields that reach it; otherwise all fields count.
   made_of = getattr(stage, "made_of", None)
+  # Chained: whatever changes an earlier stage changes this one.
   reads = [earlier[name].text for name in getattr(stage, "reads", ())]
   fields = run.method_text if made_of is None else repr(made_of)
   common = (stage.name, run.data_text, run.shape, fields, *reads)
@@ -59,6 +61,7 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
           member.name,
           member.seed,
           sorted(run.trials[member.trial].hyper.items()),
+          # The rows themselves: held-out images change them, not their name.
           run.pools[member.pool].tolist(),
         )
       )
@@ -95,8 +98,10 @@ def found(
   if there is None or not saved.finished or there.common != origin.common:
     return None
   here = [m for m, own in enumerate(origin.members) if own in there.members]
+  # Estimates are cheap, and are taken over as a whole or not at all.
   if not here or (isinstance(stage, Fit) and len(here) < len(origin.members)):
     return None
+  # The other run may have more members, or fewer.
   states = saved.final(_resized(target, len(there.members)))
   rows = np.array([there.members.index(origin.members[m]) for m in here])
   return here, jax.tree.map(lambda x: x[rows], states)
@@ -110,6 +115,7 @@ def placed(
   return dataclasses.replace(
     jax.tree.map(
       lambda x, y: x.at[at].set(y),
+      # Finished states have no optimizer's; those members take no steps.
       dataclasses.replace(states, opt={}),
       dataclasses.replace(given, opt={}),
     ),
@@ -133,7 +139,7 @@ def _path(workdir: Path, stage: str) -> Path:
 
 
 def _read(path: Path) -> Origin | None:
-  """None where the file is absent or not one of these: then we train."""
+  """The origin in a file; None, so that the stage is trained, if unreadable."""
   try:
     found_ = json.loads(path.read_text())
     return Origin(found_["common"], tuple(found_["members"]))
@@ -142,4 +148,5 @@ def _read(path: Path) -> Origin | None:
 
 
 def _hash(value: Any) -> str:
+  # Python's own `hash` of texts differs from process to process.
   return hashlib.sha256(repr(value).encode()).hexdigest()

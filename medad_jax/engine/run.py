@@ -1,4 +1,4 @@
-"""What the stages of a run share."""
+"""The values that all stages of a run share."""
 
 from collections.abc import Callable, Mapping
 import dataclasses
@@ -16,7 +16,7 @@ States = dict[str, TrainState]
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """What all stages of a run share.
+  """Values that all stages of a run share.
 
   Attributes:
     workdir: where checkpoints go.
@@ -32,8 +32,8 @@ class Run:
     validate_every: epochs from one validation to the next.
     select: whose states a phase ends with: "last", or a monitor's name for
       those of its best value.
-    data_text: names the data's pixels.
-    method_text: names the method and all its fields.
+    data_text: identifies the data's pixels.
+    method_text: identifies the method and all its fields.
     reuse: another run, whose finished stages are taken where they fit.
     method_of: the method with numbers of a trial in place, by field; None
       where trials differ in their seed alone.
@@ -63,6 +63,7 @@ class Run:
       return None
 
     def variant(hyper) -> Phase:
+      # Anew in every trace, as a phase's functions close over these numbers.
       stages = method_of(hyper).phases()
       found = next(stage for stage in stages if stage.name == name)
       assert isinstance(found, Phase)

@@ -1,4 +1,4 @@
-"""From trained states to the scores of images."""
+"""Scores of images, computed from trained states."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,9 +93,11 @@ def restore(
   states: dict[str, TrainState] = {}
   who = {s.name: members.of_stage(s, trials) for s in stages}
   for stage in stages:
+    # Only the file knows the shapes of an estimate.
     target = None
     if not isinstance(stage, Fit):
       reads = getattr(stage, "reads", ())
+      # A stage may take over shapes from those that it reads.
       earlier = {name: (who[name], states[name]) for name in reads}
       target = members.abstract_states(stage, trials, shape, earlier)
     saved = checkpoint.Checkpoints(workdir / "checkpoints", stage.name)
@@ -108,17 +110,21 @@ def score_function(method: Method, trials: int) -> Callable[..., Scored]:
   shared = {stage.name for stage in method.phases() if stage.shared}
 
   def one_trial(states, batch):
+    # Shared stages, such as a refinement net, judge all members together; each
+    # member sees the others alone.
     fitted = {k: v for k, v in states.items() if k in shared}
     own, axes = _own({k: v for k, v in states.items() if k not in shared})
     preds = jax.vmap(method.predict, (axes, None))(own, batch)
     latents = preds.get(LATENT)
     if latents is not None:
+      # [k b ...] -> [b k z]: the members of an image side by side.
       latents = jnp.moveaxis(latents, 0, 1)
       latents = latents.reshape(*latents.shape[:2], -1)
     return Scored(method.score(preds, batch, fitted), latents)
 
   def score(states, batch):
     apart = members.by_trial(states, trials)
+    # Trials follow the images, whose axis is spread over the devices.
     return jax.vmap(one_trial, (0, None), 1)(apart, batch)
 
   return score

@@ -25,7 +25,7 @@ class Data:
     name: of the data set.
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
     image_size: pixels a side.
-    channels: 1 for grey, 3 for RGB.
+    channels: 1 for gray, 3 for RGB.
     resize: "stretch" to the square, or "crop": the shorter side is resized and
       the middle is kept.
     feed: "resident" (on the devices), "grain" (from files) or None to choose
@@ -70,7 +70,7 @@ class Axes:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """How trained members score images.
+  """The batches in which trained members score images.
 
   Attributes:
     batch_size: images at a time.
@@ -95,9 +95,9 @@ class Settings:
     steps_per_call: optimizer steps of one compiled call.
     checkpoint_seconds: at least so long between two checkpoints.
     data: the images.
-    validation: what is held out.
+    validation: the images held out of training.
     mesh: the devices.
-    evaluation: how images are scored.
+    evaluation: the batches that are scored.
   """
 
   seed: Seed = 0

@@ -53,7 +53,7 @@ def draw(
 
 
 def _columns(method, keys, batch) -> dict[str, np.ndarray]:
-  """The method's examples, in its order; a compiled dict is a sorted one."""
+  """The method's examples in its own order, as jit returns sorted dicts."""
   names = []
 
   def examples(keys, batch):
@@ -76,4 +76,5 @@ def _some_images(data: Data, count: int) -> np.ndarray:
     need=("train",),
   ).splits["train"]
   count = min(count, len(train))
+  # Not the first ones, as sets are often sorted by patient.
   return train.images[np.arange(count) * len(train) // count]

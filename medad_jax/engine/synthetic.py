@@ -21,6 +21,7 @@ def batch(method: Method, images: np.ndarray) -> dict[str, Any]:
   image = resident.normalize(jnp.asarray(images))
   found = {
     "image": image,
+    # Always the image before, so that two calls can be compared.
     "source": jnp.roll(image, 1, 0),
     "slot": jnp.arange(len(images)),
   }
@@ -41,7 +42,9 @@ def images(method: Method, normal: np.ndarray) -> np.ndarray | None:
     return None
   count = min(_MOST, len(normal))
   some = np.asarray(normal[np.arange(count) * len(normal) // count])
+  # A fixed seed: every evaluation shows the same anomalies.
   keys = rng.per_example(jax.random.key(0), jnp.arange(count))
   made = jax.jit(synthesize)(keys, batch(method, some))
+  # Bytes again, as a trained model is given no other images.
   levels = np.round((np.asarray(made) / 2 + 0.5) * 255)
   return np.clip(levels, 0, 255).astype(np.uint8)

@@ -21,7 +21,7 @@ class Board:
 
   Args:
     folder: where the files go.
-    say: is told where they cannot be written.
+    say: called with a sentence where they cannot be written.
   """
 
   def __init__(self, folder: Path, say: Callable[[str], None]):
@@ -33,7 +33,7 @@ class Board:
   def add(self, record: Mapping[str, Any]) -> None:
     """Adds a record, as one event: an event a number is six times slower.
 
-    Where the disk is full no more is written; the next run draws it all again.
+    On a full disk no more is written; the next run writes everything anew.
     """
     if not self.available:
       return
@@ -82,10 +82,10 @@ class Board:
 
 @contextlib.contextmanager
 def _without(name: str) -> Iterator[None]:
-  """What is imported here does without a package that is not yet loaded.
+  """Hides a package that is not yet loaded from what is imported here.
 
-  tensorboardX loads PyTorch if it finds it, for a type that nobody here has:
-  seconds of a run's start, and its memory to the end.
+  tensorboardX loads PyTorch where it is installed, for a type that is not used
+  here. That costs seconds at the start of a run, and memory to its end.
   """
   absent = name not in sys.modules
   if absent:

@@ -71,6 +71,7 @@ def train(stages: Sequence[Stage], run: Run) -> States:
         states[stage.name] = _imported(stage, run)
       case Phase():
         states[stage.name] = PhaseRun(stage, run, earlier, origin).train()
+    # Only now is there a finished checkpoint that it can describe.
     reuse.keep(stage, run, origin)
     origins[stage.name] = origin
   return states
@@ -80,6 +81,7 @@ def segments(steps: Sequence[int]) -> Iterator[Segment]:
   """Cuts a phase where members finish; `steps` counts each member's."""
   start = 0
   for stop in sorted({n for n in steps if n}):
+    # `stop` ascends, so whoever needs fewer steps has already left.
     live = tuple(m for m, n in enumerate(steps) if n >= stop)
     yield Segment(start, stop, live)
     start = stop
@@ -118,7 +120,7 @@ def count_steps(phase: Phase, order: index.Order) -> tuple[int, ...]:
 
 
 class PhaseRun:
-  """One phase on its way from the first step, or a checkpoint, to its end.
+  """One phase on its way from its first step or a checkpoint to its end.
 
   Args:
     phase: what is trained.
@@ -156,6 +158,7 @@ class PhaseRun:
       run.log.note(f"{phase.name}: already trained")
       return self.checkpoints.final(self._abstract())
     states, done = self._begin()
+    # Metrics after the checkpoint will come again, so they are dropped.
     clock = Clock(run.log.rewind(phase.name, done), run.checkpoint_seconds)
     ahead = [s for s in segments(self.steps) if s.stop > done]
     self._announce(states, ahead, done)
@@ -165,6 +168,8 @@ class PhaseRun:
       for segment in ahead:
         states = self._segment(segment, states, done, bar, clock)
     states = self.validation.chosen(states)
+    # The final states before the best ones are removed: if the process is
+    # killed in between, nothing is lost.
     self.checkpoints.finish(states)
     self.validation.clear()
     # On one device, as later stages may use others than this one's last call.
@@ -179,7 +184,7 @@ class PhaseRun:
 
   @functools.cached_property
   def validation(self) -> validation.Validation:
-    """What measures the phase on its way."""
+    """The monitors that measure the phase while it trains."""
     return validation.Validation(
       self.phase, self.run, max(self.epoch_steps), self._abstract()
     )
@@ -249,6 +254,7 @@ class PhaseRun:
       read = functools.partial(running.metrics, found, stop - start)
       pending = (segment, start, stop, read)
       measures = self.validation.due(start, stop, max(self.steps))
+      # Asked in every call, as processes must ask together.
       saves = clock.due()
       if measures or saves:
         self._record(*pending, bar, clock)  # never keep what is not finite
@@ -289,11 +295,13 @@ class PhaseRun:
     )
 
   def _bounds(self, segment: Segment, done: int) -> Bounds:
-    """Where calls start and stop; a call holds batches of one size."""
+    """Starts and stops of calls; a call holds batches of one size."""
     most = self.run.steps_per_call
     whole = [(segment.start, segment.stop)]
     if self.order.remainder:  # then every epoch ends with a smaller step
       length = self.epoch_steps[0]
+      # An epoch's whole batches and its smaller last one have two shapes, so
+      # they never share a call.
       ends = range(length, segment.stop + length, length)
       whole = [
         (start, min(stop, segment.stop))
@@ -310,9 +318,11 @@ class PhaseRun:
   def _record(self, segment, start, stop, read, bar, clock) -> None:
     """Writes the means over a call's steps, one value a member."""
     whole = read()
+    # First: a diverged run must leave neither curves nor checkpoints of it.
     self._check_finite(whole["loss"], segment, start)
     rows = {}
     for name, values in whole.items():
+      # Members that have finished leave a gap, so column k is always member k.
       row: list[float | None] = [None] * len(self.members)
       for member, value in zip(segment.members, values.mean(0), strict=True):
         row[member] = float(value)

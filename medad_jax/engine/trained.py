@@ -22,9 +22,8 @@ from medad_jax.types import Method, Phase, Stage, TrainState, UserError
 class Trained:
   """A method with its final states.
 
-  What scores a run's test set, right after training and later, and what
-  anything else asks: one program on one mesh, with the same bits on the same
-  machine.
+  It scores the test set right after training, and answers everything that is
+  asked later, with one program on one mesh: the same bits on the same machine.
 
   Attributes:
     config: the run's configuration, as config.json has it.
@@ -55,6 +54,7 @@ class Trained:
     method = configuration.build_method(config)
     stages = stages_of(settings, method)
     devices = devices_of(settings, stages)
+    # After the devices: placing an array would fix their number.
     states = scorer.restore(
       stages, _trials(settings), _shape(settings), folder.path
     )
@@ -82,7 +82,7 @@ class Trained:
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
   def batches(self, images: np.ndarray) -> Iterator[tuple[int, scorer.Scored]]:
-    """As `scorer.Scorer.batches`, of images as in `score`.
+    """Yields (count, results) of images as in `score`, batch after batch.
 
     Raises:
       UserError: the images are of another kind, or the run stopped before a
@@ -95,6 +95,8 @@ class Trained:
         f" of uint8 images of shape {('n', *shape)}; resize them to its size"
         " and give one or more."
       )
+    # Which scores need which stages is the method's knowledge, and shows in the
+    # first batch.
     absent = {s.name for s in self.method.phases()} - self.states.keys()
     try:
       yield from self._scorer.batches(images)
@@ -129,6 +131,8 @@ def devices_of(settings: Settings, stages: Iterable[Stage]) -> Devices:
   """
   phases = [stage for stage in stages if isinstance(stage, Phase)]
   largest = max(phases, key=lambda phase: phase.members, default=None)
+  # The largest phase decides into how many devices a CPU is split; the others
+  # use some of them.
   count = settings.seeds * (largest.members if largest else 1)
   devices = cores.devices(
     count,
@@ -156,6 +160,7 @@ def stages_of(settings: Settings, method: Method) -> tuple[Stage, ...]:
       f"until='{last}' names no stage; set it to one of {', '.join(names)}, or"
       " leave it out to train all."
     )
+  # Stages read earlier ones only, so every prefix is complete.
   return stages[: names.index(last) + 1]
 
 

@@ -52,13 +52,15 @@ class Validation:
       self._best = self._remembered(target)
 
   def due(self, start: int, stop: int, last: int) -> bool:
-    """Whether to measure after the steps [start, stop) of a phase's `last`."""
+    """True if a measurement is due after steps [start, stop) of `last`."""
     if not self._monitors:
       return False
+    # A call of several steps may pass a multiple without ending on it.
     return start // self._every < stop // self._every or stop == last
 
   def measure(self, step: int, states: TrainState) -> None:
     """Writes the members' values, and keeps the states of the best."""
+    # Monitors read no optimizer, which would be copied to every device.
     states = dataclasses.replace(states, opt={})
     # An image's partner is a row number, whatever the batch and the devices.
     partners = np.roll(self._images, 1, 0)
@@ -89,9 +91,10 @@ class Validation:
       self._saved.remove()
 
   def _values(self, states, batch) -> dict[str, dict[str, jax.Array]]:
-    """What all monitors see, each [b k]."""
+    """The values of all monitors, each [b k]."""
 
     def member(state):
+      # Without the step: the same anomalies every time, so values compare.
       key = rng.stream(state.key, "validation")
       return {
         name: monitor.values(state, batch, key)
@@ -101,15 +104,19 @@ class Validation:
     return jax.vmap(member, out_axes=1)(states)
 
   def _keep(self, step: int, values: np.ndarray, states: TrainState) -> None:
-    """Every member's best so far; the first of equal ones."""
+    """Keeps every member's best states so far; ties go to the earlier ones."""
     best = self._best or {"values": np.full(len(values), -np.inf)}
+    # Strictly better: ties go to the earlier states, and NaN never wins.
     better = values > best["values"]
     if not better.any():
       return
     if not better.all():
       worse = np.flatnonzero(~better)
       states = jax.tree.map(
-        lambda new, old: new.at[worse].set(old[worse]), states, best["states"]
+        # Members reach their best at different steps.
+        lambda new, old: new.at[worse].set(old[worse]),
+        states,
+        best["states"],
       )
     values = np.where(better, values, best["values"])
     # A copy: the next step takes the memory of these.

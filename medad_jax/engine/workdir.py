@@ -70,6 +70,7 @@ class Workdir:
         file = self._lock()
       except UserError as error:
         refusal = error
+    # All must stop together, or the others would wait for the first.
     if not processes.agreed(refusal is None):
       raise refusal or UserError(f"the first process cannot use {self.path}.")
     try:
@@ -117,6 +118,7 @@ class Workdir:
       raise UserError(f"{self._config} names no method; {_REMEDY}.")
     try:
       configuration.settings_of(found)
+      # Built to be checked: fields of another version are reported here.
       configuration.build_method(found)
     except UserError as error:
       raise UserError(
@@ -167,7 +169,7 @@ class Workdir:
     return provenance.differences(starts[-1], description) if starts else []
 
   def starts(self) -> list[dict[str, Any]]:
-    """What every start of the training ran on, the first one first.
+    """Descriptions of every start of the training, in order.
 
     Empty where there is no record, as in a folder that was never trained in.
 
@@ -194,12 +196,14 @@ class Workdir:
     path = self.path / ".lock"
     try:
       self.path.mkdir(parents=True, exist_ok=True)
+      # Not "w", which would erase who holds the lock.
       file = path.open("a+")
     except OSError as error:
       raise files.unwritable(self.path, error) from error
     until = time.monotonic() + _WAIT_SECONDS
     while True:
       try:
+        # The system drops it with the process; a marker file would stay.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         break
       except BlockingIOError:
@@ -212,6 +216,7 @@ class Workdir:
         time.sleep(1.0)
       except OSError as error:
         file.close()
+        # Some network file systems have none; a run must work there, too.
         if error.errno in _NO_LOCKS:
           return None
         raise files.unwritable(self.path, error) from error
@@ -272,7 +277,7 @@ def _sign(file: IO[str]) -> None:
 
 
 def _holder(file: IO[str]) -> dict[str, Any]:
-  """Who holds the lock, as far as that can be read."""
+  """The holder of the lock, as far as it can be read."""
   file.seek(0)
   try:
     found = json.loads(file.read())

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: metrics, messages, a progress bar.
+"""Output of a run while it trains: metrics, messages, a progress bar.
 
 metrics.jsonl is the record, one JSON object a line; TensorBoard's files are a
 view of it and are drawn again from it when a run goes back to a checkpoint.
@@ -50,6 +50,7 @@ class Writers:
     if not enabled:
       return
     files.make_folder(workdir)
+    # First, or the next record would continue a torn line.
     _drop_torn_line(workdir / _METRICS)
     if not self._board.available:
       self.note("no TensorBoard files: tensorboardX is not installed")
@@ -73,6 +74,7 @@ class Writers:
       raise ValueError(f"metrics cannot be named {sorted(taken)}")
     record = {"phase": phase, "step": step, "time": round(time.time(), 3)}
     record |= {name: _plain(value) for name, value in values.items()}
+    # Before TensorBoard's, which can be drawn again from this file.
     _append(self._workdir / _METRICS, json.dumps(record))
     self._board.add(record)
 
@@ -92,6 +94,7 @@ class Writers:
       return 0.0
     kept = _until(_read(self._workdir), phase, step)
     _replace(self._workdir / _METRICS, kept)
+    # Events cannot be taken back, so the files are written anew.
     self._board.clear()
     for record in kept:
       self._board.add(record)
@@ -129,7 +132,7 @@ class Writers:
 
 
 class Progress:
-  """How far a phase is: a bar on a terminal, else a line now and then.
+  """A progress bar on a terminal, otherwise a line now and then.
 
   Both show the loss, images a second over the last ten seconds, and the time
   left at that pace. A first call compiles, so the pace starts with the second,
@@ -192,6 +195,7 @@ class Progress:
 
   def _remember(self, now: float) -> None:
     self._recent.append((now, self._done, self._images))
+    # Two stay, however old: a pace needs a difference.
     while len(self._recent) > 2 and self._recent[1][0] < now - _LINE_SECONDS:
       self._recent.popleft()
 
@@ -213,7 +217,7 @@ class Progress:
 
 
 def phase_seconds(workdir: Path) -> dict[str, float]:
-  """How long each phase trained, over all runs, by its name."""
+  """Seconds that each phase trained, over all runs, by its name."""
   return _seconds(_read(workdir))
 
 
@@ -268,12 +272,15 @@ def _append(path: Path, line: str) -> None:
   """
   left = line.encode(errors="backslashreplace") + b"\n"
   try:
+    # Unbuffered, so that a line survives if the process is killed.
     with path.open("ab", buffering=0) as file:
       start = os.fstat(file.fileno()).st_size
       try:
         while left:
+          # A raw write may be partial.
           left = left[file.write(left) :]
       except OSError:
+        # Half a line would spoil the file for every reader.
         file.truncate(start)
         raise
   except OSError as error:
@@ -323,6 +330,7 @@ def _until(
   reached = False
   for record in records:
     own = record["phase"] == phase
+    # Phases are in order, so whatever follows this one is later.
     reached = reached or own
     if not reached or (own and record["step"] <= step):
       kept.append(record)
@@ -340,7 +348,7 @@ def _seconds(records: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _plain(value: Any) -> Any:
-  """JSON has no word for what is not finite."""
+  """The value as JSON; null stands for numbers that are not finite."""
   if isinstance(value, Sequence):
     return [_plain(v) for v in value]
   return value if value is not None and math.isfinite(value) else None

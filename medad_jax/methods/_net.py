@@ -1,16 +1,16 @@
 """One network as a method's parameters: its variables, under "net".
 
-`precision` is that of the network's products, and under "bfloat16" also that of
-what lies between its layers:
+`precision` is that of the network's products. "bfloat16" also stores the
+activations between layers in bfloat16:
 
   "float32"        all of float32, on every device;
-  "tensorfloat32"  10 of its 23 bits in products: several times faster on
+  "tensorfloat32"  10 of float32's 23 bits in products: several times faster on
                    NVIDIA's tensor cores, nearly float32 on TPUs (three products
                    of bfloat16), float32 elsewhere;
-  "bfloat16"       7 bits and half the memory between layers.
+  "bfloat16"       7 bits, and half the memory for activations.
 
-It ends with the network: losses, augmentation, scores and optimizer use float32
-in all cases, and parameters and statistics are float32.
+It ends with the network: losses, augmentation, scores and optimizers use
+float32 in all cases, and parameters and running statistics are float32.
 """
 
 from typing import Any, Literal
@@ -28,6 +28,7 @@ Precision = Literal["float32", "tensorfloat32", "bfloat16"]
 
 def init(net: nn.Module, key: PRNGKeyArray, *inputs: Array) -> tuple[Any, Any]:
   """Parameters and running statistics of a network, under "net"."""
+  # Not in training mode: a dummy image must leave no trace in statistics.
   found = net.init(rng.stream(key, "net"), *inputs, train=False)
   return {"net": found["params"]}, {"net": found["batch_stats"]}
 
@@ -59,7 +60,7 @@ def test(
   *inputs: Array,
   precision: str = "float32",
 ) -> Any:
-  """Outputs with the statistics of the training."""
+  """Outputs with the running statistics of the training."""
   with jax.default_matmul_precision(precision):
     out = net.apply(
       _variables(params, extra, precision),
@@ -82,7 +83,7 @@ def apply(
 
 
 def _lowered(tree, precision):
-  """Arrays as a network of that precision takes them."""
+  """Arrays in the type that a network of that precision takes."""
   # Nothing is cast to "float32": tests of numbers run in float64.
   if precision != "bfloat16":
     return tree
@@ -90,12 +91,14 @@ def _lowered(tree, precision):
 
 
 def _raised(tree, precision):
-  """Outputs of such a network, for everything that is not a network."""
+  """Outputs of such a network, in float32 for everything outside it."""
   if precision != "bfloat16":
     return tree
   return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
 
 
 def _variables(params, extra, precision):
+  # Copies: gradients pass through the cast to the float32 parameters. Running
+  # statistics are never lowered, as small updates would be lost.
   low = _lowered(params["net"], precision)
   return {"params": low, "batch_stats": extra["net"]}

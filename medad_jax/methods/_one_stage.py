@@ -1,17 +1,18 @@
-"""What methods share that learn to segment synthetic anomalies.
+"""The one-stage methods' common part: segmenting synthetic anomalies.
 
 As the official code of MedIAnomaly (Cai et al., Medical Image Analysis 2025,
 arXiv 2404.04518), which follows NSA's for chest X-rays: images have the shorter
-side resized and are grey; training sees random views of 7/8 of the side, tests
+side resized and are gray; training sees random views of 7/8 of the side, tests
 the middle one, and the ring around it scores 0. Every training image has
-anomalies. The source of an image's patches is any other one of the pool; there
-it is the one before in the batch.
+anomalies. Here the source of an image's patches is any other image of the pool;
+in the official code it is the previous one of the batch.
 
 Images that are not square lose their ends when they are loaded, before the
 training view's crop; the official code crops once. At ISIC's 341x256 pixels the
 two roundings put training views one pixel further left than there; test views
-agree. On BraTS the official best Dice is of maps shrunk to 64x64 by cubic
-splines, at about 100 thresholds. Here it is of the whole maps, at about 200.
+agree. On BraTS the official best Dice is measured on maps shrunk to 64x64 by
+cubic splines, at about 100 thresholds. Here the maps are whole, and thresholds
+about 200.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
 from medad_jax import losses, rng, steps, types
-from medad_jax.augment import frame, synthesis
+from medad_jax.augment.nsa import frame, synthesis
 from medad_jax.methods import _net
 from medad_jax.nets.encoder_decoder import STRIDES, EncoderDecoder
 from medad_jax.ranges import Members, Width
@@ -31,7 +32,7 @@ from medad_jax.training import Length, Optimizer, Schedule
 
 @dataclasses.dataclass(frozen=True)
 class OneStage:
-  """Members are trained apart; their mean map scores.
+  """Trains members apart and scores with the mean of their maps.
 
   Attributes:
     recipe: how anomalies are made.
@@ -61,8 +62,11 @@ class OneStage:
       (types.NORMAL,) * self.members,
       self.init,
       steps.Descend(self.loss, self.optimizer),
+      # CutPaste takes its patches from the image itself.
       inputs=types.Inputs(source=not self.recipe.same),
       monitors={"synthetic": monitors.auroc(self.validate)},
+      # XLA's convolutions with gradients are several times slower inside a loop
+      # on CPUs.
       looped=False,
     )
     return (phase,)
@@ -72,6 +76,7 @@ class OneStage:
     height, width, channels = image_shape
     side = frame.side_of(min(height, width))
     self.recipe.check(side, channels)
+    # The net sees views, never whole images.
     image = _padded(jnp.zeros((1, side, side, channels)))
     return _net.init(self.net(types.Axis()), key, image)
 
@@ -80,20 +85,23 @@ class OneStage:
     return EncoderDecoder(axis, self.width)
 
   def loss(self, params, extra, batch, context):
-    """Of images with anomalies; see `types.Loss`."""
+    """The segmentation loss of images with anomalies; see `types.Loss`."""
     keys = rng.per_example(rng.stream(context.key, "example"), batch["slot"])
     made = jax.vmap(self.example)(
       keys,
       as_uint8(batch["image"]),
+      # Recipes that are `same` ignore their source, but want an array.
       as_uint8(batch.get("source", batch["image"])),
     )
     out, extra = _net.train(
       self.net(context.axis),
       params,
       extra,
+      # The official net sees [0, 1], unlike those that reconstruct.
       _padded(made.image / 255),
       precision=self.precision,
     )
+    # What was padded is no part of the view and has no label.
     loss = self.objective(_cut(out, made.label), made.label)
     return jnp.mean(loss), (extra, {})
 
@@ -113,7 +121,7 @@ class OneStage:
   def examples(
     self, keys: Key[Array, "b"], batch: types.Batch
   ) -> dict[str, Float[Array, "b t t *c"]]:
-    """What a person should see of the anomalies; images in [0, 1]."""
+    """Synthetic anomalies as columns of pictures, images in [0, 1]."""
     image, source = as_uint8(batch["image"]), as_uint8(batch["source"])
     made = jax.vmap(self.example)(keys, image, source)
     before = jax.vmap(self.example_view)(keys, image)
@@ -138,18 +146,21 @@ class OneStage:
   ) -> Float[Array, "b"]:
     """Cross-entropy with soft labels, or the squared error of raw ones."""
     if self.recipe.label == "raw":
+      # Raw labels are changes in gray levels: they have no upper bound, so
+      # there is no sigmoid.
       return losses.squared_error(jax.nn.relu(out), label)
     return losses.binary_cross_entropy(out, label)
 
   def predict(self, states, batch):
     """The map "anomaly" [b h w], 0 outside the middle view."""
+    # [-1, 1] -> [0, 1], as in training.
     view = frame.center(batch["image"]) / 2 + 0.5
     return {"anomaly": _around(self.map(states["train"], view), batch["image"])}
 
   def map(
     self, state: types.TrainState, view: Float[Array, "b t t c"]
   ) -> Float[Array, "b t t"]:
-    """What one member sees in views in [0, 1]."""
+    """One member's anomaly map of views in [0, 1]."""
     out = _net.test(
       self.net(types.Axis()),
       state.params,
@@ -157,6 +168,7 @@ class OneStage:
       _padded(view),
       precision=self.precision,
     )
+    # The same activation as in `objective`.
     last = jax.nn.relu if self.recipe.label == "raw" else jax.nn.sigmoid
     return _cut(last(out), view)
 
@@ -169,7 +181,8 @@ class OneStage:
     )
 
   def validate(self, state, batch, key):
-    """Scores of middle views, and of these with anomalies from one another."""
+    """Scores of middle views, and of the same views with anomalies."""
+    # Middle views, as in tests: random crops would make the monitor noisy.
     view = as_uint8(frame.center(batch["image"]))
     other = as_uint8(frame.center(batch["source"]))
     keys = rng.per_example(key, batch["slot"])
@@ -185,23 +198,25 @@ class OneStage:
 
 def as_uint8(image: Float[Array, "*b h w c"]) -> UInt8[Array, "*b h w c"]:
   """The stored numbers again, from [-1, 1]."""
+  # Rounded and not cut: after float32 the numbers are not quite whole.
   return jnp.round((image / 2 + 0.5) * 255).astype(jnp.uint8)
 
 
 def _padded(image):
-  """Black below and to the right, so that the net can halve the sides."""
+  """Pads with black below and to the right, so the net can halve the sides."""
   rows, columns = (-side % STRIDES for side in image.shape[1:3])
   return jnp.pad(image, ((0, 0), (0, rows), (0, columns), (0, 0)))
 
 
 def _cut(padded, like):
-  """Without what `_padded` added."""
+  """The array without what `_padded` added."""
   return padded[:, : like.shape[1], : like.shape[2]]
 
 
 def _around(pixels, image):
   """The map of the middle view at the size of the image."""
   top, left = (
+    # The margin of `frame.center`; another rounding would move the map.
     round((whole - part) / 2)
     for whole, part in zip(image.shape[1:3], pixels.shape[1:], strict=True)
   )

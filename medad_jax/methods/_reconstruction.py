@@ -1,4 +1,4 @@
-"""What methods share that reconstruct an image with one net."""
+"""The reconstruction methods' common part: one net that reproduces images."""
 
 from collections.abc import Callable, Mapping
 import dataclasses
@@ -19,10 +19,10 @@ from medad_jax.training import Length, Optimizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-  """Members are trained apart; their mean reconstruction is compared.
+  """Trains members apart and compares images with their mean reconstruction.
 
-  What a method changes: `net`, `corrupt` (what the net sees in training),
-  `objective` (how its output is judged) or `error` (the pixel map).
+  A method overrides `net`, `corrupt` (the net's input in training), `objective`
+  (its loss) or `error` (the pixel map).
 
   Attributes:
     members: nets trained on the normal pool, with different random numbers.
@@ -34,6 +34,7 @@ class Reconstruction:
   members: Members = 1
   precision: _net.Precision = "float32"
   length: Length = Length(epochs=250, batch_size=64)
+  # DDAD-ASR's; MedIAnomaly's rate and batch size are in configs/.
   optimizer: Optimizer = Optimizer(learning_rate=5e-4, b1=0.5)
 
   looped: ClassVar[bool] = True  # see `types.Phase`
@@ -47,7 +48,7 @@ class Reconstruction:
   def corrupt(
     self, batch: types.Batch, context: types.Context
   ) -> Float[Array, "b h w c"]:
-    """What the net sees in training."""
+    """The net's input in training: here the image itself."""
     del context
     return batch["image"]
 
@@ -86,6 +87,7 @@ class Reconstruction:
   ) -> dict[str, Float[Array, "b"]]:
     """ "error" of held-out images: the mean of each one's pixel map."""
     del key
+    # The whole image: `corrupt` belongs to training.
     preds = self.reconstruct(state, batch["image"])
     variance = jnp.exp(preds["log_var"]) if "log_var" in preds else None
     error = self.error(batch["image"], preds["x_hat"], variance)
@@ -119,7 +121,7 @@ class Reconstruction:
   def predict(
     self, states: Mapping[str, types.TrainState], batch: types.Batch
   ) -> types.Preds:
-    """What `reconstruct` returns, and what further scores need."""
+    """The output of `reconstruct`, and whatever further scores need."""
     return self.reconstruct(states["train"], batch["image"])
 
   def reconstruct(
@@ -136,7 +138,7 @@ class Reconstruction:
     image: Float[Array, "b h w c"],
     *more: Array,
   ) -> dict[str, Array]:
-    """What the net makes of images, and of more inputs, when it is tested."""
+    """The net's outputs for images, and for more inputs, in test mode."""
     return _net.test(
       self.net(types.Axis()),
       state.params,
@@ -154,10 +156,13 @@ class Reconstruction:
   ) -> types.Scores:
     """ "rec_k" of each of several members, "rec" of their mean."""
     del fitted
+    # Averaged before the comparison (DDAD, section 3.2): the mean of the
+    # members' errors would be another score.
     x_hat = jnp.mean(preds["x_hat"], 0)
     variance = discrepancy.mean_variance(preds)
     rec = self.error(batch["image"], x_hat, variance)
     image = {"rec": discrepancy.image_score(rec)}
+    # "rec_0" of a single member would be "rec" again.
     if self.members > 1:
       image |= self._member_scores(batch["image"], preds)
     return types.Scores(image, {"rec": rec}, x_hat)
@@ -252,16 +257,18 @@ class SeveralScores(Autoencoding):
 
   @property
   def score_names(self) -> tuple[str, ...]:
-    """Those of the base and the others, the headline last."""
+    """Scores of the base and the others, the headline last."""
     rest = (name for name in self._names() if name != self.headline)
+    # By convention the last score is the headline.
     return (*rest, self.headline)
 
   def _names(self) -> tuple[str, ...]:
     return (*super().score_names, *self.OTHERS)
 
   def score(self, preds, batch, fitted) -> types.Scores:
-    """Those of the base, and the others' maps as means over members."""
+    """The base's scores, and the others' maps as means over members."""
     scores = super().score(preds, batch, fitted)
+    # Every member has a gradient of its own; the mean reconstruction has none.
     pixels = {name: jnp.mean(preds[name], 0) for name in self.OTHERS}
     image = {
       name: discrepancy.image_score(map_) for name, map_ in pixels.items()
@@ -292,6 +299,8 @@ def input_gradient(
   Images must not see each other in `value`, as in a net that is tested: then
   the gradient of the sum holds that of each.
   """
+  # One backward pass of the batch. vmap of the gradient would send images
+  # through the net one by one.
   return jax.grad(lambda x: jnp.sum(value(x)))(image)
 
 

@@ -1,11 +1,11 @@
-"""What methods share that classify synthetic anomalies, then fit a density.
+"""The two-stage methods' common part: a classifier, then a density.
 
 As the official code of MedIAnomaly (Cai et al., Medical Image Analysis 2025,
-arXiv 2404.04518), which follows AnatPaste's: ResNet18 from random numbers and a
-projection head learn to tell images from such with anomalies, both with the
-same color jitter. Then a density of the features of all training images is
-fitted, and far from it is abnormal. Only the first 3,000 training images are
-trained on, and the rate stays behind its cosine by one epoch.
+arXiv 2404.04518), which follows AnatPaste's: a randomly initialized ResNet18
+and a projection head learn to tell images from images with anomalies, both with
+the same color jitter. Then a density of the features of all training images is
+fitted, and the distance from it is the score. Only the first 3,000 training
+images train the classifier. The learning rate lags its cosine by one epoch.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,6 +67,7 @@ class Densities:
     options = {"inverse": self.inverse} if self.density == "gaussian" else {}
 
     def of_stream(batches):
+      # All at once: 512 numbers an image are 200 MB for 100,000 images.
       return estimate(np.concatenate(list(batches)), **options)
 
     return types.Fit("density", pools, self.embed, of_stream, (stage,))
@@ -74,15 +75,15 @@ class Densities:
   def distance(
     self, states: Mapping[str, types.TrainState], features: Float[Array, "b d"]
   ) -> Float[Array, "b"]:
-    """How far features are from the density."""
+    """Distance of features from the fitted density."""
     return _DENSITIES[self.density][1](states["density"].params, features)
 
 
 @dataclasses.dataclass(frozen=True)
 class TwoStage(Densities):
-  """Members are trained apart; their mean scores count.
+  """Trains members apart and scores with the mean of their scores.
 
-  What a method gives: `views`.
+  A method defines `views`.
 
   Attributes:
     layers: of 8 * width units in the projection head, before its last one of
@@ -97,7 +98,11 @@ class TwoStage(Densities):
   width: Width = 64
   precision: _net.Precision = "float32"
   length: Length = Length(
-    epochs=100, batch_size=64, pass_rows=3000, epoch_steps=256
+    # The official code counts 256 steps as an epoch, whatever the set's size.
+    epochs=100,
+    batch_size=64,
+    pass_rows=3000,
+    epoch_steps=256,
   )
   optimizer: Optimizer = Optimizer(
     algorithm="sgd",
@@ -110,7 +115,7 @@ class TwoStage(Densities):
   score_names = ("classifier", "distance")
 
   def views(self) -> tuple[View, ...]:
-    """What makes the classes 1, 2, ... of an image, which is class 0."""
+    """The views that make the classes 1, 2, ... of an image, itself class 0."""
     raise NotImplementedError
 
   def phases(self) -> tuple[types.Phase | types.Fit, ...]:
@@ -122,6 +127,8 @@ class TwoStage(Densities):
       self.init,
       steps.Descend(self.loss, self.optimizer),
       monitors={"synthetic": monitors.auroc(self.validate)},
+      # XLA's convolutions with gradients are several times slower inside a loop
+      # on CPUs.
       looped=False,
     )
     return (phase, self.fit("train"))
@@ -139,6 +146,8 @@ class TwoStage(Densities):
     """Cross-entropy of all views; see `types.Loss`."""
     keys = rng.per_example(rng.stream(context.key, "views"), batch["slot"])
     views = self.batch_views(keys, batch)
+    # One pass of all classes: batch statistics of a class by itself would give
+    # the class away.
     out, extra = _net.train(
       self.net(context.axis),
       params,
@@ -146,6 +155,7 @@ class TwoStage(Densities):
       from_levels(jnp.concatenate(views)),
       precision=self.precision,
     )
+    # In the order of the concatenation: all of class 0, then of class 1, ...
     label = jnp.repeat(jnp.arange(len(views)), len(keys))
     loss = jnp.mean(losses.cross_entropy(out["logits"], label))
     return loss, (extra, {})
@@ -153,8 +163,9 @@ class TwoStage(Densities):
   def batch_views(
     self, keys: Key[Array, "b"], batch: types.Batch
   ) -> list[Float[Array, "b h w c"]]:
-    """Jittered images, then what the views make of them, in grey levels."""
+    """Jittered images, then their views, in gray levels."""
     image = to_levels(batch["image"])
+    # Before the views are made, so colors cannot tell the classes apart.
     jittered = jax.vmap(lambda key, x: jitter(rng.stream(key, "all"), x))(
       keys, image
     )
@@ -171,7 +182,7 @@ class TwoStage(Densities):
   def examples(
     self, keys: Key[Array, "b"], batch: types.Batch
   ) -> dict[str, Float[Array, "b h w c"]]:
-    """What a person should see of the anomalies; images in [0, 1]."""
+    """Synthetic anomalies as columns of pictures, images in [0, 1]."""
     jittered, *views = self.batch_views(keys, batch)
     named = {f"class {k}": view for k, view in enumerate(views, 1)}
     columns = {"image": to_levels(batch["image"]), "class 0": jittered, **named}
@@ -180,7 +191,7 @@ class TwoStage(Densities):
   def outputs(
     self, state: types.TrainState, image: Float[Array, "b h w c"]
   ) -> dict[str, Array]:
-    """What a trained net makes of images in [-1, 1]."""
+    """A trained net's outputs for images in [-1, 1]."""
     return _net.test(
       self.net(types.Axis()),
       state.params,
@@ -192,6 +203,7 @@ class TwoStage(Densities):
   def embed(self, states, batch):
     """Features before the head."""
     out = self.outputs(states["train"], batch["image"])
+    # Of length 1, as the official code's, when fitted and when tested.
     return density.normalize(out["embedding"])
 
   def predict(self, states, batch):
@@ -221,6 +233,7 @@ class TwoStage(Densities):
     """The classifier's scores of images, and of the mean of their views."""
     keys = rng.per_example(key, batch["slot"])
     image = to_levels(batch["image"])
+    # Without jitter, as test images have none.
     made = [jax.vmap(view)(keys, image, batch) for view in self.views()]
 
     def see(levels):
@@ -234,13 +247,15 @@ class TwoStage(Densities):
 
 def to_levels(image: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
   """Whole numbers in 0 .. 255 from [-1, 1]."""
+  # Rounded: after float32 the numbers are not quite whole.
   return jnp.round((image / 2 + 0.5) * 255)
 
 
 def from_levels(levels: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
-  """[-1, 1] from grey levels."""
+  """[-1, 1] from gray levels."""
   return levels / 127.5 - 1
 
 
 def _not_normal(logits):
+  # With several kinds of anomaly, their probabilities add up.
   return 1 - jax.nn.softmax(logits)[:, 0]

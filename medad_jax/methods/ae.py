@@ -6,8 +6,8 @@ Paper: the backbone of DDAD-ASR, Cai et al., Medical Image Analysis 2023, arXiv
   rec       the squared reconstruction error
   grad_rec  the absolute derivative of an image's mean error by its pixels
             (AE-Grad of MedIAnomaly; the same training)
-As the official code: last weights kept, nothing augmented, derivatives neither
-smoothed nor normalized.
+As in the official code, the last weights are kept, nothing is augmented, and
+derivatives are neither smoothed nor normalized.
 """
 
 import dataclasses
@@ -31,6 +31,8 @@ class Method(_reconstruction.SeveralScores):
       x_hat = self.outputs(states["train"], image)["x_hat"]
       return losses.squared_error(x_hat, image)
 
+    # In test mode, in which batch normalization does not mix images.
     gradient = _reconstruction.input_gradient(error, batch["image"])
     preds = super().predict(states, batch)
+    # Absolute first: channels of opposite sign must not cancel.
     return {**preds, "grad_rec": jnp.mean(jnp.abs(gradient), -1)}

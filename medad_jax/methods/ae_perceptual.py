@@ -51,6 +51,7 @@ class Method(_reconstruction.Autoencoding):
       "features",
       self.init_features,
       {"vgg19": self.weights, "vgg19_r42": self.weights},
+      # One copy for all members: nothing in it is trained.
       shared=True,
     )
     (train,) = super().phases()
@@ -61,6 +62,7 @@ class Method(_reconstruction.Autoencoding):
   def init_features(self, key, image_shape):
     """VGG19 up to the layer, and statistics that change nothing."""
     del image_shape
+    # Any size will do, as all layers are convolutions.
     image = jnp.zeros((1, 32, 32, 3))
     net = vgg.VGG19((self.layer,)).init(rng.stream(key, "vgg19"), image)[
       "params"
@@ -73,12 +75,15 @@ class Method(_reconstruction.Autoencoding):
     """Mean distance of the features."""
     image = batch["image"]
     out, extra = self.apply(params, extra, image, context)
+    # The gradient passes through VGG19 to x_hat. Its own parameters are not in
+    # `params`, so they stay.
     distance = self.distance(context.own["features"], image, out["x_hat"])
     return jnp.mean(distance), (extra, {})
 
   def score(self, preds, batch, fitted):
     """ "rec_k" of each of several members, "rec" of their mean."""
     image = batch["image"]
+    # The stage has one member, on the leading axis.
     features = jax.tree.map(lambda x: x[0], fitted["features"])
 
     def rec(x_hat):

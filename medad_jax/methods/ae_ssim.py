@@ -28,6 +28,7 @@ class Method(_reconstruction.Autoencoding):
 
   registered: bool = False
 
+  # DDAD compares reconstructions itself and never asks for `error`.
   alone = (*_reconstruction.Autoencoding.alone, "registered")
 
   def objective(self, out, image):
@@ -39,6 +40,8 @@ class Method(_reconstruction.Autoencoding):
     del variance
     map_ = jnp.mean(losses.dissimilarity(x_hat, image), -1)
     if not self.registered:
+      # As published; see the module's docstring.
       return jax.image.resize(map_, image.shape[:3], "bilinear")
+    # Windows of 11x11 leave out 5 pixels at each edge.
     edge = (image.shape[1] - map_.shape[1]) // 2
     return jnp.pad(map_, ((0, 0), (edge, edge), (edge, edge)), "edge")

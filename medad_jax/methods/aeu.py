@@ -2,9 +2,9 @@
 
 Paper: Mao et al., MICCAI 2020, arXiv 2007.00229, as used by DDAD-ASR (Cai et
 al., arXiv 2210.04227) and MedIAnomaly (Cai et al., arXiv 2404.04518). Scored:
-the squared reconstruction error divided by the predicted variance. As their
-official codes: no factors one half, and the log-variance is unbounded, so that
-a training may diverge (the loss is then not finite).
+the squared reconstruction error divided by the predicted variance. As in their
+official code, there are no factors of one half, and the log-variance is
+unbounded, so that training may diverge (the loss is then not finite).
 """
 
 import dataclasses
@@ -25,5 +25,7 @@ class Method(_reconstruction.Autoencoding):
 
   def objective(self, out, image):
     """Error in units of the predicted variance, and its logarithm."""
+    # exp(-s) (x - x_hat)^2 + s with s = log_var: twice the negative Gaussian
+    # log-likelihood, up to a constant.
     loss = losses.heteroscedastic_error(out["x_hat"], out["log_var"], image)
     return jnp.mean(loss), {"log_var": jnp.mean(out["log_var"])}

@@ -27,6 +27,7 @@ class Method(_two_stage.TwoStage):
   def phases(self):
     """ "train" with the images' anatomy, then "density"."""
     train, fitted = super().phases()
+    # On the host, once a run: scikit-image cannot run inside a step.
     inputs = types.Inputs(prepare=prepare)
     return dataclasses.replace(train, inputs=inputs), fitted
 
@@ -36,11 +37,12 @@ class Method(_two_stage.TwoStage):
 
 
 def prepare(images):
-  """Where the organ is, of uint8 images [n h w c]."""
+  """Masks of the organ, from uint8 images [n h w c]."""
   return {"anatomy": anatomy.masks(images)}
 
 
 def paste(key, image, batch):
   """A patch in the organ, or anywhere where it is not known."""
   everywhere = jnp.ones(image.shape[:2], bool)
+  # Held-out images come without a prepared mask.
   return anatpaste(key, image, batch.get("anatomy", everywhere))

@@ -28,4 +28,5 @@ class Method(_reconstruction.Autoencoding):
   def corrupt(self, batch, context):
     """A hole in every image."""
     keys = rng.per_example(rng.stream(context.key, "hole"), batch["slot"])
+    # The loss compares the whole image, not only the hole.
     return jax.vmap(erase, (0, 0, None))(keys, batch["image"], self.hole)

@@ -28,5 +28,6 @@ class Method(_reconstruction.Autoencoding):
   def objective(self, out, image):
     """Squared errors of image and code."""
     error = jnp.mean(losses.squared_error(out["x_hat"], image))
+    # Without stop_gradient, as in the official code: both codes move.
     latent = jnp.mean((out["latent"] - out["latent_hat"]) ** 2)
     return error + latent, {"error": error, "latent": latent}

@@ -28,6 +28,7 @@ def _scar(key, image, batch):
 
 
 def _either(key, image, batch):
+  # Both are made and one is kept: vmap computes both branches anyway.
   first = jax.random.bernoulli(rng.stream(key, "either"))
   return jnp.where(first, _patch(key, image, batch), _scar(key, image, batch))
 
@@ -52,5 +53,5 @@ class Method(_two_stage.TwoStage):
   variant: Literal["normal", "scar", "union", "3way"] = "normal"
 
   def views(self):
-    """By the variant."""
+    """The views of the chosen variant."""
     return VARIANTS[self.variant]

@@ -4,10 +4,10 @@ Paper: Kascenas et al., MIDL 2022, arXiv 2208.01055, as in MedIAnomaly (Cai et
 al., Medical Image Analysis 2025, arXiv 2404.04518). Scored: the squared
 difference of an image, without noise, and what the net makes of it.
 
-As the official code of MedIAnomaly: the shift of the noise is one for a whole
-batch, and so is the grey value that counts as background; noise n becomes
-2n - 1, so that images are one darker in training than in tests, and the
-background exactly one. `centered` leaves that out (noise with mean 0).
+As in the official code of MedIAnomaly, a whole batch shares the shift of the
+noise and the gray value that counts as background. Noise n becomes 2n - 1, so
+images are darker by one in training than in tests, and the background by
+exactly one. `centered` leaves that out (noise with mean 0).
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Method(_reconstruction.Reconstruction):
   Attributes:
     width: channels of the U-Net's first level.
     levels: resolutions of the U-Net.
-    deviation: of the noise, in grey values of [-1, 1].
+    deviation: of the noise, in gray values of [-1, 1].
     grid: the noise is drawn on grid x grid places.
     foreground: whether the background (the batch's least value) has no noise.
     centered: whether the noise has mean 0.
@@ -54,6 +54,7 @@ class Method(_reconstruction.Reconstruction):
     """Parameters of one member, under "net"."""
     net = self.net(None)
     variables = net.init(rng.stream(key, "net"), jnp.zeros((1, *image_shape)))
+    # Group normalization has no running statistics.
     return {"net": variables["params"]}, {}
 
   def corrupt(self, batch, context):
@@ -62,6 +63,7 @@ class Method(_reconstruction.Reconstruction):
     keys = rng.per_example(rng.stream(context.key, "noise"), batch["slot"])
     shape = (self.grid, self.grid, image.shape[-1])
     drawn = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+    # From the step's key and not from an example's: one for the batch.
     shift = jax.random.randint(
       rng.stream(context.key, "shift"), (2,), 0, jnp.array(image.shape[1:3])
     )
@@ -71,7 +73,9 @@ class Method(_reconstruction.Reconstruction):
   def add(self, image, noise, context):
     """Image and noise [b h w c], with the rules of the module's docstring."""
     if self.foreground:
+      # Over all devices, which must agree on what is background.
       noise = noise * (image > context.axis.min(jnp.min(image)))
+    # The official code maps noise to [-1, 1] as if it were an image.
     return image + (noise if self.centered else 2 * noise - 1)
 
   def apply(self, params, extra, image, context):

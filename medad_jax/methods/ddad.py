@@ -4,7 +4,7 @@ Paper: Cai et al., "Dual-distribution discrepancy with self-supervised
 refinement for anomaly detection in medical images", Medical Image Analysis 86
 (2023), arXiv 2210.04227; without refinement MICCAI 2022, arXiv 2206.03935.
 
-Two ensembles of a backbone are trained: one on normal and unlabelled images
+Two ensembles of a backbone are trained: one on normal and unlabeled images
 (UDM), one on normal images only (NDM). Scored, for an image and its pixels:
   rec      error of the mean NDM reconstruction (`rec_k`: NDM member k alone)
   inter    |mean UDM - mean NDM|
@@ -76,6 +76,7 @@ class Unlabelled:
 
   def pool(self) -> types.Pool:
     """The normal images and these; prefixes in list order, as published."""
+    # Cut and not rounded, as in the official code.
     abnormal = int(self.extra * self.anomaly_ratio)
     wanted = {
       "unlabelled_normal": self.extra - abnormal,
@@ -83,6 +84,7 @@ class Unlabelled:
     }
     return types.Pool(
       "mixed",
+      # None: the whole split.
       {"train": None, **wanted},
       self.allow_truncation,
       "lower data.extra, change data.anomaly_ratio or set"
@@ -137,7 +139,7 @@ class Method:
 
   @property
   def score_names(self) -> tuple[str, ...]:
-    """The module's docstring says what they are; dual is the paper's."""
+    """Names as in the module's docstring; the last one is the headline."""
     single = (f"rec_{k}" for k in range(self.ensemble.size))
     refined = (
       f"r_{name}" for name in sorted(self._refined_inputs, reverse=True)
@@ -159,7 +161,9 @@ class Method:
     backbone = dataclasses.replace(
       self.backbone, length=self.length, optimizer=self.optimizer
     )
+    # A backbone's last phase is its training; VGG19's weights come before.
     *before, single = backbone.phases()
+    # The UDM first: `_halves` relies on this order.
     pools = (self.unlabelled.pool(),) * size + (types.NORMAL,) * size
     # Neither the ensembles' size nor the refinement changes a member.
     ensemble = dataclasses.replace(
@@ -171,7 +175,7 @@ class Method:
   def predict(
     self, states: Mapping[str, types.TrainState], batch: types.Batch
   ) -> types.Preds:
-    """What the backbone reconstructs; none of its own maps are needed."""
+    """The backbone's reconstructions; none of its own maps are needed."""
     return self.backbone.reconstruct(states["ensemble"], batch["image"])
 
   def score(
@@ -198,6 +202,7 @@ class Method:
     image |= {
       name: discrepancy.image_score(map_) for name, map_ in pixels.items()
     }
+    # The NDM's mean is shown. The UDM may have learned to reconstruct lesions.
     return types.Scores(image, pixels, jnp.mean(normative["x_hat"], 0))
 
   def _refinement(self, name: str) -> types.Phase:
@@ -209,6 +214,7 @@ class Method:
       return _net.init(self._net(types.Axis()), key, stack)
 
     def loss(params, extra, batch, context):
+      # New squares at every step. The ensembles were trained without any.
       image, mask = _paste(batch, context)
       stack = _stack(name, self._teach(image, context))
       logits, extra = _net.train(
@@ -228,7 +234,10 @@ class Method:
       steps.Descend(loss, self.refine.optimizer),
       reads=("ensemble",),
       shared=True,
+      # Squares come from a second image.
       inputs=types.Inputs(source=True),
+      # Other inputs' nets do not matter; the ensembles' members are part of the
+      # stage that it reads.
       made_of=(
         name,
         dataclasses.replace(self.refine, inputs=()),
@@ -241,8 +250,12 @@ class Method:
 
   def _teach(self, image, context) -> dict[str, Array]:
     """Maps of the frozen ensembles, all members on the same images."""
+    # `predict` would also trace the backbone's maps, such as AE's gradients,
+    # which nobody reads here.
     reconstruct = jax.vmap(self.backbone.reconstruct, in_axes=(0, None))
     preds = reconstruct(context.ensemble["ensemble"], image)
+    # None of this phase's parameters is in the maps. The line says so, and
+    # keeps it true.
     return lax.stop_gradient(self._maps(preds, image))
 
   def _maps(self, preds, image) -> dict[str, Float[Array, "b h w"]]:
@@ -257,6 +270,7 @@ class Method:
 
   def _refined(self, name, state, pixels) -> Float[Array, "b h w"]:
     """The probability that each pixel is abnormal."""
+    # The stage has one member, on the leading axis.
     params, extra = jax.tree.map(lambda x: x[0], (state.params, state.extra))
     logits = _net.test(
       self._net(types.Axis()),
@@ -265,6 +279,7 @@ class Method:
       _stack(name, pixels),
       precision=self.backbone.precision,
     )
+    # Two classes, as in the official code; the second is abnormal.
     return jax.nn.softmax(logits)[..., 1]
 
 

@@ -8,7 +8,7 @@ Paper: Tan et al., "Detecting Outliers with Foreign Patch Interpolation", MELBA
 
 import dataclasses
 
-from medad_jax.augment import synthesis
+from medad_jax.augment.nsa import synthesis
 from medad_jax.methods import _one_stage
 
 

@@ -1,4 +1,4 @@
-"""GANomaly: how far the code of a reconstruction is from the image's.
+"""GANomaly: the distance between the codes of image and reconstruction.
 
 Paper: Akcay et al., ACCV 2018, arXiv 1805.06725, as in MedIAnomaly (Cai et al.,
 Medical Image Analysis 2025, arXiv 2404.04518). Scored: "latent", the mean
@@ -94,6 +94,8 @@ class Method(_reconstruction.Autoencoding):
     (_, wanted), extra = self._judge(params, extra, image, context)
     (_, found), extra = self._judge(params, extra, out["x_hat"], context)
     parts = {
+      # Features are matched, not logits. Gradients pass through the
+      # discriminator, but only "net" moves in this turn.
       "adversarial": jnp.mean((found - wanted) ** 2),
       "error": jnp.mean(losses.squared_error(out["x_hat"], image)),
       "latent": jnp.mean((out["latent"] - out["latent_hat"]) ** 2),
@@ -110,15 +112,17 @@ class Method(_reconstruction.Autoencoding):
     image = batch["image"]
     # The running statistics have seen these images in the generator's turn.
     (real, _), _ = self._judge(params, extra, image, context)
+    # x_hat was handed on as numbers: no gradient reaches the generator.
     (fake, _), extra = self._judge(params, extra, x_hat, context)
     loss = jnp.mean(losses.real_or_fake(real, fake))
+    # By images, since the last batch of an epoch may be smaller.
     images = len(image) * context.axis.size
     seen = {"loss": images * context.axis.mean(loss), "images": images}
     epoch = jax.tree.map(jnp.add, extra["epoch"], seen)
     return loss, ({**extra, "epoch": epoch}, {}, None)
 
   def _judge(self, params, extra, image, context):
-    """What the discriminator says in training, and the new statistics."""
+    """The discriminator's outputs in training, and its new statistics."""
     out, new = _net.train(
       self.discriminator(context.axis),
       {"net": params["disc"]},
@@ -133,6 +137,8 @@ class Method(_reconstruction.Autoencoding):
     epoch = extra["epoch"]
     mean = epoch["loss"] / jnp.maximum(epoch["images"], 1)
     again = context.epoch_ends & (mean < _LOST)
+    # Drawn at every step and rarely used: under vmap a condition would compute
+    # both branches, too.
     drawn = _redrawn(rng.stream(context.key, "redraw"), params["disc"])
     disc = jax.tree.map(
       lambda new, old: jnp.where(again, new, old), drawn, params["disc"]
@@ -151,6 +157,8 @@ class Method(_reconstruction.Autoencoding):
       return super().outputs(state, image)
 
     def one(image):
+      # A batch of one in training mode is normalized by its own statistics. The
+      # running ones that it would leave are dropped.
       alone = types.Context(state.key, *(3 * [state.step]))
       out, _ = self.apply(state.params, state.extra, image[None], alone)
       return jax.tree.map(lambda x: x[0], out)
@@ -179,6 +187,8 @@ def _redrawn(key, params):
 
   def draw(path, old):
     layer, name = (part.key for part in path[-2:])
+    # The official code draws convolutions and batch normalization anew, by the
+    # names of their classes.
     if layer.startswith("Dense"):
       return old
     noise = 0.02 * jax.random.normal(

@@ -2,8 +2,8 @@
 
 Paper: Gong et al., ICCV 2019, arXiv 1904.02639, as used by DDAD-ASR (Cai et
 al., arXiv 2210.04227) and MedIAnomaly (Cai et al., arXiv 2404.04518). Scored:
-the squared reconstruction error. As their official codes: 25 items and
-attention by plain inner products; the threshold is 0 in DDAD-ASR, so that
+the squared reconstruction error. As in their official code, there are 25 items
+and attention uses plain inner products. The threshold is 0 in DDAD-ASR, so that
 attention is neither shrunk nor rescaled, and 0.0025 in MedIAnomaly, far below
 the 0.04 of an even mixture.
 """
@@ -38,6 +38,7 @@ class Method(_reconstruction.Autoencoding):
   def objective(self, out, image):
     """Squared error and a little of the attention's entropy."""
     error = jnp.mean(losses.squared_error(out["x_hat"], image))
+    # Equation 9 of the paper: a small entropy means few items.
     entropy = jnp.mean(losses.attention_entropy(out["attention"]))
     metrics = {"error": error, "entropy": entropy}
     return error + self.entropy_weight * entropy, metrics

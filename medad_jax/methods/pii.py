@@ -8,7 +8,7 @@ See `_one_stage` for what is as in its official code and what is not.
 
 import dataclasses
 
-from medad_jax.augment import synthesis
+from medad_jax.augment.nsa import synthesis
 from medad_jax.methods import _one_stage
 
 

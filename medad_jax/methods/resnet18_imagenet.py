@@ -46,12 +46,14 @@ class Method(_two_stage.Densities):
     """The net of one member, under "resnet18"."""
     image = jnp.zeros((1, *image_shape))
     made = ResNet18().init(rng.stream(key, "resnet18"), image, train=False)
+    # The running statistics are ImageNet's; nothing updates them.
     return {"resnet18": made["params"]}, {"resnet18": made["batch_stats"]}
 
   def embed(self, states, batch):
     """The mean of the last layer's pixels."""
     image = batch["image"]
     if self.imagenet_statistics:
+      # [-1, 1] -> [0, 1] first, the range of ImageNet's statistics.
       image = (image / 2 + 0.5 - jnp.array(_MEAN)) / jnp.array(_DEVIATION)
     state = states["features"]
     variables = {

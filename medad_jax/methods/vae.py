@@ -11,7 +11,7 @@ with R the mean squared error and K the divergence of an image's code:
   combi      (x - x_hat)^2 |dK / dx|
 
 As the official code: K is a mean over the code's dimensions, and codes are
-drawn in tests, too. There every draw is new; here one draw of noise, from the
+drawn in tests, too. There every draw is new. Here one draw of noise, from the
 training's seed, serves all images, so that a score depends on the image alone.
 `draws` averages the reconstructions of several, or takes the mean code.
 """
@@ -65,6 +65,7 @@ class Method(_reconstruction.SeveralScores):
 
   def loss(self, params, extra, batch, context):
     """Squared error and a little of the code's divergence."""
+    # Drawn outside the net, so that `loss_of` can be given any noise.
     keys = rng.per_example(rng.stream(context.key, "code"), batch["slot"])
     noise = jax.vmap(lambda key: jax.random.normal(key, (self.latent,)))(keys)
     return self.loss_of(params, extra, batch["image"], noise, context)
@@ -74,6 +75,8 @@ class Method(_reconstruction.SeveralScores):
     out, extra = self.apply(params, extra, image, context, noise)
     error = jnp.mean(losses.squared_error(out["x_hat"], image))
     divergence = jnp.mean(_divergence(out))
+    # Both are means, over pixels and over the code's dimensions, and not sums
+    # as in the paper.
     loss = error + self.divergence_weight * divergence
     metrics = {"error": error, "divergence": divergence}
     return loss, (extra, metrics)
@@ -90,9 +93,11 @@ class Method(_reconstruction.SeveralScores):
 
   def _noise(self, state, count) -> Float[Array, "d b z"]:
     """The same noise for every image; none for the mean code."""
+    # One draw for all images: the place in a batch must not matter.
     shape = (max(self.draws, 1), 1, self.latent)
     noise = jax.random.normal(rng.stream(state.key, "test"), shape)
     if not self.draws:
+      # mean + 0 * deviation is the mean code.
       noise = jnp.zeros(shape)
     return jnp.repeat(noise, count, 1)
 
@@ -110,7 +115,7 @@ class Method(_reconstruction.SeveralScores):
     image: Float[Array, "b h w c"],
     noise: Float[Array, "d b z"],
   ) -> types.Preds:
-    """What `predict` returns, with given noise of each draw."""
+    """The output of `predict`, with given noise of each draw."""
 
     def outputs(image):
       return self._mean(state, image, noise)
@@ -127,7 +132,9 @@ class Method(_reconstruction.SeveralScores):
     pixels = {
       "grad_rec": by_error,
       "grad_kl": by_code,
+      # Derivatives add up, which saves a third backward pass.
       "grad_elbo": by_error + self.divergence_weight * by_code,
+      # Its sign is dropped below, with that of the others.
       "combi": (image - x_hat) ** 2 * by_code,
     }
     absolute = {k: jnp.mean(jnp.abs(v), -1) for k, v in pixels.items()}

@@ -17,7 +17,7 @@ _STD = (0.229, 0.224, 0.225)
 
 
 def preprocess(image: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
-  """What a net trained on ImageNet expects, from values in [-1, 1].
+  """The input of a net trained on ImageNet, from values in [-1, 1].
 
   Gray becomes three equal channels. Nothing is clipped: a reconstruction may
   leave [-1, 1].

@@ -14,13 +14,13 @@ from medad_jax.scoring import embedding, metrics
 
 Row = figures.Row
 
-_QUANTILES = (0.0, 1 / 3, 2 / 3, 1.0)  # of each class's scores that are shown
-_MOST = 200  # latents of a kind on the plane: more take seconds to place
+_QUANTILES = (0.0, 1 / 3, 2 / 3, 1.0)  # of each class's scores, for the gallery
+_MOST = 200  # latents of a kind on the plane; more take seconds to embed
 
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-  """What figures show of a test set; all of the first training.
+  """Contents of the figures of a test set, all from the first training.
 
   Attributes:
     labels: 0 normal, 1 abnormal.
@@ -61,7 +61,7 @@ def draw(folder: Path, results: Results, shown: Shown, record: Path) -> None:
 def gallery_rows(
   labels: metrics.Labels, scores: Float[np.ndarray, "n"]
 ) -> list[int]:
-  """Rows from the lowest to the highest score of each class: no cherries."""
+  """Rows from the lowest to the highest score of each class, not selected."""
   rows: list[int] = []
   for label in (0, 1):
     members = np.flatnonzero(labels == label)
@@ -95,7 +95,7 @@ def _pictures(shown: Shown, record: Path) -> Iterator[tuple[str, bytes]]:
 def _plane(
   latents: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray] | None:
-  """Places of some latents of each kind on one plane; None without latents."""
+  """Points on one plane for some latents of each kind; None without latents."""
   if not latents:
     return None
   some = {

@@ -81,7 +81,7 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
 
 
 def _lead(results: Results) -> str:
-  """The method's last score, which is its own choice, in one sentence."""
+  """The headline score, which the method chooses, in one sentence."""
   name, score = list(results.main.scores.items())[-1]
   return (
     f"On {table.images(results.main)}, the score <code>{escape(name)}</code>"
@@ -92,7 +92,7 @@ def _lead(results: Results) -> str:
 
 
 def _scores(found: TestSet, seeds: int) -> str:
-  """The tables of one test set, and what they rest on."""
+  """The tables of one test set, and the facts behind them."""
   scores = found.scores
   intervals = [score.ranking.auroc_ci for score in scores.values()]
   ends = [interval[0] for interval in intervals if interval]
@@ -160,7 +160,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
 
 
 def _caveats(results: Results) -> Iterator[str]:
-  """What a reader must know to read the numbers rightly."""
+  """Caveats that a reader needs to read the numbers correctly."""
   scores = results.main.scores
   counts = next(iter(scores.values())).ranking
   normal, abnormal = counts.n_normal, counts.n_abnormal
@@ -236,7 +236,7 @@ def _figure(path: Path, results: Results) -> str:
 
 
 def _run(results: Results) -> Iterator[tuple[str, str]]:
-  """Where the numbers come from."""
+  """The origin of the numbers."""
   yield "method", results.method
   yield "data set", results.dataset
   yield "fingerprint of the data", results.data["fingerprint"]

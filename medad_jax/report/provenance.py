@@ -1,4 +1,4 @@
-"""What a run was trained and evaluated on, in words.
+"""Descriptions of a run's training and evaluation, in words.
 
 A description is what `engine.environment.describe` makes and results.json
 keeps: one for every start of the training, and one for the evaluation.
@@ -12,7 +12,7 @@ Description = Mapping[str, Any]
 
 
 def differences(before: Description, after: Description) -> list[str]:
-  """What differs but for the time, each with both values."""
+  """Differences of two descriptions except for the time, with both values."""
   old, new = _facts(before), _facts(after)
   return [
     f"{name} {new.get(name, 'unknown')} ({old.get(name, 'unknown')} before)"
@@ -26,8 +26,8 @@ def rows(
 ) -> Iterator[tuple[str, str]]:
   """Yields names and texts for the page.
 
-  The first start of the training and the evaluation are told whole, of a
-  continuation what differs from the start before it.
+  The first start of the training and the evaluation are described in full, a
+  continuation by its differences from the start before it.
   """
   for number, start in enumerate(training, 1):
     if number == 1:

@@ -1,4 +1,4 @@
-"""What an evaluation found: frozen values, to and from results.json.
+"""Results of an evaluation: frozen values, to and from results.json.
 
 The main test set's scores lie at `scores.NAME.auroc` of the file; further sets
 stand beside it under `sets`.
@@ -70,22 +70,22 @@ class TestSet:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-  """What results.json holds.
+  """The contents of results.json.
 
   Attributes:
     dataset: name of the data set.
     method: name of the method.
     config: the run's configuration.
     seed: the first seed.
-    seeds: how many.
+    seeds: number of seeds.
     members: nets in the largest phase of one seed.
     data: "fingerprint" of the data set and "counts" of its splits.
-    trained: what every start of the training ran on, the first one first:
+    trained: descriptions of every start of the training, in order:
       "time", "versions", "commit", "devices", "processes", "meshes" and
       "precision".
-    evaluated: what the evaluation ran on, likewise.
+    evaluated: the same description of the evaluation.
     weights: where pretrained weights are from, by name.
-    seconds: that each phase took to train.
+    seconds: training time of each phase, by its name.
     main: results of the main test set.
     sets: results of further test sets, by name.
   """
@@ -194,7 +194,7 @@ def _score_from_json(tree: Mapping[str, Any]) -> Score:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-  """A flat dataclass as JSON has it: tuples are lists."""
+  """A flat dataclass as JSON values; tuples become lists."""
   return {
     name: list(v) if isinstance(v, tuple) else v
     for name, v in dataclasses.asdict(value).items()

@@ -1,4 +1,4 @@
-"""Results as text: the table for the terminal, and how numbers are written."""
+"""Results as text: the table for the terminal, and the format of numbers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,7 +26,7 @@ def results_table(results: Results) -> str:
 
 
 def images(found: TestSet) -> str:
-  """How many test images there are of each class."""
+  """Numbers of test images of each class, in words."""
   counts = next(iter(found.scores.values())).ranking
   return (
     f"{counts.n_normal:,} normal and {counts.n_abnormal:,} abnormal test images"

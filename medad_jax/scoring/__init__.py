@@ -1,1 +1,1 @@
-"""From predictions to scores, and from scores to metrics."""
+"""Scores from predictions, and metrics from scores."""

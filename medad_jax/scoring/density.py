@@ -1,7 +1,7 @@
-"""Densities of normal features, in closed form; a score is a distance to them.
+"""Densities of normal features, in closed form; scores are distances to them.
 
-Fitted on the host once; scored on the device from the arrays that the fit left,
-which a checkpoint can hold.
+They are fitted once, on the host. The arrays of a fit go into a checkpoint, and
+scores are computed from them on the device.
 """
 
 import math

@@ -63,7 +63,7 @@ def intra_map(
 
 
 def mean_variance(preds: types.Preds) -> Float[Array, "b h w c"] | None:
-  """Mean over members of the variances they predict, None if they do not."""
+  """Mean over members of their predicted variances; None if there are none."""
   if "log_var" not in preds:
     return None
   return jnp.mean(jnp.exp(preds["log_var"]), 0)

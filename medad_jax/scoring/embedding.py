@@ -1,13 +1,13 @@
-"""Latents on a plane, to be looked at."""
+"""Latents on a plane, for figures."""
 
 from jaxtyping import Float
 import numpy as np
 
-_LEAST = 4  # points that a plane can tell anything of
+_LEAST = 4  # fewer points show nothing on a plane
 
 
 def tsne(latents: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"] | None:
-  """Places of latents on a plane that keep near ones together.
+  """Coordinates on a plane that keep similar latents together.
 
   t-SNE (van der Maaten & Hinton, JMLR 2008), from the principal components and
   with the same random numbers at every call.

@@ -1,9 +1,9 @@
-"""What is measured of a score on a test set: a list that new metrics join.
+"""Evaluators of a score on a test set: a list that new metrics join.
 
 An evaluator sees one score of one training at a time and returns a dataclass
-of numbers, or None where the test set has nothing to measure by. Detection by
-boxes would be a further field of `Truth`, a further evaluator here and a field
-of its name in `report.results.Score`.
+of numbers, or None where the test set lacks what it needs. Detection by boxes
+would be a further field of `Truth`, a further evaluator here and a field of its
+name in `report.results.Score`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from medad_jax.scoring import metrics, pixel_metrics
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-  """What is known of the images of a test set.
+  """The ground truth of a test set.
 
   Attributes:
     labels: 0 normal, 1 abnormal, [n].
@@ -40,7 +40,7 @@ def ranking(
   scores: Float[np.ndarray, "n"],
   maps: Float[np.ndarray, "n h w"] | None,
 ) -> metrics.Ranking:
-  """How well the scores rank the images."""
+  """Metrics of how well the scores rank the images."""
   del maps
   return metrics.rank(truth.labels, scores)
 
@@ -50,7 +50,7 @@ def pixels(
   scores: Float[np.ndarray, "n"],
   maps: Float[np.ndarray, "n h w"] | None,
 ) -> pixel_metrics.Pixels | None:
-  """How well the maps rank the pixels; None without maps or masks."""
+  """Metrics of how well maps rank the pixels; None without maps or masks."""
   del scores
   if maps is None or truth.masks is None:
     return None

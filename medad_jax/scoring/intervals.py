@@ -1,9 +1,9 @@
-"""How sure a test set makes us of a metric: 95 % intervals, paired differences.
+"""Uncertainty of metrics: 95 % intervals and paired differences.
 
 The functions take the scores of normal and of abnormal images apart. They
 treat images as independent: with ten images a patient, intervals that should
-hold the truth 95 times of 100 hold it 60 to 70 times. They describe sampling of
-the test set, not variation over seeds.
+hold the true value 95 times in 100 hold it 60 to 70 times. They describe
+sampling of the test set, not variation over seeds.
 """
 
 import math
@@ -208,7 +208,7 @@ def _sigmoid(x: float) -> float:
 
 
 def _places(*groups: np.ndarray) -> tuple[int, list[np.ndarray]]:
-  """How many distinct values there are; each value's place from the top."""
+  """The number of distinct values, and each value's place from the top."""
   distinct = np.unique(np.concatenate(groups))
   last = len(distinct) - 1
   return last + 1, [last - np.searchsorted(distinct, g) for g in groups]
@@ -232,7 +232,7 @@ def _resampled_precisions(
 def _counts(
   places: Int[np.ndarray, "d n"], thresholds: int
 ) -> Int[np.ndarray, "d t"]:
-  """How many images of each set reach each threshold, from the highest."""
+  """Numbers of images of each set that reach each threshold, falling."""
   cells = places + thresholds * np.arange(len(places))[:, None]
   counts = np.bincount(cells.ravel(), minlength=len(places) * thresholds)
   return np.cumsum(counts.reshape(len(places), thresholds), axis=1)

@@ -1,4 +1,4 @@
-"""How well scores tell abnormal from normal images; numpy, on the host.
+"""Metrics of separating abnormal from normal images; numpy, on the host.
 
 Every function takes the scores of a whole test set at once, so a result never
 depends on batches. Where one class is missing a metric is undefined and the
@@ -18,7 +18,7 @@ Labels = Integer[np.ndarray, "n"] | Bool[np.ndarray, "n"]
 
 @dataclasses.dataclass(frozen=True)
 class Ranking:
-  """How well one score ranks a test set's images; None where undefined.
+  """Metrics of one score on the images of a test set; None where undefined.
 
   Attributes:
     auroc: area under the ROC curve, in [0, 1].

@@ -1,4 +1,4 @@
-"""Monitors: what held-out normal images say of a training on its way."""
+"""Monitors: measurements of held-out normal images during training."""
 
 from collections.abc import Callable, Mapping
 
@@ -30,7 +30,7 @@ def auroc(values: Values) -> Monitor:
 
 
 def mean(values: Values) -> Monitor:
-  """Mean of the only value [b]: a loss of held-out images."""
+  """Mean of the only value [b], a loss of held-out images."""
 
   def summary(found: Mapping[str, np.ndarray]) -> float:
     (losses,) = found.values()

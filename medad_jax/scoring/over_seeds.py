@@ -26,16 +26,16 @@ class Spread:
 def over_seeds(
   found: Sequence[_Metrics],
 ) -> tuple[_Metrics, dict[str, Spread]]:
-  """The metrics of the same score of several trainings as one.
+  """The metrics of several trainings of the same score as one summary.
 
   Args:
     found: a dataclass of metrics a seed, all of the same images.
 
   Returns:
-    The means, and the spread of each metric. Counts of images (`n_...`) are as
-    they are. Intervals (`..._ci`) are None: they describe the sampling of the
-    images for one training. A metric that is undefined stays None. Of one
-    training: its metrics as they are, and no spread.
+    The means, and the spread of each metric. Counts of images (`n_...`) do not
+    change. Intervals (`..._ci`) are None: they describe the sampling of the
+    images for one training. A metric that is undefined stays None. A single
+    training gives its own metrics and no spread.
   """
   first, *others = found
   if not others:

@@ -1,9 +1,9 @@
-"""How well maps tell abnormal from normal pixels; numpy, on the host.
+"""Metrics of separating abnormal from normal pixels; numpy, on the host.
 
-All test images are pooled, normal ones with masks that are empty. Everything
-comes from two sorted arrays, the pool and the abnormal pixels alone: how many
-values of each reach a threshold are two binary searches, so each metric is
-exact, whatever the ties, and no metric binarizes the maps. Beside float32 maps,
+All test images are pooled; masks of normal ones are empty. Everything comes
+from two sorted arrays, the pool and the abnormal pixels alone. Two binary
+searches count the values that reach a threshold, so each metric is exact,
+whatever the ties, and no metric binarizes the maps. Beside float32 maps,
 which may be a `np.memmap`, that takes 4 bytes a pixel and 8 an abnormal one:
 0.9 GB for 3,000 images of 256 x 256 whose lesions fill 5 %.
 """
@@ -27,7 +27,7 @@ _DEFINED = (
 _LIMIT = 0.3
 # The reference's number of steps between the thresholds of its Dice.
 _STEPS = 200
-# Neighbors of a pixel, diagonal ones included, are of its region.
+# Diagonal neighbors of a pixel belong to its region, too.
 _EIGHT = np.ones((3, 3), bool)
 # Abnormal pixels ranked at a time: 0.8 MB an array of their ranks. Ties stay
 # together.
@@ -36,7 +36,7 @@ _CHUNK = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Pixels:
-  """How well one score's maps rank a test set's pixels.
+  """Metrics of one score's maps on the pixels of a test set.
 
   All but the numbers are None where no pixel or every pixel is abnormal.
 
@@ -212,7 +212,7 @@ def _sorted_positives(
 
 
 def _parts(positives: np.ndarray) -> Iterator[slice]:
-  """Where to cut rising values into parts, no tie in two."""
+  """Places at which rising values are cut into parts, no tie in two."""
   start = 0
   while start < len(positives):
     last = positives[min(start + _CHUNK, len(positives)) - 1]
@@ -224,7 +224,7 @@ def _parts(positives: np.ndarray) -> Iterator[slice]:
 def _count(
   ordered: np.ndarray, thresholds: np.ndarray, side: Literal["left", "right"]
 ) -> Int[np.ndarray, "t"]:
-  """How many values reach ("left") or exceed ("right") each threshold."""
+  """Number of values that reach ("left") or exceed ("right") each threshold."""
   return len(ordered) - np.searchsorted(ordered, thresholds, side)
 
 

@@ -47,15 +47,15 @@ def test_known_answers_of_the_resize(shape, factors, total, row, inner, corner):
   assert image[63, 63, 0] == corner
 
 
-def test_colour_becomes_grey_before_the_resize():
+def test_colour_becomes_gray_before_the_resize():
   pixels = np.random.RandomState(0).randint(0, 256, (40, 30, 3), np.uint8)
-  grey = Image.fromarray(pixels).convert("L")
+  gray = Image.fromarray(pixels).convert("L")
   assert np.array_equal(
     decode.Frame(16, 1).image(png(pixels)),
-    decode.Frame(16, 1).image(png(np.asarray(grey))),
+    decode.Frame(16, 1).image(png(np.asarray(gray))),
   )
   assert decode.Frame(16, 3).image(png(pixels)).shape == (16, 16, 3)
-  same = decode.Frame(16, 3).image(png(np.asarray(grey)))
+  same = decode.Frame(16, 3).image(png(np.asarray(gray)))
   assert (same == same[..., :1]).all()
 
 

@@ -131,10 +131,10 @@ def test_what_is_stored_inverted_is_turned(
 @pytest.mark.parametrize(
   "photometric", ["PALETTE COLOR", "ARGB", "MONOCHROME3"]
 )
-def test_only_grey_values_pass(photometric, tmp_path, capsys):
+def test_only_gray_values_pass(photometric, tmp_path, capsys):
   write(tmp_path / "in/a.dcm", ramp(np.uint8, 0, 255), photometric)
   assert convert(tmp_path / "in", tmp_path / "out") == 1
-  assert f"{photometric}, not grey" in capsys.readouterr().err
+  assert f"{photometric}, not gray" in capsys.readouterr().err
   assert not list((tmp_path / "out").iterdir())
 
 
@@ -183,7 +183,7 @@ def test_images_of_few_levels_are_named(tmp_path, capsys):
   write(tmp_path / "in/hot.dcm", pixels)
   assert convert(tmp_path / "in", tmp_path / "out") == 0
   error = capsys.readouterr().err
-  assert "hot.dcm: has 12 grey levels" in error
+  assert "hot.dcm: has 12 gray levels" in error
   assert "sound" not in error
 
 

@@ -24,7 +24,7 @@ def saved(image, kind="PNG", **options):
   return buffer.getvalue()
 
 
-def grey(black, white):
+def gray(black, white):
   return Image.fromarray(np.where(DRAWN, white, black).astype(np.uint8))
 
 
@@ -51,7 +51,7 @@ def through_jpeg(quality):
 
 CLEAN = {
   "white": saved(Image.fromarray(WHITE)),
-  "one": saved(grey(0, 1)),
+  "one": saved(gray(0, 1)),
   "one bit": saved(Image.fromarray(DRAWN)),
   "color": saved(color(0, (128, 0, 0))),
   "palette": saved(palette((0, 0, 0), (1, 1, 1))),
@@ -74,7 +74,7 @@ FIXED = {
     .resize((64, 64), Image.Resampling.LANCZOS)
     .filter(ImageFilter.GaussianBlur(0.7))
   ),
-  "background 1": saved(grey(1, 255)),
+  "background 1": saved(gray(1, 255)),
   "dark palette": saved(palette((0, 0, 0), (0, 0, 1))),
   "dark background": saved(palette((2, 2, 2), (128, 0, 0))),
 }
@@ -147,7 +147,7 @@ def test_a_build_stores_what_was_drawn(tmp_path):
 
 def test_a_build_names_every_mask_that_it_refuses(tmp_path):
   bad = [saved(Image.fromarray(x.astype(np.uint8))) for x in AMBIGUOUS.values()]
-  bad += [saved(with_alpha(WHITE)), saved(grey(0, 1))]
+  bad += [saved(with_alpha(WHITE)), saved(gray(0, 1))]
   with pytest.raises(UserError) as error:
     made(with_masks(tmp_path / "source", bad))
   first, *lines = str(error.value).splitlines()
@@ -158,7 +158,7 @@ def test_a_build_names_every_mask_that_it_refuses(tmp_path):
 
 
 def test_empty_and_large_masks_are_named(tmp_path, capsys):
-  pictures = [grey(0, 255), grey(0, 0), grey(255, 0), grey(255, 255)]
+  pictures = [gray(0, 255), gray(0, 0), gray(255, 0), gray(255, 255)]
   made(with_masks(tmp_path / "source", map(saved, pictures)))
   error = capsys.readouterr().err
   assert (
@@ -170,7 +170,7 @@ def test_empty_and_large_masks_are_named(tmp_path, capsys):
 
 
 def test_masks_that_are_all_inverted_are_refused(tmp_path):
-  source = with_masks(tmp_path / "source", [saved(grey(255, 0))] * 3)
+  source = with_masks(tmp_path / "source", [saved(gray(255, 0))] * 3)
   with pytest.raises(UserError, match="every mask .* more than half"):
     made(source)
 

@@ -98,7 +98,7 @@ def test_images_of_odd_modes_are_plain_in_the_set(mode, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "RGB"])
-def test_masks_of_any_mode_are_grey_in_the_set(mode, tmp_path):
+def test_masks_of_any_mode_are_gray_in_the_set(mode, tmp_path):
   source = sources.class_folders(tmp_path / "source")
   path = source / "test/masks/1.bmp"
   with Image.open(path) as mask:

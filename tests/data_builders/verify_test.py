@@ -70,11 +70,11 @@ def inspected(tmp_path, data, is_mask=False):
 
 
 DEEP = {
-  "grey PNG": png(16, 0, 1),
-  "grey and alpha PNG": png(16, 4, 2),
+  "gray PNG": png(16, 0, 1),
+  "gray and alpha PNG": png(16, 4, 2),
   "RGB PNG": png(16, 2, 3),
   "RGBA PNG": png(16, 6, 4),
-  "grey TIFF": saved(picture("I;16"), "TIFF"),
+  "gray TIFF": saved(picture("I;16"), "TIFF"),
   "RGB TIFF": tiff(np.full((20, 13, 3), 999, np.uint16)),
   "float TIFF": saved(picture("F"), "TIFF"),
 }

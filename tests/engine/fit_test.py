@@ -10,7 +10,7 @@ from tests import tiny
 
 
 def stage(estimate=None):
-  """The mean grey value of each pixel."""
+  """The mean gray value of each pixel."""
 
   def features(states, batch):
     del states

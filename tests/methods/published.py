@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax import losses, types
-from medad_jax.augment import synthesis
+from medad_jax.augment.nsa import synthesis
 from medad_jax.methods import (
   _net,
   _one_stage,

@@ -41,10 +41,10 @@ def head(rng: np.random.Generator) -> Head:
   depth = np.hypot(x / rng.normal(0.78, 0.014), y / rng.normal(0.94, 0.012))
   brain = step(0.84 + 0.012 * field(rng, 5) - depth, 0.03)
   white = rng.normal(0.60, 0.012)
-  grey = white - rng.uniform(0.06, 0.22)
+  gray = white - rng.uniform(0.06, 0.22)
   fluid = rng.uniform(0.14, 0.20)
-  signal = _cortex(rng, depth, white, grey, fluid)
-  signal = _deep(rng, signal, x, y, white, grey)
+  signal = _cortex(rng, depth, white, gray, fluid)
+  signal = _deep(rng, signal, x, y, white, gray)
   signal = _ventricles(rng, signal, x, y, fluid)
   signal = _midline(rng, signal, x, y, depth, fluid)
   signal = _vessels(rng, signal, x, y, depth)
@@ -53,7 +53,7 @@ def head(rng: np.random.Generator) -> Head:
 
 
 def acquire(rng: np.random.Generator, signal: Map) -> Map:
-  """What a scanner makes of a signal: coil shading, contrast, noise.
+  """A scanner's image of a signal: coil shading, contrast, noise.
 
   Every pixel depends on its own signal alone, so that a lesion changes no
   pixel outside its mask. The noise is Rician, as in magnitude images.
@@ -106,7 +106,7 @@ def paint(signal: Map, value, cover: Map) -> Map:
 
 
 def grid() -> tuple[Map, Map]:
-  """Coordinates x, y of the pixels' centres."""
+  """Coordinates x, y of the pixels' centers."""
   line = ((np.arange(SIZE) + 0.5) * 2 / SIZE - 1).astype(np.float32)
   x, y = np.meshgrid(line, line)
   return x, y
@@ -150,21 +150,21 @@ def _common_folds() -> Map:
   return field(np.random.default_rng(7), 20)
 
 
-def _cortex(rng, depth: Map, white, grey, fluid) -> Map:
-  """White matter with a folded grey ribbon and fluid in the folds."""
+def _cortex(rng, depth: Map, white, gray, fluid) -> Map:
+  """White matter with a folded gray ribbon and fluid in the folds."""
   folds = _common_folds() + rng.uniform(0.2, 0.9) * field(rng, 20)
   outer = step(depth - rng.uniform(0.44, 0.52), 0.30)
   ribbon = np.exp(-((folds / 0.55) ** 2)) * outer
   rim = step(depth - 0.73, 0.07)
-  signal = paint(white + 0.012 * field(rng, 24), grey, np.maximum(ribbon, rim))
+  signal = paint(white + 0.012 * field(rng, 24), gray, np.maximum(ribbon, rim))
   width = rng.uniform(0.10, 0.24)  # folds widen with age
   sulci = np.exp(-((folds / width) ** 2)) * step(depth - 0.60, 0.22)
   return paint(signal, fluid, rng.uniform(0.15, 0.95) * sulci)
 
 
-def _deep(rng, signal: Map, x, y, white, grey) -> Map:
+def _deep(rng, signal: Map, x, y, white, gray) -> Map:
   """Basal ganglia and thalami."""
-  tone = grey + rng.uniform(0.0, 0.05)
+  tone = gray + rng.uniform(0.0, 0.05)
   out, up = rng.normal(0.29, 0.02), rng.normal(-0.06, 0.03)
   size = np.exp(rng.normal(0, 0.12))
   for side in (-1, 1):

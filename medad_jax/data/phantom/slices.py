@@ -1,4 +1,4 @@
-"""Which scans the generated set has, and their files.
+"""The scans of the generated set, and their files.
 
 The set needs no source and no building: `spec` renders it into its cache when
 it is first opened. `data_builders.phantom` writes the same rows as files.

@@ -35,6 +35,7 @@ def conv2d(
 ) -> Float[Array, "b y x o"]:
   """Convolution (cross-correlation) with zero padding on all four sides."""
   sizes = (stride, padding)
+  # Shapes alone decide, so that one program serves all numbers.
   form = cpu_forms.value and cpu.conv2d(x, kernel, *sizes)
   return _product("conv2d", sizes, form)(x, kernel)
 
@@ -80,6 +81,7 @@ def _product(name, sizes, form):
     sizes: its integers.
     form: the CPU's for these shapes; None or False for XLA's everywhere.
   """
+  # Read at the call, as gradients are traced after the scope has ended.
   precision = jax.config.jax_default_matmul_precision or "float32"
   if form:
     return _with_form(name, sizes, precision, form)
@@ -104,8 +106,10 @@ def _with_form(
   elsewhere = _by_library(name, sizes, precision)
 
   def backward_elsewhere(x, kernel, dy):
+    # Its forward pass is not used, and XLA removes it.
     return jax.vjp(elsewhere, x, kernel)[1](dy)
 
+  # The 3x3 forms have none: without gradients XLA's own need less memory.
   value = _by_platform(form.value, elsewhere) if form.value else elsewhere
   forward = _by_platform(form.forward, elsewhere)
   backward = _by_platform(form.backward, backward_elsewhere)

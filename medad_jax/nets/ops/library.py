@@ -36,6 +36,8 @@ def conv2d_transpose(
 
   That convolution sees the kernel upside down, from the other side.
   """
+  # Without padding every pixel spreads over the whole kernel; padding cuts as
+  # many rows and columns off again.
   before = [side - 1 - padding for side in kernel.shape[:2]]
   return lax.conv_general_dilated(
     x,

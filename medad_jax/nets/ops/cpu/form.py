@@ -1,4 +1,4 @@
-"""What a form of a product is."""
+"""The interface of a form of a product."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.augment import medians, poisson, windows
+from medad_jax.augment.nsa import medians, poisson, windows
 from tests.augment import waves
 
 SIDE = 90
@@ -59,7 +59,7 @@ def test_cloning_is_opencvs(fixture):
   )
   got = clone(waves.IMAGE, patch, (80, 90), size, opacity, mixed)
   change = abs(got - waves.IMAGE)
-  # Its versions differ by one grey level in a pixel of a thousand.
+  # Its versions differ by one gray level in a pixel of a thousand.
   few = 0.004 * size[0] * size[1]
   assert abs(got.sum() - total) < few
   assert abs(change.sum() - moved) < few

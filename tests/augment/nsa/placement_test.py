@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medad_jax.augment import placement
+from medad_jax.augment.nsa import placement
 
 SIDE = 40
 N = 3000  # draws of each test: programs are shared

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray, UInt8
 
 from medad_jax import rng, types
-from medad_jax.augment import medians, placement, poisson, windows
+from medad_jax.augment.nsa import medians, placement, poisson, windows
 from medad_jax.ranges import (
   Draws,
   FixedPart,
@@ -33,7 +33,7 @@ _CLONED = 50
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-  """How patches are cut, placed, blended and labelled.
+  """Rules for cutting, placing, blending and labeling patches.
 
   Attributes:
     same: the patch is taken from the image itself.
@@ -46,10 +46,10 @@ class Recipe:
     mixed: Poisson blending takes the stronger gradients, else the patch's.
     factor: one factor an image is drawn, otherwise it is 1. In Poisson blending
       it scales the patch's gradients.
-    label: of the pixels that changed, in a box's last patch's objects:
-      "binary" 1, "factor" the factor, "raw" the median of the change in grey
+    label: of the changed pixels in the objects of a box's last patch:
+      "binary" 1, "factor" the factor, "raw" the median of the change in gray
       levels, "intensity" its logistic function.
-    patches: the most an image gets; all but the first are tossed for.
+    patches: most patches of an image; a coin is tossed for all but the first.
     smallest: least half side of a box, as a share of the image's side, which is
       also the least distance of its center from the border.
     largest: largest half side, as a share of the image's side.
@@ -58,16 +58,16 @@ class Recipe:
     gamma_offset: is added to it.
     scales: least and largest factor of a resized patch's sides.
     spread: deviation of that factor before it is clipped, around 1.
-    background: largest grey level that is no object.
+    background: largest gray level that is no object.
     min_object: share of a patch that must be exceeded by objects.
     min_overlap: share of a shifted patch's objects that must fall on the
       image's, and more.
     tries: guesses of a place. (The published code stops at 200 and throws the
       200th away.)
     factors: least and largest factor.
-    tolerance: largest change that gets no label, in grey levels.
+    tolerance: largest change that gets no label, in gray levels.
     steepness: of the logistic function.
-    midpoint: the change whose label is 1/2, in grey levels.
+    midpoint: the change whose label is 1/2, in gray levels.
   """
 
   same: bool = False
@@ -156,7 +156,7 @@ class Synthetic(NamedTuple):
 
 
 class _Scene(NamedTuple):
-  """What all patches of an image share."""
+  """Arrays that all patches of an image share."""
 
   origin: Float[Array, "t t"]
   origin_objects: Bool[Array, "t t"]
@@ -334,7 +334,7 @@ def _blend(canvas, patch: _Patch, touched, factor, recipe: Recipe):
 
 
 def _label(before, after, region, factor, recipe: Recipe):
-  """From the whole change, the last patch's objects in each box."""
+  """The label: the whole change, in the last patch's objects of each box."""
   change = jnp.abs(after - before)
   changed = medians.box_median(region & (change > recipe.tolerance), 5)
   if recipe.label == "binary":

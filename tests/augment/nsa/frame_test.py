@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 from scipy import stats
 
-from medad_jax.augment import frame
+from medad_jax.augment.nsa import frame
 
 # Much to compute: worth compiling well.
 _FAST = {"xla_backend_optimization_level": 1}

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from medad_jax import types
-from medad_jax.augment import synthesis
+from medad_jax.augment.nsa import synthesis
 from tests.augment import waves
 
 RECIPES = {

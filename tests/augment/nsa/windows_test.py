@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.augment import windows
+from medad_jax.augment.nsa import windows
 
 resized = jax.jit(windows.resized, static_argnums=4)
 
@@ -27,7 +27,7 @@ def test_what_is_read_is_written_where_it_was():
   "new", [(20, 25), (9, 11), (31, 40), (40, 7), (1, 1)], ids=str
 )
 def test_resizing_is_bilinear(new):
-  """Up to one grey level, and as dark as OpenCV's: -1/8 on average."""
+  """Up to one gray level, and as dark as OpenCV's: -1/8 on average."""
   image = np.random.RandomState(0).randint(0, 256, (30, 33))
   (top, left), (height, width) = (7, 5), (20, 25)
   want = image[top : top + height, left : left + width].astype(float)

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def box_median(binary: Bool[Array, "h w"], side: int) -> Bool[Array, "h w"]:
-  """What most pixels of a square window are; the border repeats itself.
+  """The majority of the pixels in a square window; the border is repeated.
 
   Args:
     binary: a mask.
@@ -26,7 +26,7 @@ def box_median(binary: Bool[Array, "h w"], side: int) -> Bool[Array, "h w"]:
 
 
 def disk_median(image: UInt8[Array, "h w"], radius: int) -> UInt8[Array, "h w"]:
-  """Median over a disk; the border repeats itself.
+  """The median over a disk; the border is repeated.
 
   A disk has an odd number of pixels, so its median is the largest value that
   more than half of them reach: its eight bits are found one after the other.

@@ -1,4 +1,4 @@
-"""Where a patch is taken from and where it goes.
+"""Places that a patch is taken from, and places that it goes to.
 
 The published code guesses a place and rejects it, at most 200 times. Here all
 places are judged at once and one of the good ones is drawn, with the same law:
@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray
 
 from medad_jax import rng
-from medad_jax.augment import medians
+from medad_jax.augment.nsa import medians
 
 
 def objects(image: Float[Array, "t t"], background: int) -> Bool[Array, "t t"]:
-  """Where there is something: brighter than the background, then smoothed."""
+  """Mask of the objects: brighter than the background, then smoothed."""
   return medians.box_median(image > background, 7)
 
 
@@ -156,7 +156,7 @@ def draw(
   places: int | Int[Array, ""],
   tries: int | Int[Array, ""],
 ) -> tuple[Int[Array, "2"], Bool[Array, ""]]:
-  """What guessing uniformly among all places comes to.
+  """A draw with the law of guessing uniformly among all places.
 
   Args:
     key: of this search.
@@ -182,6 +182,6 @@ def draw(
 
 
 def _exceeds(part, whole, share):
-  """part / whole > share, in whole numbers, as shares are often met exactly."""
+  """part / whole > share, in whole numbers: shares are often met exactly."""
   ratio = Fraction(share).limit_denominator(10_000)
   return part * ratio.denominator > whole * ratio.numerator

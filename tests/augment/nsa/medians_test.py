@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.augment import medians
+from medad_jax.augment.nsa import medians
 
 
 def brute(image, footprint):

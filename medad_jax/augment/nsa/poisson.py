@@ -4,8 +4,8 @@ A box of the image takes the gradients of a patch and keeps its own border. The
 published anomalies were made by OpenCV, so its ways are kept: the border is one
 pixel inside the box; the patch's gradients count from three pixels further in;
 a box of odd width is cloned one pixel to the right; "mixed" compares the
-difference of the two components of a gradient, not its length; grey levels are
-cut, not rounded. OpenCV's own versions differ by one grey level in a pixel of a
+difference of the two components of a gradient, not its length; gray levels are
+cut, not rounded. OpenCV's own versions differ by one gray level in a pixel of a
 thousand, and so does this.
 """
 
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from medad_jax.augment import windows
+from medad_jax.augment.nsa import windows
 
 # Pixels of the border that keep the image, and those that keep its gradients.
 _RIM, _QUIET = 2, 4
@@ -86,7 +86,7 @@ def _solve(divergence, size):
 
   By sine transforms. Their length is the box's, which only the device knows:
   matrices that are zero beyond it take the place of fast transforms. In float32
-  the error stays below a thousandth of a grey level.
+  the error stays below a thousandth of a gray level.
   """
   order = jnp.arange(1, divergence.shape[0] + 1)
   rows, columns = (_sines(order, length) for length in (size[0], size[1]))
@@ -97,7 +97,7 @@ def _solve(divergence, size):
 
 
 def _product(left, middle, right):
-  """In full precision: the default of some devices errs by two grey levels."""
+  """A full-precision product; some devices' default errs by two gray levels."""
   return jnp.linalg.multi_dot(
     (left, middle, right), precision=jax.lax.Precision.HIGHEST
   )

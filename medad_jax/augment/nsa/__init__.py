@@ -1,0 +1,1 @@
+"""Synthetic anomalies as in the code of NSA: CutPaste, FPI, PII and NSA."""
