@@ -94,15 +94,15 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
     frame: what the pictures become.
 
   Returns:
-    images [n h w c] uint8, labels [n] int32, masks [n h w] bool or None, and
-    the tuple of names.
+    images [n h w c] uint8, labels [n] int32, masks [n h w] bool or None, the
+    tuple of names, and the columns, tuples of texts by name.
 
   Raises:
     UserError: the set's files are damaged.
   """
   try:
-    source, masked = _open(folder, split)
-    rows = _Rows(len(source), frame, masked)
+    source, masked, columns = _open(folder, split)
+    rows = _Rows(len(source), frame, masked, columns)
     _fill(rows, source, f"decoding {folder.parent.name}/{split}")
     stored = rows.result()
   # TFDS parses damaged descriptions into anything, and so fails in any way.
@@ -125,14 +125,17 @@ def _tell_lost_color(name: str) -> None:
   )
 
 
-def _open(folder: Path, split: str) -> tuple[Any, bool]:
-  """The encoded records, and whether they have masks."""
+def _open(folder: Path, split: str) -> tuple[Any, bool, tuple[str, ...]]:
+  """The encoded records, whether they have masks, and names of columns."""
   import tensorflow_datasets as tfds  # half a second; decoding alone needs none
 
   builder = tfds.builder_from_directory(folder)
   raw = tfds.decode.SkipDecoding()
-  decoders = {k: raw for k in ("image", "mask") if k in builder.info.features}
-  return builder.as_data_source(split, decoders=decoders), "mask" in decoders
+  features = builder.info.features
+  decoders = {k: raw for k in ("image", "mask") if k in features}
+  columns = tuple(features["columns"]) if "columns" in features else ()
+  source = builder.as_data_source(split, decoders=decoders)
+  return source, "mask" in decoders, columns
 
 
 def _fill(rows: "_Rows", source, title: str) -> None:
@@ -158,7 +161,9 @@ def _fill(rows: "_Rows", source, title: str) -> None:
 class _Rows:
   """Arrays that fill up in any order: TFDS shuffles, an id tells the place."""
 
-  def __init__(self, count: int, frame: Frame, masked: bool):
+  def __init__(
+    self, count: int, frame: Frame, masked: bool, columns: Sequence[str]
+  ):
     self.lost_color = False
     self._frame = frame
     size = frame.size
@@ -166,6 +171,7 @@ class _Rows:
     self._masks = np.zeros((count, size, size), bool) if masked else None
     self._labels = np.full(count, -1, np.int32)
     self._names = [""] * count
+    self._columns = {name: [""] * count for name in columns}
 
   def read(self, source, chunk: Sequence[int]) -> int:
     for record in source.__getitems__(list(chunk)):
@@ -180,6 +186,7 @@ class _Rows:
       "labels": self._labels,
       "masks": self._masks,
       "names": tuple(self._names),
+      "columns": {k: tuple(texts) for k, texts in self._columns.items()},
     }
 
   def _place(self, record: dict[str, Any]) -> None:
@@ -193,6 +200,8 @@ class _Rows:
       self.lost_color = True
     self._labels[row] = record["label"]
     self._names[row] = record["name"].decode()
+    for name, texts in self._columns.items():
+      texts[row] = record["columns"][name].decode()
     if self._masks is not None:
       self._masks[row] = self._frame.mask(record["mask"])
 

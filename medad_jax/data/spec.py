@@ -37,12 +37,18 @@ class Split:
       look at it.
     names: file names in the source.
     masks: where the abnormality is; None where the set has none.
+    columns: what else is known of each image, a text by the column's name; an
+      empty one where it is unknown. `columns.PATIENT` and others have names
+      of their own.
   """
 
   images: UInt8[np.ndarray, "n h w c"]
   labels: Int[np.ndarray, "n"]
   names: tuple[str, ...]
   masks: Bool[np.ndarray, "n h w"] | None = None
+  columns: Mapping[str, tuple[str, ...]] = dataclasses.field(
+    default_factory=dict
+  )
 
   def __len__(self) -> int:
     return len(self.labels)

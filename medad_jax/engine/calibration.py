@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medad_jax.data import columns
 from medad_jax.engine import checkpoint, scorer, trained
 from medad_jax.types import TrainState
 
@@ -33,7 +34,11 @@ class Calibration:
 
 
 def keep(
-  model: trained.Trained, images: np.ndarray, rows: np.ndarray, workdir: Path
+  model: trained.Trained,
+  images: np.ndarray,
+  rows: np.ndarray,
+  workdir: Path,
+  texts: columns.Texts | None = None,
 ) -> None:
   """Scores the held-out images, unless an earlier start did.
 
@@ -42,6 +47,7 @@ def keep(
     images: uint8 [n h w c], all of the training array.
     rows: those held out; nothing is kept where there are none.
     workdir: the run's folder.
+    texts: columns of all images, for methods that read some.
 
   Raises:
     UserError: the scores cannot be written.
@@ -49,9 +55,10 @@ def keep(
   saved = checkpoint.Checkpoints(workdir / "checkpoints", NAME)
   if saved.finished or not len(rows):
     return
+  own = {k: [v[row] for row in rows] for k, v in (texts or {}).items()}
   parts = [
     scorer.on_host(found.scores.image, count)
-    for count, found in model.batches(images[rows])
+    for count, found in model.batches(images[rows], own)
   ]
   scores = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
   saved.finish(

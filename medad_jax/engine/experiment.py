@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import feeds, index, spec
+from medad_jax.data import columns, feeds, index, joint, spec
 from medad_jax.engine import (
   calibration,
   checkpoint,
@@ -57,6 +57,7 @@ def train_and_evaluate(
   folder = Workdir(workdir)
   with folder.locked():
     folder.claim(config, _identity(material.dataset))
+    folder.keep_codes(material.codes)
     _remember(workdir, origins)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
       checkpoint.recover(workdir / "checkpoints", log.note)
@@ -77,12 +78,17 @@ def train_and_evaluate(
         data_text=material.dataset.fingerprint,
         method_text=repr(method),
         reuse=other,
+        columns=columns.encode(
+          material.texts, material.codes, len(material.feed.images)
+        ),
       )
       states = train.train(stages, shared)
-    model = trained.Trained(config, method, states, devices)
+    model = trained.Trained(config, method, states, devices, material.codes)
     if settings.until is None:  # a part of the method has other scores
       held_out = material.pools[index.HELD_OUT]
-      calibration.keep(model, material.feed.images, held_out, workdir)
+      calibration.keep(
+        model, material.feed.images, held_out, workdir, material.texts
+      )
     return _evaluate(model, material.dataset, folder, workdir)
 
 
@@ -94,11 +100,15 @@ class _Material:
     dataset: the splits that are used.
     feed: training images, the splits one after another.
     pools: rows of the feed by pool name, and those held out.
+    texts: columns of the feed's rows by name.
+    codes: of the columns that phases read.
   """
 
   dataset: spec.Dataset
   feed: feeds.Feed
   pools: Mapping[str, np.ndarray]
+  texts: columns.Texts
+  codes: columns.Codes
 
 
 def _material(
@@ -112,8 +122,19 @@ def _material(
   pools = index.make_pools(wanted.values(), counts)
   images = np.concatenate([dataset.splits[name].images for name in used])
   feed = _choose_feed(images, settings.data, devices)
+  texts = columns.concatenate([dataset.splits[name].columns for name in used])
+  read = {
+    name
+    for stage in stages
+    if isinstance(stage, Phase)
+    for name in stage.inputs.columns
+  }
   return _Material(
-    dataset, feed, index.hold_out(pools, settings.validation.share)
+    dataset,
+    feed,
+    index.hold_out(pools, settings.validation.share),
+    texts,
+    columns.make_codes(texts, sorted(read)),
   )
 
 
@@ -254,7 +275,7 @@ def _record_start(
 
 def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
-    return spec.open_dataset(
+    return joint.open_sets(
       data.name,
       data.dir,
       image_size=data.image_size,
