@@ -45,6 +45,24 @@ def check(names: Iterable[str], origin: str) -> None:
     )
 
 
+def patients(texts: Texts) -> Int[np.ndarray, "n"] | None:
+  """A number for each image's patient; None where no patient is known.
+
+  Patients of two sets are not the same, whatever they are called. An image of
+  an unknown patient has a number of its own.
+  """
+  names = texts.get(PATIENT, ())
+  if not any(names):
+    return None
+  sets = texts.get(SET, ("",) * len(names))
+  whose = [
+    (one, name, -1 if name else row)
+    for row, (one, name) in enumerate(zip(sets, names, strict=True))
+  ]
+  numbers = {who: number for number, who in enumerate(dict.fromkeys(whose))}
+  return np.array([numbers[who] for who in whose], int)
+
+
 def concatenate(
   parts: Sequence[Texts], counts: Sequence[int] | None = None
 ) -> dict[str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ def open_sets(
   channels: int = 1,
   resize: str = "stretch",
   need: Iterable[str] = spec.SPLITS,
+  further_tests: bool = False,
 ) -> spec.Dataset:
   """Opens one set or, of names with commas between, several as one.
 
@@ -34,6 +35,7 @@ def open_sets(
     channels: 1 (grey) or 3 (RGB).
     resize: "stretch" or "crop".
     need: the splits to open; each set must have all of them.
+    further_tests: whether to open the splits named test_NAME that sets have.
 
   Raises:
     UserError: a name is there twice, or as `spec.open_dataset`.
@@ -53,6 +55,7 @@ def open_sets(
         channels=channels,
         resize=resize,
         need=need,
+        further_tests=further_tests,
       )
       for name in each
     ]

@@ -80,6 +80,7 @@ def open_dataset(
   channels: int = 1,
   resize: str = "stretch",
   need: Iterable[str] = SPLITS,
+  further_tests: bool = False,
 ) -> Dataset:
   """Opens splits of a built set, resized to square uint8 images.
 
@@ -95,6 +96,7 @@ def open_dataset(
     channels: 1 (grey) or 3 (RGB).
     resize: "stretch" to the square, or "crop" to its middle.
     need: the splits to open; the others are neither read nor required.
+    further_tests: whether to open all splits named test_NAME, too.
 
   Returns:
     The data set.
@@ -116,6 +118,8 @@ def open_dataset(
   if facts is None:
     raise UserError(_not_built(root, name))
   _check_splits(name, facts, need)
+  if further_tests:
+    need += tuple(k for k in sorted(facts["counts"]) if is_further_test(k))
   splits = {}
   for split in need:
     splits[split] = Split(
@@ -132,6 +136,11 @@ def open_dataset(
     fingerprint=_fingerprint(facts, *shape),
     counts=dict(facts["counts"]),
   )
+
+
+def is_further_test(split: str) -> bool:
+  """Whether a split is a test set beside the main one, `test`."""
+  return split.startswith("test_")
 
 
 def _check_shape(channels: int, resize: str) -> None:

@@ -132,7 +132,7 @@ def _material(
   return _Material(
     dataset,
     feed,
-    index.hold_out(pools, settings.validation.share),
+    index.hold_out(pools, settings.validation.share, columns.patients(texts)),
     texts,
     columns.make_codes(texts, sorted(read)),
   )
@@ -282,6 +282,7 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
       channels=data.channels,
       resize=data.resize,
       need=splits,
+      further_tests=True,
     )
 
 

@@ -120,7 +120,7 @@ def _scores(found: TestSet, seeds: int) -> str:
   )
   tables = [_table("Scores of the images", header, rows, right=2)]
   if seeds == 1:
-    tables.append(f"<p>{escape(table.INDEPENDENT)}.</p>")
+    tables.append(f"<p>{escape(table.basis(found))}</p>")
   if pixels := table.pixel_rows(scores):
     marked = [(f"<code>{escape(n)}</code>", *values) for n, *values in pixels]
     caption = "Maps, measured by their pixels"
@@ -182,13 +182,10 @@ def _caveats(results: Results) -> Iterator[str]:
     )
   else:
     yield (
-      "Intervals describe the sampling of the test images (AUROC: Newcombe,"
-      " with DeLong's variance where that is larger; AP: stratified bootstrap)."
-      " Where a set has ten images a patient, intervals of 95 % hold the true"
-      " AUROC in 60 to 70 % of test sets. One training"
-      f" (seed {results.seed}) says nothing of how results vary between"
-      " trainings."
+      f"One training (seed {results.seed}) says nothing of how results vary"
+      " between trainings."
     )
+    yield from _sampling(results)
   if any(score.ranking.ap == 1 for score in scores.values()):
     yield (
       "An average precision of 1 has no interval: resampled images are"
@@ -207,7 +204,8 @@ def _caveats(results: Results) -> Iterator[str]:
   )
   if number := len(results.main.comparisons):
     yield (
-      "Differences are paired by image (DeLong); p-values are two-sided and not"
+      f"Differences are paired by image ({_test(results)}); p-values are"
+      " two-sided and not"
       f" adjusted for the number of comparisons ({number})."
     )
   yield (
@@ -218,6 +216,28 @@ def _caveats(results: Results) -> Iterator[str]:
     yield (
       "Oracle Dice takes the threshold that is best on these very masks: it is"
       " a ceiling, and no one reaches it without the masks."
+    )
+
+
+def _test(results: Results) -> str:
+  by_image = table.patients(results.main) is None
+  return "DeLong" if by_image else "cluster bootstrap of patients"
+
+
+def _sampling(results: Results) -> Iterator[str]:
+  """What the intervals of one training describe."""
+  known = [table.patients(found) for found in table.all_sets(results)]
+  if None in known:
+    yield (
+      "Intervals describe the sampling of the test images (AUROC: Newcombe,"
+      " with DeLong's variance where that is larger; AP: stratified bootstrap)."
+      " Where a set has ten images a patient, intervals of 95 % hold the true"
+      " AUROC in 60 to 70 % of test sets."
+    )
+  if any(count is not None for count in known):
+    yield (
+      "Where patients are known, intervals and differences describe the"
+      " sampling of patients (cluster bootstrap)."
     )
 
 
