@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 import tqdm
 
+from medad_jax.data import preparation
 from medad_jax.types import UserError
 
 # Pillow opens by content, and hands an EPS file to a PostScript interpreter.
@@ -22,7 +23,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
 _CHUNK = 32  # records a thread reads at a time
 _MODES = {1: "L", 3: "RGB"}
-Resampling = Image.Resampling
 _GREY = ("1", "L", "LA")  # Pillow's modes without color
 
 
@@ -48,11 +48,8 @@ class Frame:
   Attributes:
     size: height and width, pixels.
     channels: 1 (grey) or 3 (RGB).
-    resize: "stretch" to the square, as DDAD-ASR and MedIAnomaly do, by
-      Pillow's bilinear filter (antialiased: its support grows with the
-      reduction, and its two passes each round to 8 bits); or "crop": the
-      shorter side to the size, aspect kept, by Pillow's Lanczos filter, then
-      the middle square, as NSA does.
+    resize: short name of the steps between, "stretch" or "crop"; see
+      `preparation.named`.
   """
 
   size: int
@@ -60,27 +57,21 @@ class Frame:
   resize: str = "stretch"
 
   def image(self, data: bytes) -> UInt8[np.ndarray, "h w c"]:
-    """Decodes, converts to grey (Pillow's luminance) or RGB, then resizes."""
+    """Decodes, converts to grey (Pillow's luminance) or RGB, then prepares."""
     with open_image(data) as picture:
       converted = picture.convert(_MODES[self.channels])
-    kind = {"stretch": Resampling.BILINEAR, "crop": Resampling.LANCZOS}
-    square = self._square(converted, kind[self.resize])
+    square = self._preparation.image(converted)
     return np.asarray(square).reshape(self.size, self.size, self.channels)
 
   def mask(self, data: bytes) -> Bool[np.ndarray, "h w"]:
     """Decodes and resizes by the nearest pixel; what is not black is marked."""
     with open_image(data) as picture:
       converted = picture.convert("L")
-    return marks(self._square(converted, Resampling.NEAREST))
+    return marks(self._preparation.mask(converted))
 
-  def _square(self, picture: Image.Image, kind: Resampling) -> Image.Image:
-    if self.resize == "stretch":
-      return picture.resize((self.size, self.size), kind)
-    short = min(picture.size)
-    sides = [self.size * side // short for side in picture.size]
-    left, top = (round((side - self.size) / 2) for side in sides)
-    resized = picture.resize((sides[0], sides[1]), kind)
-    return resized.crop((left, top, left + self.size, top + self.size))
+  @functools.cached_property
+  def _preparation(self) -> preparation.Preparation:
+    return preparation.named(self.resize, self.size)
 
 
 def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:

@@ -268,7 +268,7 @@ def _record_start(
     for stage in stages
     if isinstance(stage, Phase)
   }
-  precision = config["model"].get("precision", "float32")
+  precision = config.get("model", {}).get("precision", "float32")
   if differ := folder.start(environment.describe(precision, meshes)):
     log.note(f"going on with {', '.join(differ)}")
 
