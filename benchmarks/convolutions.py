@@ -1,12 +1,13 @@
-"""Ways to compute the convolutions of several members in one program.
+"""Whether the CPU forms of convolutions are still faster than XLA's own.
 
   python -m benchmarks.convolutions --members=3 --steps=4
 
-Times the first two layers of the published autoencoder and their mirror at
-64x64, forward and with gradients and an update: as matrix products or by XLA's
-convolutions, members vmapped or one after another in the program, a call of one
-step or of several in `lax.scan`. Ratios are to what training uses: products,
-vmapped, in a loop.
+Times two small networks at 64x64, forward and with gradients and an update:
+layers of the published autoencoder (4x4, stride 2, down and up) and of the
+refinement network (3x3), members vmapped or one after another in the program, a
+call of one step or of several in `lax.scan`. Ratios are to what training uses:
+the forms of `nets/ops/cpu`, vmapped, in a loop. When no ratio of "xla" with
+gradients is above 1, that folder can go.
 """
 
 import argparse
@@ -18,52 +19,65 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import turns
-from medad_jax.nets import blocks
+from medad_jax.nets import blocks, ops
 
 
 class Way(NamedTuple):
   """How a program is written."""
 
-  form: blocks.Form = "matmul"
+  forms: bool = True
   members: str = "vmapped"
   loop: bool = True
 
   def __str__(self):
     place = "in a loop" if self.loop else "alone"
-    return f"{self.form:7} {self.members:9} {place:9}"
+    return f"{'forms' if self.forms else 'xla':6} {self.members:9} {place:9}"
 
 
-class Layers(nn.Module):
+class Strided(nn.Module):
   """1 -> 16 -> 32 -> 16 -> 1 channels, 64x64 -> 16x16 -> 64x64."""
-
-  form: blocks.Form
 
   @nn.compact
   def __call__(self, x):
     """The image again."""
     for features in (16, 32):
-      x = nn.relu(blocks.Conv4x4s2(features, self.form)(x))
-    x = nn.relu(blocks.ConvTranspose4x4s2(16, self.form)(x))
-    return blocks.ConvTranspose4x4s2(1, self.form)(x)
+      x = nn.relu(blocks.Conv4x4s2(features)(x))
+    x = nn.relu(blocks.ConvTranspose4x4s2(16)(x))
+    return blocks.ConvTranspose4x4s2(1)(x)
 
 
-def make_call(way: Way, gradient: bool, members: int, steps: int, batch: int):
+class Square(nn.Module):
+  """1 -> 64 -> 64 -> 1 channels, all at 64x64."""
+
+  @nn.compact
+  def __call__(self, x):
+    """The image again."""
+    for features in (64, 64):
+      x = nn.relu(blocks.Conv3x3(features)(x))
+    return blocks.Conv3x3(1)(x)
+
+
+NETS = {"strided": (Strided, 64), "square": (Square, 8)}  # images a step
+
+
+def make_call(net: str, way: Way, gradient: bool, members: int, steps: int):
   """A compiled call, which takes no argument.
 
   Args:
+    net: a name of `NETS`.
     way: how it is written.
     gradient: whether it learns; otherwise it only reconstructs.
-    members: nets with parameters of their own, on the same images.
+    members: networks with parameters of their own, on the same images.
     steps: of a loop; a call without one takes a single step.
-    batch: images a step.
   """
-  net = Layers(way.form)
+  module, batch = NETS[net]
+  model = module()
   image = jax.random.normal(jax.random.key(0), (batch, 64, 64, 1))
   keys = jax.random.split(jax.random.key(1), members)
-  params = jax.vmap(lambda key: net.init(key, image))(keys)
+  params = jax.vmap(lambda key: model.init(key, image))(keys)
 
   def loss(params, image):
-    return jnp.mean((net.apply(params, image) - image) ** 2)
+    return jnp.mean((model.apply(params, image) - image) ** 2)
 
   def one(params, image):
     if not gradient:
@@ -91,28 +105,28 @@ def make_call(way: Way, gradient: bool, members: int, steps: int, batch: int):
       return jax.lax.scan(body, carry, length=steps)
     return body(carry, None)
 
-  compiled = jax.jit(call)
+  with ops.cpu_forms(way.forms):
+    compiled = jax.jit(call).lower((params, image)).compile()
   return lambda turn: compiled((params, image + 1e-6 * turn))
 
 
-def compare(gradient: bool, args: argparse.Namespace) -> None:
+def compare(net: str, gradient: bool, args: argparse.Namespace) -> None:
   """Prints milliseconds a step and member of all ways, and their ratios."""
-  forms: tuple[blocks.Form, ...] = ("matmul", "lax")
   ways = itertools.starmap(
-    Way, itertools.product(forms, ("vmapped", "unrolled"), (True, False))
+    Way,
+    itertools.product((True, False), ("vmapped", "unrolled"), (True, False)),
   )
   if args.members == 1:
     ways = (way for way in ways if way.members == "vmapped")
   calls = {
-    way: make_call(way, gradient, args.members, args.steps, args.batch)
-    for way in ways
+    way: make_call(net, way, gradient, args.members, args.steps) for way in ways
   }
   times = turns.alternate(calls, args.repeats)
   each = {
     way: [t / (args.steps if way.loop else 1) / args.members for t in taken]
     for way, taken in times.items()
   }
-  print("with gradients" if gradient else "forward")
+  print(f"{net}, {'with gradients' if gradient else 'forward'}")
   for way, taken in each.items():
     print(
       f"  {way} {1e3 * min(taken):9.1f} ms  x {turns.ratio(taken, each[Way()])}"
@@ -124,14 +138,15 @@ def main() -> None:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.convolutions", description=__doc__.split("\n")[0]
   )
-  defaults = {"members": 3, "steps": 4, "batch": 64, "repeats": 3}
+  defaults = {"members": 3, "steps": 4, "repeats": 3}
   for name, value in defaults.items():
     parser.add_argument(f"--{name}", type=int, default=value, help=f"[{value}]")
   args = parser.parse_args()
   print(turns.machine())
-  print(f"{args.members} member(s), batch {args.batch}: ms a step and member")
-  for gradient in (False, True):
-    compare(gradient, args)
+  print(f"{args.members} member(s): ms a step and member")
+  for net in NETS:
+    for gradient in (False, True):
+      compare(net, gradient, args)
 
 
 if __name__ == "__main__":

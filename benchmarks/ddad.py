@@ -22,7 +22,7 @@ is not counted.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import importlib.util
 import statistics
 import sys
@@ -30,6 +30,7 @@ import sys
 # No module here imports jax before `main`: the sides' processes import this
 # file again, and PyTorch's would hold jax in their memory.
 from benchmarks import protocol, sides
+from benchmarks.protocol import positive
 
 SIDES = ("ours", "reference", "tuned")
 
@@ -62,40 +63,57 @@ def run(args: argparse.Namespace) -> None:
   """
   given = _protocol(args)
   names = ("ours",) if args.baseline == "none" else _with_ours(args.sides)
-  if len(names) > 1:
-    need_torch()
+  race(_targets(names, given, args), given, protocol.PHASES, args)
+
+
+def race(
+  targets: Mapping[str, sides.Target],
+  given: protocol.Protocol,
+  phases: Sequence[str],
+  args: argparse.Namespace,
+) -> None:
+  """Lets the sides take turns and prints all tables.
+
+  Args:
+    targets: the sides.
+    given: what they do.
+    phases: of it.
+    args: of `add_turns`.
+
+  Raises:
+    UserError: PyTorch is wanted and not there, or the sizes are impossible.
+  """
+  _check(given, len(targets) > 1)
   repeats = args.repeats or (1 if args.whole else 5)
-  with sides.racing(_targets(names, given, args)) as racers:
-    for line in heading(racers):
-      print(line)
-    print(_describe(given), flush=True)
-    kind = racers[0].backend
-    amounts = None if args.whole else _amounts(args, kind)
+  with sides.racing(targets) as racers:
+    lines = dict.fromkeys(racer.about for racer in racers)
+    notes = [note for racer in racers for note in racer.notes]
+    print(*lines, *notes, given.describe(phases), sep="\n", flush=True)
+    amounts = None if args.whole else _amounts(args, racers[0].backend)
     times = sides.take_turns(racers, amounts, repeats)
-  print_measured(times, repeats)
-  rows = start_rows(racers) + _phase_rows(racers, times, given)
-  print_table(rows, _total_rows(racers, times))
-  print_memory(racers)
+  _print_measured(times, repeats)
+  rows = _start_rows(racers) + _phase_rows(racers, times, given, phases)
+  _print_table(rows, _total_rows(racers, times, phases))
+  _print_memory(racers)
 
 
-def need_torch() -> None:
-  """Raises UserError where PyTorch is not installed."""
-  if importlib.util.find_spec("torch") is None:
-    from medad_jax.types import UserError
+def _check(given: protocol.Protocol, torch: bool) -> None:
+  from medad_jax.types import UserError
 
+  if torch and importlib.util.find_spec("torch") is None:
     raise UserError(
       "the baseline is PyTorch, which is not installed: run pip install -e"
       ' ".[benchmarks]", or give --baseline=none'
     )
+  if given.normal < max(given.batch, given.refine_batch):
+    raise UserError(
+      f"--normal={given.normal} is less than a batch of"
+      f" {max(given.batch, given.refine_batch)}: give more images, or a smaller"
+      " --batch"
+    )
 
 
-def heading(racers: Sequence[sides.Racer]) -> list[str]:
-  """The machine, the versions and what the trials found."""
-  lines = list(dict.fromkeys(racer.about for racer in racers))
-  return lines + [note for racer in racers for note in racer.notes]
-
-
-def print_measured(times: sides.Times, repeats: int) -> None:
+def _print_measured(times: sides.Times, repeats: int) -> None:
   """How much of each part was measured, and what a unit took."""
   print(
     f"\nmeasured in {repeats} turns      part              a turn        of all"
@@ -111,7 +129,7 @@ def print_measured(times: sides.Times, repeats: int) -> None:
       )
 
 
-def print_table(*groups: Sequence[Row]) -> None:
+def _print_table(*groups: Sequence[Row]) -> None:
   """Seconds and rates of every row, with ratios to the row of ours."""
   print(
     "\nphase                    side          seconds    steps/s   images/s"
@@ -128,7 +146,7 @@ def print_table(*groups: Sequence[Row]) -> None:
       )
 
 
-def print_memory(racers: Sequence[sides.Racer]) -> None:
+def _print_memory(racers: Sequence[sides.Racer]) -> None:
   """Peaks of every side."""
   print("\npeak memory, GB   host       device")
   for racer in racers:
@@ -141,7 +159,7 @@ def print_memory(racers: Sequence[sides.Racer]) -> None:
     print(f"{racer.name:12} {host:>9} {device:>12}")
 
 
-def start_rows(racers: Sequence[sides.Racer]) -> list[Row]:
+def _start_rows(racers: Sequence[sides.Racer]) -> list[Row]:
   """Seconds of both starts; each was made once."""
   return [
     (what, racer.name, [racer.seconds[what]], 0, 0)
@@ -150,7 +168,7 @@ def start_rows(racers: Sequence[sides.Racer]) -> list[Row]:
   ]
 
 
-def _phase_rows(racers, times, given) -> list[Row]:
+def _phase_rows(racers, times, given, phases) -> list[Row]:
   return [
     (
       phase,
@@ -159,19 +177,19 @@ def _phase_rows(racers, times, given) -> list[Row]:
       given.steps(phase),
       given.images(phase),
     )
-    for phase in protocol.PHASES
+    for phase in phases
     for racer in racers
   ]
 
 
-def _total_rows(racers, times) -> list[Row]:
+def _total_rows(racers, times, phases) -> list[Row]:
   """All phases, and the start with empty or full caches."""
   rows = []
   for cache in ("cold", "warm"):
     for racer in racers:
-      phases = [times.of_phase(racer.name, p) for p in protocol.PHASES]
+      taken = [times.of_phase(racer.name, p) for p in phases]
       start = racer.seconds[f"start-up, {cache} cache"]
-      total = [start + sum(turn) for turn in zip(*phases, strict=True)]
+      total = [start + sum(turn) for turn in zip(*taken, strict=True)]
       rows.append((f"all, {cache} cache", racer.name, total, 0, 0))
   return rows
 
@@ -201,25 +219,11 @@ def _targets(names, given, args):
 
 
 def _amounts(args: argparse.Namespace, kind: str) -> dict[str, int]:
-  steps = args.steps or steps_on(kind)
-  images = args.images or _IMAGES.get(kind, _ON_ACCELERATOR["images"])
+  """Units of a turn, by their name."""
+  steps = args.steps or _STEPS.get(kind, _ON_ACCELERATOR["steps"])
+  given = vars(args).get("images")  # not every race has tests
+  images = given or _IMAGES.get(kind, _ON_ACCELERATOR["images"])
   return {"steps": steps, "images": images, "starts": 1}
-
-
-def steps_on(kind: str) -> int:
-  """Steps a turn on such a device, where none are given."""
-  return _STEPS.get(kind, _ON_ACCELERATOR["steps"])
-
-
-def check(images: int, batch: int) -> None:
-  """Raises UserError where the images do not fill a batch."""
-  from medad_jax.types import UserError
-
-  if images < batch:
-    raise UserError(
-      f"--normal={images} is less than a batch of {batch}: give more images, or"
-      " a smaller --batch"
-    )
 
 
 def _with_ours(names: Sequence[str]) -> tuple[str, ...]:
@@ -227,7 +231,7 @@ def _with_ours(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _protocol(args: argparse.Namespace) -> protocol.Protocol:
-  given = protocol.Protocol(
+  return protocol.Protocol(
     args.normal,
     args.unlabelled,
     args.tests,
@@ -235,19 +239,6 @@ def _protocol(args: argparse.Namespace) -> protocol.Protocol:
     args.members,
     args.batch,
     precision=args.precision,
-  )
-  check(given.normal, max(given.batch, given.refine_batch))
-  return given
-
-
-def _describe(given: protocol.Protocol) -> str:
-  return (
-    f"{given.normal} normal and {given.unlabelled} unlabelled training images,"
-    f" {given.tests} test images, generated, of {given.size}x{given.size};"
-    f" {given.members} + {given.members} members,"
-    f" {given.ensemble_steps:,} steps of {given.batch};"
-    f" {given.refine_steps:,} refinement steps of {given.refine_batch};"
-    f" {given.precision} (reference: float32)"
   )
 
 
@@ -316,13 +307,6 @@ def add_turns(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--no-compile", action="store_true", help="no torch.compile in tuned"
   )
-
-
-def positive(text: str) -> int:
-  """An option's number, 1 or more."""
-  if (number := int(text)) < 1:
-    raise argparse.ArgumentTypeError(f"{text} is less than 1")
-  return number
 
 
 if __name__ == "__main__":

@@ -1,52 +1,81 @@
 """This project as a side of the comparisons: the engine's own programs.
 
-Phases come from the configurations, segments, batches and compiled calls from
-`engine.train`, scores from `engine.scorer`. `Loop` goes from call to call as
-`train.PhaseRun` does, with all its host work (row numbers, arrays to the
-device, metrics back one call late, checked and written) but checkpoints.
+Phases come from the configurations, segments and batches from `engine.train`,
+calls from `engine.program`, scores from `engine.scorer`. `Loop` does the host's
+part of training (row numbers, arrays to the devices, metrics back one call
+late, checked and written) but keeps no checkpoints.
 """
 
+from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 from pathlib import Path
 import tempfile
-import time
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 import numpy as np
 
 from benchmarks import sides, turns
 from benchmarks.protocol import Part, Protocol
 from configs import reconstruction, rsna_ddad
 from medad_jax.data import feeds, index
-from medad_jax.engine import (
-  config as configuration,
-)
-from medad_jax.engine import (
-  cores,
-  members,
-  program,
-  scorer,
-  train,
-  writers,
-)
+from medad_jax.engine import config as configuration
+from medad_jax.engine import cores, members, program, scorer, train, writers
 from medad_jax.engine.devices import Devices
 from medad_jax.types import Phase, TrainState
 
-_TRIALS = members.seeds(0, 1)
+TRIALS = members.seeds(0, 1)
 
 
-class Loop:
-  """A segment of a phase, one compiled call after another.
+def make_program(
+  phase: Phase,
+  feed: feeds.Feed,
+  pools: Mapping[str, np.ndarray],
+  devices: Devices,
+  steps_per_call: int,
+  number: int = 0,
+  reads: Mapping[str, Sequence[members.Member]] | None = None,
+) -> tuple[program.Program, train.Segment]:
+  """The engine's program of a phase's segment of that number.
 
   Args:
     phase: what trains.
-    states: of all its members before their first step.
     feed: its images.
     pools: rows of the feed by pool name.
     devices: of the run.
     steps_per_call: at most.
-    number: which of the phase's segments.
+    number: of the segment; in the first one all members train.
+    reads: members of the stages that the phase reads.
+  """
+  order = train.make_order(phase, pools, TRIALS)
+  segment = list(train.segments(train.count_steps(phase, order)))[number]
+  layout = devices.layout(len(segment.members), phase.length.batch_size)
+  found = program.Program(
+    phase,
+    layout,
+    feed,
+    order,
+    TRIALS,
+    segment.members,
+    reads or {},
+    steps_per_call,
+  )
+  return found, segment
+
+
+class Loop:
+  """A segment of a phase, one call of its program after another.
+
+  Args:
+    phase: see `make_program`.
+    states: of all its members before their first step.
+    feed: see `make_program`.
+    pools: see `make_program`.
+    devices: see `make_program`.
+    steps_per_call: see `make_program`.
+    number: see `make_program`.
     earlier: members and final states of the stages that the phase reads.
 
   Attributes:
@@ -58,38 +87,27 @@ class Loop:
     phase: Phase,
     states: TrainState,
     feed: feeds.Feed,
-    pools: dict[str, np.ndarray],
+    pools: Mapping[str, np.ndarray],
     devices: Devices,
     steps_per_call: int,
     number: int = 0,
     earlier: program.Earlier | None = None,
   ):
     earlier = earlier or {}
-    order = train.make_order(phase, pools, _TRIALS)
-    steps = train.count_steps(phase, order)
-    self._segment = list(train.segments(steps))[number]
-    live = self._segment.members
-    self._program = program.Program(
-      phase,
-      devices.layout(len(live), phase.length.batch_size),
-      feed,
-      order,
-      _TRIALS,
-      live,
-      {name: who for name, (who, _) in earlier.items()},
-      steps_per_call,
+    reads = {name: who for name, (who, _) in earlier.items()}
+    self._program, self._segment = make_program(
+      phase, feed, pools, devices, steps_per_call, number, reads
     )
     # Copies, as calls consume what they are given.
     self.states = self._program.place(jax.device_put(states, may_alias=False))
     self._constants = self._program.constants(earlier)
-    self._take = steps_per_call
     self._at = self._segment.start
     self._folder = tempfile.TemporaryDirectory()
     self._log = writers.Writers(Path(self._folder.name))
 
   def run(self, steps: int) -> int:
-    """Takes at least that many steps, in whole calls; returns how many."""
-    bounds = [self._next() for _ in range(-(-steps // self._take))]
+    """Takes that many steps and returns their number."""
+    bounds = list(self._bounds(steps))
     pending = None
     chunks = self._program.chunks(bounds)
     for (start, stop), chunk in zip(bounds, chunks, strict=True):
@@ -102,20 +120,22 @@ class Loop:
     if pending is not None:
       self._record(*pending)
     jax.block_until_ready(self.states)
-    return sum(stop - start for start, stop in bounds)
+    return steps
 
   def close(self) -> None:
     """Ends the writing of metrics."""
     self._log.close()
     self._folder.cleanup()
 
-  def _next(self) -> tuple[int, int]:
-    """The next call's steps; after the last one the first ones again."""
-    start = self._at
-    stop = min(start + self._take, self._segment.stop)
-    done = stop == self._segment.stop
-    self._at = self._segment.start if done else stop
-    return start, stop
+  def _bounds(self, steps: int):
+    """The next calls' steps; after the segment's last step its first ones."""
+    while steps:
+      start = self._at
+      most = min(steps, self._program.steps_per_call)
+      stop = min(start + most, self._segment.stop)
+      yield start, stop
+      steps -= stop - start
+      self._at = self._segment.start if stop == self._segment.stop else stop
 
   def _record(self, stop: int, found: Any, count: int) -> None:
     whole = self._program.metrics(found, count)
@@ -125,55 +145,40 @@ class Loop:
     self._log.scalars(self._program.phase.name, stop, rows)
 
 
-class Scoring:
-  """The scores of test images."""
+class _Jax(sides.Parts):
+  """What the sides share: parts that are made, kept and run.
 
-  def __init__(self, found: scorer.Scorer, images: np.ndarray):
-    self._scorer, self._images = found, images
+  Args:
+    config: of the method.
+    protocol: sizes and counts.
+  """
 
-  def run(self, images: int) -> int:
-    """Scores the first images; returns how many."""
-    part = self._images[:images]
-    self._scorer.images(part)
-    return len(part)
-
-  def close(self) -> None:
-    """Nothing is open."""
-
-
-class _Jax:
-  """What the two sides share: parts that are made, kept and run."""
-
-  def __init__(self):
-    self._kept: dict[Part, Loop | Scoring] = {}
+  def __init__(self, config: ConfigDict, protocol: Protocol):
+    super().__init__()
+    config.data.image_size = protocol.size
+    config.model.precision = protocol.precision
+    config.train.batch_size = protocol.batch
+    config.train.epochs = protocol.epochs
+    self._protocol, self._steps_per_call = protocol, config.steps_per_call
+    self._method = configuration.build_method(config.to_dict())
+    self._phases = {phase.name: phase for phase in self._method.phases()}
+    # Before anything asks JAX for its devices.
+    self._devices = cores.devices(max(p.members for p in self._phases.values()))
+    images = protocol.training_images()[..., None]
+    self._feed = feeds.choose(images, "resident", 0.0)
+    rows = np.arange(len(images))
+    self._pools = {index.NORMAL: rows[: protocol.normal], "mixed": rows}
+    self._loops: list[Loop] = []
 
   def about(self) -> tuple[str, str]:
     """The machine and the versions; the kind of device."""
     return turns.machine(), jax.default_backend()
 
-  def choose(self) -> tuple[dict[str, Any], list[str]]:
-    """Nothing: the engine decides."""
-    return {}, []
-
-  def visit(self, part: Part, keep: bool) -> None:
-    """Compiles a part and makes its first call."""
-    made = self._make(part)
-    made.run(1)
-    if keep:
-      self._kept[part] = made
-    else:
-      made.close()
-
-  def run(self, part: Part, amount: int) -> tuple[int, float]:
-    """Does at least `amount` units; how many, and the seconds."""
-    start = time.perf_counter()
-    done = self._kept[part].run(amount)
-    return done, time.perf_counter() - start
-
   def close(self) -> None:
     """Ends all parts."""
-    for made in self._kept.values():
-      made.close()
+    super().close()
+    for loop in self._loops:
+      loop.close()
 
   def memory(self) -> dict[str, int | None]:
     """Peaks in bytes."""
@@ -181,9 +186,35 @@ class _Jax:
     device = stats["peak_bytes_in_use"] if stats else None
     return {"host": sides.peak_host(), "device": device}
 
-  def _make(self, part: Part) -> "Loop | Scoring":
-    """A part, compiled when it first runs."""
-    raise NotImplementedError
+  def _steps(self, name: str, number: int = 0) -> sides.Run:
+    """Steps of a phase's segment of that number."""
+    phase = self._phases[name]
+    earlier = {
+      read: (members.of_stage(self._phases[read], TRIALS), self._final(read))
+      for read in phase.reads
+    }
+    loop = Loop(
+      phase,
+      self._initial(name),
+      self._feed,
+      self._pools,
+      self._devices,
+      self._steps_per_call,
+      number,
+      earlier,
+    )
+    self._loops.append(loop)
+    return loop.run
+
+  def _final(self, name: str) -> TrainState:
+    """A phase's states as a later one sees them; untrained cost the same."""
+    return dataclasses.replace(self._initial(name), opt={})
+
+  @functools.cache  # noqa: B019 - a process has one side
+  def _initial(self, name: str) -> TrainState:
+    """Made once: in a run too they lie beside the copies that train."""
+    shape = self._feed.images.shape[1:]
+    return members.init_states(self._phases[name], TRIALS, shape)
 
 
 class Ddad(_Jax):
@@ -198,17 +229,14 @@ class Ddad(_Jax):
   def __init__(
     self, protocol: Protocol, test_batch: int, options: dict[str, Any]
   ):
-    super().__init__()
     del options
-    self._protocol, self._test_batch = protocol, test_batch
-    self._config = ddad_config(protocol)
-    self._method = configuration.build_method(self._config)
-    self._ensemble, self._refine = self._method.phases()
-    images = protocol.training_images()[..., None]
-    self._feed = feeds.choose(images, "resident", 0.0)
-    self._pools = _pools(protocol)
-    self._devices = cores.devices(self._ensemble.members)
-    self._states: dict[str, TrainState] = {}
+    config = rsna_ddad.get_config()
+    config.data.extra = protocol.unlabelled
+    config.ensemble.size = protocol.members
+    config.refine.batch_size = protocol.refine_batch
+    config.refine.epochs = protocol.refine_epochs
+    super().__init__(config, protocol)
+    self._test_batch = test_batch
 
   def parts(self) -> list[Part]:
     """Two segments of the ensembles, then the rest."""
@@ -221,42 +249,18 @@ class Ddad(_Jax):
 
   def _make(self, part):
     if part.phase == "ensembles":
-      return self._loop(self._ensemble, self._protocol.together().index(part))
+      return self._steps("ensemble", self._protocol.together().index(part))
     if part.phase == "refinement":
-      who = members.of_stage(self._ensemble, _TRIALS)
-      earlier = {"ensemble": (who, self._final("ensemble"))}
-      return self._loop(self._refine, 0, earlier)
-    return self._score()
-
-  def _loop(self, phase, number, earlier=None):
-    return Loop(
-      phase,
-      self._initial(phase.name),
-      self._feed,
-      self._pools,
-      self._devices,
-      self._config["steps_per_call"],
-      number,
-      earlier,
-    )
-
-  def _score(self):
-    names = (self._ensemble.name, self._refine.name)
-    states = {name: self._final(name) for name in names}
+      return self._steps(list(self._phases)[1])
+    states = {name: self._final(name) for name in self._phases}
     found = scorer.Scorer(self._method, states, self._test_batch, self._devices)
-    return Scoring(found, self._protocol.test_images()[..., None])
+    images = self._protocol.test_images()[..., None]
 
-  def _final(self, name: str) -> TrainState:
-    """A phase's states as a later one sees them; untrained cost the same."""
-    return dataclasses.replace(self._initial(name), opt={})
+    def run(amount):
+      found.images(images[:amount])
+      return min(amount, len(images))
 
-  def _initial(self, name: str) -> TrainState:
-    """Made once: in a run too they lie beside the copies that train."""
-    if name not in self._states:
-      phase = next(p for p in self._method.phases() if p.name == name)
-      shape = self._feed.images.shape[1:]
-      self._states[name] = members.init_states(phase, _TRIALS, shape)
-    return self._states[name]
+    return run
 
 
 class Reconstruction(_Jax):
@@ -269,53 +273,16 @@ class Reconstruction(_Jax):
   """
 
   def __init__(self, net: str, protocol: Protocol, options: dict[str, Any]):
-    super().__init__()
     del options
-    self._protocol = protocol
     config = reconstruction.get_config(f"rsna/{net}")
-    config.data.image_size = protocol.size
-    config.model.precision = protocol.precision
-    config.train.batch_size = protocol.batch
-    config.train.epochs = protocol.epochs
     config.train.drop_last = True
-    self._config = config
-    (self._phase,) = configuration.build_method(config.to_dict()).phases()
+    super().__init__(config, protocol)
 
   def parts(self) -> list[Part]:
     """Training alone."""
     return [Part("training", "steps", self._protocol.normative_steps)]
 
   def _make(self, part):
-    protocol = self._protocol
-    images = protocol.training_images()[..., None]
-    devices = cores.devices(1)
-    return Loop(
-      self._phase,
-      members.init_states(self._phase, _TRIALS, images.shape[1:]),
-      feeds.choose(images, "resident", 0.0),
-      {index.NORMAL: np.arange(protocol.normal)},
-      devices,
-      self._config["steps_per_call"],
-    )
-
-
-def ddad_config(protocol: Protocol) -> dict[str, Any]:
-  """configs/rsna_ddad.py with the protocol's sizes and counts."""
-  config = rsna_ddad.get_config()
-  config.data.image_size = protocol.size
-  config.data.extra = protocol.unlabelled
-  config.model.precision = protocol.precision
-  config.ensemble.size = protocol.members
-  config.train.batch_size = protocol.batch
-  config.train.epochs = protocol.epochs
-  config.refine.batch_size = protocol.refine_batch
-  config.refine.epochs = protocol.refine_epochs
-  return config.to_dict()
-
-
-def _pools(protocol: Protocol) -> dict[str, np.ndarray]:
-  normal, unlabelled = protocol.normal, protocol.unlabelled
-  return {
-    index.NORMAL: np.arange(normal),
-    "mixed": np.arange(normal + unlabelled),
-  }
+    del part  # there is one
+    (name,) = self._phases
+    return self._steps(name)

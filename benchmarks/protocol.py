@@ -3,6 +3,8 @@
 Counts only, no framework: every side and the command itself import it.
 """
 
+import argparse
+from collections.abc import Sequence
 import dataclasses
 from typing import NamedTuple
 
@@ -82,15 +84,33 @@ class Protocol:
 
   def steps(self, phase: str) -> int:
     """Optimizer steps of a phase, all members together."""
-    steps = {"ensembles": self.ensemble_steps, "refinement": self.refine_steps}
+    steps = {
+      "ensembles": self.ensemble_steps,
+      "refinement": self.refine_steps,
+      "training": self.normative_steps,
+    }
     return steps.get(phase, 0)
 
   def images(self, phase: str) -> int:
     """Images that a phase's nets train on or score, repetitions counted."""
-    batches = {"ensembles": self.batch, "refinement": self.refine_batch}
     if phase == "evaluation":
       return self.tests
-    return self.steps(phase) * batches[phase]
+    batch = self.refine_batch if phase == "refinement" else self.batch
+    return self.steps(phase) * batch
+
+  def describe(self, phases: Sequence[str]) -> str:
+    """A line on the images and the steps of these phases."""
+    parts = [
+      f"{phase}: {steps:,} steps of {self.images(phase) // steps}"
+      for phase in phases
+      if (steps := self.steps(phase))
+    ]
+    return (
+      f"{self.normal} normal and {self.unlabelled} unlabelled training images,"
+      f" {self.tests} test images, generated, of {self.size}x{self.size};"
+      f" {'; '.join(parts)}; {self.precision} (PyTorch as its users run it:"
+      " float32)"
+    )
 
   def together(self) -> tuple[Part, ...]:
     """The ensembles' parts where members train in one program.
@@ -124,3 +144,10 @@ def generate(count: int, side: int, seed: int) -> np.ndarray:
   images = coarse.repeat(-(-side // 4), 1).repeat(-(-side // 4), 2)
   images = images[:, :side, :side]
   return images + rng.integers(0, 32, images.shape, np.uint8)
+
+
+def positive(text: str) -> int:
+  """An option's number, 1 or more."""
+  if not text.isdecimal() or not int(text):
+    raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+  return int(text)

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 import sys
 
 # As in `benchmarks.ddad`, jax is imported by `main` and no earlier.
-from benchmarks import ddad, protocol, sides
+from benchmarks import ddad, protocol
+from benchmarks.protocol import positive
 
 NETS = {"ae": (64, 64), "dae": (128, 16)}  # side of the images, batch
 SIDES = ("ours", "eager", "tuned")
-_EPOCHS = 250
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,61 +30,25 @@ def main(argv: list[str] | None = None) -> int:
   args = _parse(argv)
   from medad_jax.types import UserError
 
+  names = SIDES if args.baseline == "torch" else SIDES[:1]
   try:
-    if args.baseline == "torch":
-      ddad.need_torch()
     for net in args.nets:
-      race(net, args)
+      side, batch = NETS[net]
+      given = protocol.Protocol(
+        normal=args.normal,
+        unlabelled=0,
+        tests=0,
+        size=args.size or side,
+        members=1,
+        batch=args.batch or batch,
+        precision=args.precision,
+      )
+      print(f"{net}:")
+      ddad.race(_targets(net, names, given, args), given, ["training"], args)
   except UserError as error:
     print(f"benchmarks.reconstruction: {error}", file=sys.stderr)
     return 2
   return 0
-
-
-def race(net: str, args: argparse.Namespace) -> None:
-  """Times one net and prints its tables.
-
-  Raises:
-    UserError: the sizes are impossible.
-  """
-  side, batch = NETS[net]
-  given = protocol.Protocol(
-    normal=args.normal,
-    unlabelled=0,
-    size=args.size or side,
-    batch=args.batch or batch,
-    epochs=_EPOCHS,
-    precision=args.precision,
-  )
-  ddad.check(given.normal, given.batch)
-  names = SIDES if args.baseline == "torch" else SIDES[:1]
-  repeats = args.repeats or (1 if args.whole else 5)
-  with sides.racing(_targets(net, names, given, args)) as racers:
-    print(
-      *ddad.heading(racers),
-      f"{net}: {given.normal} generated images of {given.size}x{given.size},"
-      f" {given.normative_steps:,} steps of {given.batch}; {given.precision}"
-      " (eager: float32)",
-      sep="\n",
-      flush=True,
-    )
-    steps = {"steps": args.steps or ddad.steps_on(racers[0].backend)}
-    times = sides.take_turns(racers, None if args.whole else steps, repeats)
-  ddad.print_measured(times, repeats)
-  steps, images = given.normative_steps, given.normative_steps * given.batch
-  training = [
-    (
-      f"{net}, training",
-      r.name,
-      times.of_phase(r.name, "training"),
-      steps,
-      images,
-    )
-    for r in racers
-  ]
-  ddad.print_table(ddad.start_rows(racers), training)
-  ddad.print_memory(racers)
-  print()
 
 
 def _targets(net, names: Sequence[str], given, args):
@@ -110,13 +74,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     "--baseline", choices=("torch", "none"), default="torch", help="[torch]"
   )
   parser.add_argument(
-    "--normal", type=ddad.positive, default=3851, help="images [3851]"
+    "--normal", type=positive, default=3851, help="images [3851]"
   )
   parser.add_argument(
-    "--size", type=ddad.positive, help="side of the images [64, dae 128]"
+    "--size", type=positive, help="side of the images [64, dae 128]"
   )
   parser.add_argument(
-    "--batch", type=ddad.positive, help="images a step [64, dae 16]"
+    "--batch", type=positive, help="images a step [64, dae 16]"
   )
   ddad.add_turns(parser)
   return parser.parse_args(argv)

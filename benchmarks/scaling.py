@@ -1,30 +1,28 @@
 """How a training step grows with members, batch, image and devices.
 
   python -m benchmarks.scaling
-  python -m benchmarks.scaling --axes=members --time
+  python -m benchmarks.scaling --axes members image --time
 
 One table an axis: DDAD-ASR's ensembles as configs/rsna_ddad.py describes them
 (6 members, batches of 64, images of 64x64) with that axis alone changed. Counts
 are of one step on one device, by XLA for the host's CPU: the same on every
-machine, and nothing is run for them. Devices are simulated, in a process of
-their own.
+machine, and nothing is run for them. Devices are simulated.
 
 `--time` adds seconds, of calls of several steps that take turns; an image that
 two members see counts twice in images a second. On an accelerator there is the
-memory of temporaries, too. Simulated devices share the host's cores and are not
-timed; where there are several accelerators, these are.
+memory of temporaries, too. Simulated devices share the host's cores: with
+`--time` there are only real ones.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
-import os
 import statistics
-import subprocess
 import sys
 
 import jax
 
 from benchmarks import programs, turns
+from benchmarks.protocol import positive
 from medad_jax.types import UserError
 
 AXES = {
@@ -33,49 +31,26 @@ AXES = {
   "image": (64, 128, 256),
   "devices": (1, 2, 4, 8),
 }
-BASE = {"members": 6, "batch": 64, "image": 64}
+BASE = {"members": 6, "batch": 64, "image": 64, "devices": 1}
 
 
 def main(argv: list[str] | None = None) -> int:
   """Prints the tables of all axes."""
   args = _parse(argv)
+  if "devices" in args.axes and not args.time:
+    jax.config.update("jax_num_cpu_devices", max(args.devices))
   try:
     for axis in args.axes:
-      table = devices if axis == "devices" else one_device
-      table(axis, args)
+      found = {
+        value: _program(args, axis, value) for value in _values(args, axis)
+      }
+      print_counts(axis, found)
+      if args.time:
+        print_times(axis, found, args.repeats)
   except UserError as error:
     print(f"benchmarks.scaling: {error}", file=sys.stderr)
     return 2
   return 0
-
-
-def one_device(axis: str, args: argparse.Namespace) -> None:
-  """Prints the tables of members, batch or image."""
-  here = jax.devices()[:1]
-  found = {
-    value: _program(args, here, **{axis: value})
-    for value in getattr(args, axis)
-  }
-  print_counts(axis, found)
-  if args.time:
-    print_times(axis, found, args.repeats)
-
-
-def devices(axis: str, args: argparse.Namespace) -> None:
-  """Prints the table of simulated devices, and one of several real ones."""
-  try:
-    hosts = programs.host(max(args.devices))
-  except UserError:  # a process has those that it was started with
-    _simulate(args)
-  else:
-    found = {n: _program(args, hosts[:n]) for n in args.devices}
-    print_counts(axis, found)
-  real = jax.devices()
-  if args.time and real[0].platform != "cpu" and len(real) > 1:
-    there = [n for n in args.devices if n <= len(real)]
-    print_times(
-      axis, {n: _program(args, real[:n]) for n in there}, args.repeats
-    )
 
 
 def print_counts(axis: str, found: Mapping[int, programs.Program]) -> None:
@@ -88,7 +63,7 @@ def print_counts(axis: str, found: Mapping[int, programs.Program]) -> None:
     rows.append(
       (
         value,
-        "x".join(map(str, program.layout.mesh.devices.shape)),
+        "x".join(map(str, program.engine.layout.mesh.devices.shape)),
         f"{counts.flops / 1e9:.3f}",
         f"{counts.flops / first:.3f}",
         f"{counts.bytes / 1e6:.1f}",
@@ -96,15 +71,8 @@ def print_counts(axis: str, found: Mapping[int, programs.Program]) -> None:
         *counts.collectives.values(),
       )
     )
-  header = (
-    axis,
-    "mesh",
-    "GFLOP",
-    "of first",
-    "MB accessed",
-    "MB temporary",
-    *programs.COLLECTIVES,
-  )
+  header = ("mesh", "GFLOP", "of first", "MB accessed", "MB temporary")
+  header = (axis, *header, *programs.COLLECTIVES)
   _print(f"{axis}: a step, on one device", header, rows)
 
 
@@ -112,72 +80,55 @@ def print_times(
   axis: str, found: Mapping[int, programs.Program], repeats: int
 ) -> None:
   """Of all sizes by turns; each also as a multiple of the first one."""
-  sides = {str(value): program.start() for value, program in found.items()}
+  sides = {value: program.start() for value, program in found.items()}
   times = turns.alternate(sides, repeats)
-  first = times[str(next(iter(found)))]
+  first = next(iter(times.values()))
   rows = []
-  for value, program in found.items():
-    taken = times[str(value)]
+  for value, taken in times.items():
+    program, phase = found[value], found[value].phase
     rate = program.steps / statistics.median(taken)
-    phase = program.phase
-    images = rate * phase.members * phase.length.batch_size
     rows.append(
       (
         value,
         f"{1e3 / rate:.2f}",
         f"{rate:.2f}",
-        f"{images:.0f}",
+        f"{rate * phase.members * phase.length.batch_size:.0f}",
         turns.ratio(taken, first),
         _temporary(program),
       )
     )
-  header = (
-    axis,
-    "ms a step",
-    "steps/s",
-    "images/s",
-    "times the first",
-    "MB temporary",
-  )
+  header = ("ms a step", "steps/s", "images/s", "times the first")
+  header = (axis, *header, "MB temporary")
   _print(f"{axis}: seconds on {turns.machine()}", header, rows)
 
 
 def _temporary(program: programs.Program) -> str:
   """MB on an accelerator; the host's stand in the table of counts."""
-  if program.layout.mesh.devices.flat[0].platform == "cpu":
+  if program.devices[0].platform == "cpu":
     return "above"
   return f"{programs.read(program.compiled).temporaries / 1e6:.1f}"
 
 
+def _values(args: argparse.Namespace, axis: str) -> Sequence[int]:
+  """The axis's sizes; of devices those that are there to be timed."""
+  there = jax.device_count() if args.time and axis == "devices" else None
+  return [n for n in getattr(args, axis) if there is None or n <= there]
+
+
 def _program(
-  args: argparse.Namespace, where: Sequence[jax.Device], **size: int
+  args: argparse.Namespace, axis: str, value: int
 ) -> programs.Program:
   """The ensembles with one size that is not the base's."""
-  base = {name: getattr(args, f"base_{name}") for name in BASE} | size
+  size = {name: getattr(args, f"base_{name}", 1) for name in BASE}
+  size[axis] = value
+  count = size["devices"]
+  real = tuple(jax.devices()[:count])
   return programs.Program(
-    programs.ensemble(base["members"], base["batch"], args.precision),
-    base["image"],
+    programs.ensemble(size["members"], size["batch"], args.precision),
+    size["image"],
     args.steps,
-    devices=tuple(where),
+    devices=real if len(real) == count else programs.host(count),
   )
-
-
-def _simulate(args: argparse.Namespace) -> None:
-  """Prints the axis of devices from a process that has them."""
-  count = max(args.devices)
-  flags = os.environ.get("XLA_FLAGS", "")
-  flags = f"{flags} --xla_force_host_platform_device_count={count}"
-  command = [sys.executable, "-m", "benchmarks.scaling", "--axes", "devices"]
-  command += ["--devices", *map(str, args.devices)]
-  command += ["--precision", args.precision]
-  for name in BASE:
-    command += [f"--base-{name}", str(getattr(args, f"base_{name}"))]
-  sys.stdout.flush()
-  environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-  if subprocess.run(command, env=environment).returncode:
-    raise UserError(
-      "the process of simulated devices failed; what it says stands above"
-    )
 
 
 def _print(
@@ -193,22 +144,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser.add_argument(
     "--axes", nargs="+", choices=AXES, default=list(AXES), help="[all]"
   )
+
+  def number(name: str, value, what: str = "", **options) -> None:
+    given = " ".join(map(str, value)) if "nargs" in options else value
+    parser.add_argument(
+      name, type=positive, default=value, help=f"{what}[{given}]", **options
+    )
+
   for axis, values in AXES.items():
-    given = " ".join(map(str, values))
-    parser.add_argument(
-      f"--{axis}",
-      nargs="+",
-      type=programs.positive,
-      default=values,
-      help=f"[{given}]",
-    )
-  for name, value in BASE.items():
-    parser.add_argument(
-      f"--base-{name}",
-      type=programs.positive,
-      default=value,
-      help=f"of the other axes [{value}]",
-    )
+    number(f"--{axis}", values, nargs="+")
+  for name in ("members", "batch", "image"):
+    number(f"--base-{name}", BASE[name], "of the other axes ")
   parser.add_argument(
     "--precision",
     choices=programs.PRECISIONS,
@@ -216,16 +162,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     help="of the nets [float32]",
   )
   parser.add_argument("--time", action="store_true", help="seconds, too")
-  steps = programs.steps_per_call()
-  parser.add_argument(
-    "--steps",
-    type=programs.positive,
-    default=steps,
-    help=f"a timed call [{steps}]",
-  )
-  parser.add_argument(
-    "--repeats", type=programs.positive, default=5, help="turns [5]"
-  )
+  number("--steps", programs.steps_per_call(), "a timed call ")
+  number("--repeats", 5, "turns ")
   return parser.parse_args(argv)
 
 

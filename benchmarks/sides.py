@@ -23,7 +23,8 @@ stays for the turns. In each turn every side does a piece of every phase, and
 ratios are formed within turns; who begins changes from turn to turn.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 import contextlib
 import importlib
 import multiprocessing
@@ -32,10 +33,13 @@ from pathlib import Path
 import sys
 import tempfile
 import time
-import traceback
 from typing import Any
 
 from benchmarks.protocol import Part
+
+Run = Callable[[int], int]  # amount -> units done
+# "package.module:Class" and the arguments of the class but its options.
+Target = tuple[str, Sequence[Any]]
 
 # Both frameworks share a card, and compiled programs lie in a folder that is
 # empty at first.
@@ -44,10 +48,6 @@ _CACHES = {
   "JAX_COMPILATION_CACHE_DIR": "jax",
   "TORCHINDUCTOR_CACHE_DIR": "torch",
 }
-
-
-class Failed(Exception):
-  """A side's process ended, or said what went wrong in it."""
 
 
 class Side:
@@ -60,46 +60,23 @@ class Side:
   """
 
   def __init__(self, target: str, settings: Sequence[Any], caches: Path):
-    self._target = target
+    # Its process is no daemon: a data loader starts processes, too.
     context = multiprocessing.get_context("spawn")
-    self._pipe, other = context.Pipe()
-    # Not a daemon: a data loader starts processes, too.
-    self._process = context.Process(
-      target=_serve, args=(other, target, tuple(settings))
-    )
+    self._pool = futures.ProcessPoolExecutor(1, context)
     folders = {name: str(caches / part) for name, part in _CACHES.items()}
     with _environment(_ENVIRONMENT | folders):
-      self._process.start()
-    other.close()
+      self._made = self._pool.submit(_make, target, tuple(settings))
 
   def call(self, method: str, *args: Any) -> Any:
-    """What the side's method returns.
-
-    Raises:
-      UserError: the side's.
-      Failed: anything else went wrong.
-    """
-    try:
-      self._pipe.send((method, args))
-      error, value = self._pipe.recv()
-    except (EOFError, BrokenPipeError) as ended:
-      self._process.join()
-      raise Failed(
-        f"{self._target} ended with status {self._process.exitcode} in"
-        f" {method}{args}"
-      ) from ended
-    if error is None:
-      return value
-    if error == "user":
-      from medad_jax.types import UserError  # here, as workers import this file
-
-      raise UserError(value)
-    raise Failed(f"{self._target}.{method}{args} failed:\n{value}")
+    """What the side's method returns; raises what it raises."""
+    self._made.result()
+    return self._pool.submit(_call, method, args).result()
 
   def close(self) -> None:
     """Ends the process."""
-    self._pipe.close()
-    self._process.join()
+    with contextlib.suppress(futures.BrokenExecutor):
+      self._pool.submit(_call, "close", ())
+    self._pool.shutdown()
 
 
 class Racer:
@@ -194,7 +171,7 @@ class Times:
 
 @contextlib.contextmanager
 def racing(
-  targets: Mapping[str, tuple[str, Sequence[Any]]],
+  targets: Mapping[str, Target],
 ) -> Iterator[list[Racer]]:
   """The sides, ready for their turns; their processes end with the block.
 
@@ -242,6 +219,43 @@ def take_turns(
   return times
 
 
+class Parts:
+  """What every side has in its process: parts that are made, kept and run."""
+
+  def __init__(self):
+    self._kept: dict[Part, Run] = {}
+
+  def choose(self) -> tuple[dict[str, Any], list[str]]:
+    """Nothing to choose."""
+    return {}, []
+
+  def visit(self, part: Part, keep: bool) -> None:
+    """Makes a part ready and does its first unit."""
+    run = self._make(part)
+    run(1)
+    self.wait()
+    if keep:
+      self._kept[part] = run
+
+  def run(self, part: Part, amount: int) -> tuple[int, float]:
+    """Does at least `amount` units; how many, and the seconds."""
+    start = time.perf_counter()
+    done = self._kept[part](amount)
+    self.wait()
+    return done, time.perf_counter() - start
+
+  def wait(self) -> None:
+    """Until the device has done what it was given."""
+
+  def close(self) -> None:
+    """Ends all parts, and with them the data loaders' processes."""
+    self._kept.clear()
+
+  def _make(self, part: Part) -> Run:
+    """A part, compiled when it first runs."""
+    raise NotImplementedError
+
+
 def peak_host() -> int:
   """The most memory that this process has held, in bytes.
 
@@ -257,30 +271,18 @@ def say(text: str) -> None:
   print(text, file=sys.stderr, flush=True)
 
 
-def _serve(pipe: Any, target: str, settings: tuple[Any, ...]) -> None:
-  """A worker's life: methods in, results out."""
+_side: list[Any] = []  # the one of this process
+
+
+def _make(target: str, settings: tuple[Any, ...]) -> None:
+  """Makes the side in its process."""
   module, name = target.split(":")
-  side = None
-  while True:
-    try:
-      method, args = pipe.recv()
-    except EOFError:
-      break
-    try:
-      if side is None:
-        side = getattr(importlib.import_module(module), name)(*settings)
-      reply = (None, getattr(side, method)(*args))
-    except Exception as error:
-      reply = _reply(error)
-    pipe.send(reply)
-  if side is not None:
-    side.close()
+  _side.append(getattr(importlib.import_module(module), name)(*settings))
 
 
-def _reply(error: Exception) -> tuple[str, str]:
-  if type(error).__name__ == "UserError":
-    return "user", str(error)
-  return "error", "".join(traceback.format_exception(error))
+def _call(method: str, args: tuple[Any, ...]) -> Any:
+  """Calls a method of the side in its process."""
+  return getattr(_side[0], method)(*args)
 
 
 @contextlib.contextmanager

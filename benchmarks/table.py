@@ -18,6 +18,7 @@ import subprocess
 import sys
 
 from configs import reconstruction
+from medad_jax import files
 from medad_jax.report.results import Results, Score
 
 ENTRIES = (
@@ -160,7 +161,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser.add_argument("entries", nargs="*", default=ENTRIES, metavar="ENTRY")
   parser.add_argument("--seeds", type=int, default=3, help="[3]")
   parser.add_argument(
-    "--workdir", type=Path, default=Path("runs/table"), help="[runs/table]"
+    "--workdir",
+    type=files.expanded,
+    default=Path("runs/table"),
+    help="[runs/table]",
   )
   return parser.parse_intermixed_args(argv)
 

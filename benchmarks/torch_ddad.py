@@ -17,7 +17,6 @@ channels_last; a short trial decides which of these pay, phase by phase. It
 tests in batches, once, in the end, as this project does.
 """
 
-from collections.abc import Callable
 import itertools
 from typing import Any
 
@@ -27,18 +26,10 @@ from torch.utils import data
 
 from benchmarks import torch_images, torch_nets, torch_side
 from benchmarks.protocol import Part, Protocol
+from benchmarks.sides import Run
 from benchmarks.torch_side import Form
 
-_FORMS = (
-  Form(),
-  Form(channels_last=True),
-  Form(stacked=True),
-  Form(compiled=True),
-  Form(compiled=True, stacked=True),
-)
 _REFINED = "refined scores"
-
-Run = Callable[[int], int]
 
 
 class Reference(torch_side.TorchSide):
@@ -103,34 +94,27 @@ class Reference(torch_side.TorchSide):
 
   def _train(self) -> Run:
     net = self._net().train()
+
+    def loss(image):
+      return torch_nets.squared_error(net(image), image)
+
     optimizer = torch.optim.Adam(net.parameters(), 5e-4, (0.5, 0.999))
-    batches = torch_side.endless(self._loader("ensembles"))
-
-    def run(amount):
-      for image in itertools.islice(batches, amount):
-        image = image.to(self.device)
-        loss = torch_nets.squared_error(net(image), image)
-        torch_side.step(optimizer, loss)
-      return amount
-
-    return run
+    loader = self._loader("ensembles")
+    return torch_side.eager(loss, optimizer, loader, self.device)
 
   def _refine(self) -> Run:
     teachers = self._teachers()
     net = torch_nets.RefineNet().to(self.device).train()
+
+    def loss(image, mask):
+      logits = net(torch_nets.refine_input(_maps(teachers, image)))
+      return torch_nets.focal(logits, mask)
+
     optimizer = torch.optim.Adam(
       net.parameters(), 1e-4, (0.5, 0.999), weight_decay=1e-4
     )
-    batches = torch_side.endless(self._loader("refinement"))
-
-    def run(amount):
-      for image, mask in itertools.islice(batches, amount):
-        image, mask = image.to(self.device), mask.to(self.device)
-        logits = net(torch_nets.refine_input(_maps(teachers, image)))
-        torch_side.step(optimizer, torch_nets.focal(logits, mask))
-      return amount
-
-    return run
+    loader = self._loader("refinement")
+    return torch_side.eager(loss, optimizer, loader, self.device)
 
   def _test_one(self) -> Run:
     """A member's scores."""
@@ -175,7 +159,7 @@ class Reference(torch_side.TorchSide):
     return [self._net().eval() for _ in range(2 * self.protocol.members)]
 
 
-class Tuned(torch_side.TorchSide):
+class Tuned(torch_side.TunedSide):
   """What a good PyTorch engineer would make of it.
 
   Args:
@@ -185,6 +169,14 @@ class Tuned(torch_side.TorchSide):
     options: {"ensembles": form, "refinement": form}, from `choose`.
   """
 
+  FORMS = (
+    Form(),
+    Form(channels_last=True),
+    Form(stacked=True),
+    Form(compiled=True),
+    Form(compiled=True, stacked=True),
+  )
+
   def __init__(
     self,
     protocol: Protocol,
@@ -192,35 +184,25 @@ class Tuned(torch_side.TorchSide):
     test_batch: int,
     options: dict[str, Form],
   ):
-    super().__init__()
-    torch.set_float32_matmul_precision("high")
-    self.protocol, self._compiles = protocol, compiles
-    self._test_batch, self._options = test_batch, options
-    images = torch.from_numpy(protocol.training_images())
-    self._images = images[:, None].to(self.device)
+    super().__init__(protocol, compiles, options)
+    self._test_batch = test_batch
 
-  def choose(self) -> tuple[dict[str, Form], list[str]]:
-    """The forms, by trial."""
-    forms = [f for f in _FORMS if self._compiles or not f.compiled]
-    p = self.protocol
-    tried = {
+  def trials(self):
+    """Of all members stacked or one of them, and of the refinement net."""
+    members = 2 * self.protocol.members
+    return {
       "ensembles": lambda form: (
-        self._train(form, p.mixed, 2 * p.members),
-        2 * p.members if form.stacked else 1,
+        self._train(form, members),
+        members if form.stacked else 1,
       ),
       "refinement": lambda form: (self._refine(form), 1),
     }
-    found, notes = {}, []
-    for what, make in tried.items():
-      found[what], lines = torch_side.fastest(what, forms, make, self)
-      notes += lines
-    return found, notes
 
   def parts(self) -> list[Part]:
     """Steps of stacked members, or of one, and the rest."""
     p = self.protocol
     single = Part("ensembles", "1 member", p.ensemble_steps)
-    stacked = self._options["ensembles"].stacked
+    stacked = self.options["ensembles"].stacked
     return [
       *(p.together() if stacked else [single]),
       Part("refinement", "refinement net", p.refine_steps),
@@ -228,7 +210,7 @@ class Tuned(torch_side.TorchSide):
     ]
 
   def _make(self, part):
-    form = self._options.get(part.phase, self._options["refinement"])
+    form = self.options.get(part.phase, self.options["refinement"])
     if part.phase == "evaluation":
       return self._test(form)
     if part.phase == "refinement":
@@ -236,9 +218,9 @@ class Tuned(torch_side.TorchSide):
     p = self.protocol
     together = p.together()
     members = 2 * p.members if part == together[0] else p.members
-    return self._train(form, p.mixed, members)
+    return self._train(form, members)
 
-  def _train(self, form: Form, length: int, members: int) -> Run:
+  def _train(self, form: Form, members: int) -> Run:
     """Of one net, or of stacked ones."""
     net = self._net(form)
     if form.stacked:
@@ -246,18 +228,20 @@ class Tuned(torch_side.TorchSide):
     net.train()
     optimizer = torch_side.adam(net, 5e-4, 0.5)
     shuffled = torch_side.rows(
-      length, self.protocol.batch, members if form.stacked else 1, self.device
+      self.protocol.mixed,
+      self.protocol.batch,
+      members if form.stacked else 1,
+      self.device,
     )
 
     def loss(at):
-      image = torch_nets.normalize(self._images[at])  # [k b 1 h w]
+      image = torch_nets.normalize(self.images[at])  # [k b 1 h w]
       if not form.stacked:
         image = torch_side.ordered(image[0], form)
       # A sum over members: each has the gradient of its own mean.
       return torch.mean((net(image) - image) ** 2, (-4, -3, -2, -1)).sum()
 
-    fixed = (self._images, *net.buffers())
-    call = self._compiled(loss, form, fixed)
+    call = self.compiled(loss, form, net)
     return torch_side.training(call, optimizer, shuffled)
 
   def _refine(self, form: Form) -> Run:
@@ -274,7 +258,7 @@ class Tuned(torch_side.TorchSide):
       at = at[0]
       other = (at + torch.randint_like(at, 1, normal)) % normal
       image, source = torch_nets.normalize(
-        self._images[torch.stack([at, other])]
+        self.images[torch.stack([at, other])]
       )
       image, mask = torch_images.paste(image, source)
       with torch.no_grad():
@@ -283,8 +267,7 @@ class Tuned(torch_side.TorchSide):
       stack = torch_side.ordered(torch_nets.refine_input(maps), form)
       return torch_nets.focal(net(stack), mask)
 
-    fixed = (self._images, *teachers.buffers(), *net.buffers())
-    call = self._compiled(loss, form, fixed)
+    call = self.compiled(loss, form, teachers, net)
     return torch_side.training(call, optimizer, shuffled)
 
   def _test(self, form: Form) -> Run:
@@ -304,8 +287,7 @@ class Tuned(torch_side.TorchSide):
       means = torch.stack([m.mean((1, 2, 3)) for m in maps.values()])
       return torch.cat([single, means]), maps
 
-    fixed = (*teachers.buffers(), *net.buffers())
-    call = self._compiled(score, form, fixed)
+    call = self.compiled(score, form, teachers, net)
 
     def run(amount):
       found = []
@@ -318,10 +300,6 @@ class Tuned(torch_side.TorchSide):
       return amount
 
     return run
-
-  def _compiled(self, function, form: Form, fixed):
-    precision = self.protocol.precision
-    return torch_side.compiled(function, form, self.device, precision, fixed)
 
   def _net(self, form: Form) -> nn.Module:
     net = torch_nets.Autoencoder(side=self.protocol.size)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils import data
 
 from benchmarks import sides
-from benchmarks.protocol import Part
+from benchmarks.protocol import Protocol
 
 
 class Form(NamedTuple):
@@ -35,12 +35,16 @@ class Form(NamedTuple):
     return ", ".join(words) or "eager, one net after another"
 
 
-class TorchSide:
-  """Parts that are made, kept and run."""
+# A form's run, and how many members' steps one of its steps is.
+Trial = Callable[[Form], tuple[sides.Run, int]]
+
+
+class TorchSide(sides.Parts):
+  """What all sides of PyTorch share."""
 
   def __init__(self):
+    super().__init__()
     torch.manual_seed(0)
-    self._kept: dict[Part, Callable[[int], int]] = {}
     self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
 
@@ -52,29 +56,6 @@ class TorchSide:
     if not cuda:
       text += f", {torch.get_num_threads()} thread(s)"
     return text, "gpu" if cuda else "cpu"
-
-  def choose(self) -> tuple[dict[str, Any], list[str]]:
-    """Nothing to choose."""
-    return {}, []
-
-  def visit(self, part: Part, keep: bool) -> None:
-    """Makes a part ready and does its first unit."""
-    run = self._make(part)
-    run(1)
-    self.wait()
-    if keep:
-      self._kept[part] = run
-
-  def run(self, part: Part, amount: int) -> tuple[int, float]:
-    """Does at least `amount` units; how many, and the seconds."""
-    start = time.perf_counter()
-    done = self._kept[part](amount)
-    self.wait()
-    return done, time.perf_counter() - start
-
-  def close(self) -> None:
-    """Ends all parts, and with them the data loaders' processes."""
-    self._kept.clear()
 
   def memory(self) -> dict[str, int | None]:
     """Peaks in bytes."""
@@ -88,9 +69,53 @@ class TorchSide:
     if self.device.type == "cuda":
       torch.cuda.synchronize()
 
-  def _make(self, part: Part) -> Callable[[int], int]:
-    """amount -> units done."""
+
+class TunedSide(TorchSide):
+  """Images on the device, and forms that are chosen by trial.
+
+  Args:
+    protocol: sizes and counts.
+    compiles: whether `torch.compile` may be tried.
+    options: forms by phase, from `choose`.
+  """
+
+  FORMS: Sequence[Form] = ()
+
+  def __init__(
+    self, protocol: Protocol, compiles: bool, options: dict[str, Form]
+  ):
+    super().__init__()
+    torch.set_float32_matmul_precision("high")
+    self.protocol, self.options, self._compiles = protocol, options, compiles
+    images = torch.from_numpy(protocol.training_images())
+    self.images = images[:, None].to(self.device)
+
+  def choose(self) -> tuple[dict[str, Form], list[str]]:
+    """The forms, by trial."""
+    forms = [f for f in self.FORMS if self._compiles or not f.compiled]
+    found, notes = {}, []
+    for phase, make in self.trials().items():
+      found[phase], lines = fastest(phase, forms, make, self)
+      notes += lines
+    return found, notes
+
+  def trials(self) -> dict[str, Trial]:
+    """By phase, a form's run and how many members' steps its step is."""
     raise NotImplementedError
+
+  def compiled(
+    self, function: Callable[..., Any], form: Form, *nets: nn.Module
+  ) -> Callable[..., Any]:
+    """A function of tensors and of these nets, as the form runs it."""
+    if self.protocol.precision == "bfloat16":
+      function = torch.autocast(self.device.type, torch.bfloat16)(function)
+    if not form.compiled:
+      return function
+    # A CUDA graph need not copy what stays where it is.
+    for tensor in (self.images, *(b for net in nets for b in net.buffers())):
+      torch._dynamo.mark_static_address(tensor)
+    mode = "reduce-overhead" if self.device.type == "cuda" else None
+    return torch.compile(function, dynamic=False, mode=mode)
 
 
 class Stack(nn.Module):
@@ -144,33 +169,6 @@ class InTurn(nn.Module):
     return torch.stack([net(x) for net in self.nets])
 
 
-def compiled(
-  function: Callable[..., Any],
-  form: Form,
-  device: torch.device,
-  precision: str,
-  fixed: Iterable[torch.Tensor],
-) -> Callable[..., Any]:
-  """The function as the form runs it.
-
-  Args:
-    function: of tensors.
-    form: how.
-    device: where.
-    precision: "float32", or "bfloat16" for automatic mixed precision.
-    fixed: tensors, besides parameters, that stay where they are: a CUDA graph
-      need not copy them.
-  """
-  if precision == "bfloat16":
-    function = torch.autocast(device.type, torch.bfloat16)(function)
-  if not form.compiled:
-    return function
-  for tensor in fixed:
-    torch._dynamo.mark_static_address(tensor)
-  mode = "reduce-overhead" if device.type == "cuda" else None
-  return torch.compile(function, dynamic=False, mode=mode)
-
-
 def ordered(x: torch.Tensor, form: Form) -> torch.Tensor:
   """Images in the form's order."""
   if form.channels_last:
@@ -196,7 +194,7 @@ def adam(
 def fastest(
   what: str,
   forms: Iterable[Form],
-  make: Callable[[Form], tuple[Callable[[int], int], int]],
+  make: Trial,
   side: TorchSide,
 ) -> tuple[Form, list[str]]:
   """The quickest form of a step, and a line on every one.
@@ -253,19 +251,40 @@ def rows(
   return steps().__next__
 
 
-def step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-  """An eager step, whose loss is read for the epoch's mean."""
-  optimizer.zero_grad()
-  loss.backward()
-  optimizer.step()
-  loss.item()
+def eager(
+  loss: Callable[..., torch.Tensor],
+  optimizer: torch.optim.Optimizer,
+  loader: data.DataLoader,
+  device: torch.device,
+) -> sides.Run:
+  """Steps as users take them; each loss is read, for the epoch's mean.
+
+  Args:
+    loss: of what the loader gives.
+    optimizer: takes the steps.
+    loader: of batches.
+    device: where to.
+  """
+  batches = endless(loader)
+
+  def run(amount):
+    for batch in itertools.islice(batches, amount):
+      parts = batch if isinstance(batch, list) else [batch]
+      value = loss(*(part.to(device) for part in parts))
+      optimizer.zero_grad()
+      value.backward()
+      optimizer.step()
+      value.item()
+    return amount
+
+  return run
 
 
 def training(
   loss: Callable[[torch.Tensor], torch.Tensor],
   optimizer: torch.optim.Optimizer,
   shuffled: Callable[[], torch.Tensor],
-) -> Callable[[int], int]:
+) -> sides.Run:
   """Steps whose losses are summed on the device and read in the end.
 
   Args:
@@ -289,7 +308,7 @@ def training(
   return run
 
 
-def _trial(run: Callable[[int], int], each: int, side: TorchSide) -> float:
+def _trial(run: sides.Run, each: int, side: TorchSide) -> float:
   """Seconds of a member's step, the better of two."""
   steps = 20 if side.device.type == "cuda" else 2
   run(steps)  # compiles, records

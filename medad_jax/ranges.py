@@ -45,7 +45,7 @@ class Range:
   def __str__(self) -> str:
     low, high = _said(self.low), _said(self.high)
     start = f"above {low}," if self.open_low else f"from {low}"
-    end = f"below {high}" if self.open_high else f"to {high}"
+    end = f"and below {high}" if self.open_high else f"to {high}"
     steps = f", a multiple of {self.multiple}" if self.multiple > 1 else ""
     return f"{start} {end}{steps}"
 
@@ -58,8 +58,12 @@ Number = int | float | Float[Array, ""]
 Count = Annotated[int, Range(1, 1_000_000)]
 Amount = Annotated[int, Range(0, 1_000_000_000)]  # of images, steps, draws
 Width = Annotated[int, Range(1, 65_536)]  # channels, units, sides
-Depth = Annotated[int, Range(1, 64)]  # layers, levels
+Depth = Annotated[int, Range(1, 32)]  # layers, levels
+Draws = Annotated[int, Range(1, 1_000)]  # held in memory at once, an image
+Tries = Annotated[int, Range(1, 1_000_000)]
 Side = Annotated[int, Range(16, 8_192, multiple=16)]  # nets halve it four times
+# Each has a score of its own, which is traced by itself.
+Members = Annotated[int, Range(1, 500)]
 Devices = Annotated[int, Range(1, 1_000_000)]
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Level = Annotated[int, Range(0, 255)]  # grey levels
@@ -73,6 +77,8 @@ Momentum = Annotated[Number, Range(0, 1, open_high=True)]
 Positive = Annotated[Number, Range(0, 1e9, open_low=True)]
 Real = Annotated[Number, Range(-1e9, 1e9)]
 FixedShare = Annotated[float, Range(0, 1)]
+FixedPositive = Annotated[float, Range(0, 1e9, open_low=True)]
+FixedWeight = Annotated[float, Range(0, 1e9)]
 FixedPart = Annotated[float, Range(0, 1, open_high=True)]
 Seconds = Annotated[float, Range(0, 1e9)]
 Megabytes = Annotated[float, Range(0, 1e9)]
@@ -98,15 +104,26 @@ def problem(name: str, value: Any, annotation: Any) -> str | None:
   return f"{name}={_shortened(value)} was given; set it to {wanted}"
 
 
+def is_bare(annotation: Any) -> bool:
+  """Whether a number in it has no range."""
+  if typing.get_origin(annotation) in (Annotated, Literal):
+    return False
+  inner = typing.get_args(annotation)
+  return annotation in (int, float) or any(map(is_bare, inner))
+
+
 def describe(annotation: Any) -> str:
-  """What a field may hold, in words: "a whole number from 1 to 64"."""
+  """What a field may hold, in words: "a whole number from 1 to 32"."""
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is Annotated:
     return f"{describe(args[0])} {args[1]}"
   if origin is Literal:
     return "one of " + ", ".join(map(repr, args))
   if origin in (typing.Union, types.UnionType):
-    return " or ".join(describe(a) for a in args if not _is_array(a))
+    # A fraction may be whole: "a whole number or a number" says less.
+    said = [a for a in args if not _is_array(a)]
+    said = [a for a in said if not (a is int and float in said)]
+    return " or ".join(map(describe, said))
   if origin is tuple:
     count = "any number" if args[-1] is Ellipsis else len(args)
     return f"a tuple of {count}, each {describe(args[0])}"
@@ -120,9 +137,10 @@ def kind(annotation: Any) -> type:
     return type(args[0])
   if origin is tuple:
     return tuple
-  if origin in (Annotated, typing.Union, types.UnionType):
-    return kind(args[0])
-  return annotation
+  if origin in (typing.Union, types.UnionType):
+    # A `Number` may be whole, and its field holds fractions.
+    return float if float in args else kind(args[0])
+  return kind(args[0]) if origin is Annotated else annotation
 
 
 def plain(value: Any, annotation: Any) -> Any:
@@ -152,9 +170,10 @@ _NAMES: Mapping[Any, str] = {
 def _fits(value: Any, annotation: Any) -> bool:
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is Annotated:
+    if not _fits(value, args[0]):
+      return False  # a text has no place in a range
     # Values of trials are checked on the host, before they become arrays.
-    inside = value is None or _is_traced(value) or value in args[1]
-    return _fits(value, args[0]) and inside
+    return value is None or _is_traced(value) or value in args[1]
   if origin is Literal:
     return any(type(value) is type(a) and value == a for a in args)
   if origin in (typing.Union, types.UnionType):

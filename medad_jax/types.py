@@ -97,7 +97,7 @@ class TrainState:
   key: Any  # typed PRNG key, [] or [k]
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Context:
   """What a step knows besides its state and its batch.
 
@@ -114,13 +114,14 @@ class Context:
       member's trial in the stages that the phase reads.
   """
 
-  key: PRNGKeyArray
-  step: Int[Array, ""]
-  epoch_steps: Int[Array, ""]
-  epochs: Int[Array, ""]
-  axis: Axis = Axis()
-  own: Mapping[str, TrainState] = dataclasses.field(default_factory=dict)
-  ensemble: Mapping[str, TrainState] = dataclasses.field(default_factory=dict)
+  # Not annotated by shape: leaves are arrays or, for `vmap`, their axes.
+  key: Any  # typed PRNG key []
+  step: Any  # int32 []
+  epoch_steps: Any  # int32 []
+  epochs: Any  # int32 []
+  axis: Axis = struct.field(pytree_node=False, default=Axis())
+  own: Any = struct.field(default_factory=dict)
+  ensemble: Any = struct.field(default_factory=dict)
 
   @property
   def epoch(self) -> Int[Array, ""]:

@@ -53,7 +53,7 @@ ENGINE = (
   {"fit", "validation", "reuse"},
   {"train", "scorer"},
   {"trained"},
-  {"evaluation", "calibration"},
+  {"evaluation", "calibration", "feasible"},
   {"experiment", "sheet"},
 )
 # And inside the folder of weights.
@@ -103,6 +103,17 @@ OWNERS = {
     "medad_jax/engine/writers",
   },
 }
+# One folder computes convolutions and products for all networks; nothing else
+# sees inside it, and only its own root sees the CPU's forms.
+OPS = "medad_jax/nets/ops"
+PRODUCTS = {"Conv", "ConvTranspose", "Dense", "DenseGeneral", "Einsum"} | {
+  "conv",
+  "conv_general_dilated",
+  "conv_transpose",
+  "conv_with_general_padding",
+  "dot",
+  "dot_general",
+}
 DEVICES = {"pmap", "shard_map", "Mesh", "PartitionSpec"}
 
 # flax and jax bring these themselves.
@@ -121,6 +132,7 @@ def problems(path: Path, source: str) -> list[str]:
   return [
     *_import_problems(module, tree),
     *_device_problems(module, tree),
+    *_product_problems(module, tree),
     *_length_problems(module, tree, source),
   ]
 
@@ -159,6 +171,8 @@ def _may_import(module: str, name: str) -> bool:
     return name.startswith("configs") or name == "medad_jax/engine/config"
   if name == "medad_jax":
     return module.startswith("medad_jax")
+  if not _sees(module, name):
+    return False
   if _layer(module) != _layer(name):
     return _rank(LAYERS, _layer(name)) < _rank(LAYERS, _layer(module))
   mine, other = module.split("/")[-1], name.split("/")[-1]
@@ -167,6 +181,15 @@ def _may_import(module: str, name: str) -> bool:
   for layer, inside in (("engine", ENGINE), ("weights", WEIGHTS)):
     if _layer(module) == f"medad_jax/{layer}":
       return _rank(inside, other) < _rank(inside, mine)
+  return True
+
+
+def _sees(module: str, name: str) -> bool:
+  """Whether the module may look so far into the operations' folder."""
+  if name.startswith(f"{OPS}/cpu"):
+    return module == OPS or module.startswith(f"{OPS}/cpu")
+  if name.startswith(f"{OPS}/"):
+    return module == OPS or module.startswith(f"{OPS}/")
   return True
 
 
@@ -193,6 +216,17 @@ def _device_problems(module: str, tree: ast.AST) -> Iterator[str]:
     for field in ("id", "attr", "name"):
       if getattr(node, field, None) in DEVICES:
         yield f"{getattr(node, field)} belongs in engine/parallel.py"
+
+
+def _product_problems(module: str, tree: ast.AST) -> Iterator[str]:
+  if not module.startswith("medad_jax/nets") or module.startswith(OPS):
+    return
+  for node in ast.walk(tree):
+    if isinstance(node, ast.MatMult):
+      yield f"a product of {module} belongs to nets/ops"
+    if isinstance(node, ast.Attribute) and node.attr in PRODUCTS:
+      if getattr(node.value, "id", None) in {"nn", "lax"}:
+        yield f"{node.attr} of {module} belongs to nets/ops"
 
 
 def _length_problems(module: str, tree: ast.AST, source: str) -> Iterator[str]:
@@ -230,6 +264,12 @@ def test_every_module_has_its_layer():
     ("medad_jax/methods/new.py", "def f():\n  from medad_jax import main"),
     ("medad_jax/nets/new.py", "from medad_jax.scoring import discrepancy"),
     ("medad_jax/nets/new.py", "from . import blocks"),
+    ("medad_jax/nets/new.py", "from medad_jax.nets.ops import library"),
+    ("medad_jax/nets/new.py", "from medad_jax.nets.ops.cpu import strided"),
+    ("medad_jax/nets/ops/library.py", "from medad_jax.nets.ops import cpu"),
+    ("medad_jax/nets/new.py", "y = x @ kernel"),
+    ("medad_jax/nets/new.py", "y = nn.Conv(3, (3, 3))(x)"),
+    ("medad_jax/methods/new.py", "import medad_jax.nets.ops.cpu.products"),
     ("medad_jax/types.py", "from medad_jax import rng"),
     ("medad_jax/report/new.py", "from medad_jax.data import spec"),
     ("medad_jax/engine/train.py", "from medad_jax.engine import evaluation"),
@@ -267,6 +307,9 @@ def test_breaking_a_rule_is_found(path, line):
       "from medad_jax.methods import _reconstruction",
     ),
     ("medad_jax/methods/new.py", "from medad_jax import losses, rng"),
+    ("medad_jax/nets/new.py", "from medad_jax.nets import ops"),
+    ("medad_jax/nets/ops/__init__.py", "from medad_jax.nets.ops import cpu"),
+    ("medad_jax/nets/ops/cpu/new.py", "from medad_jax.nets.ops import library"),
     ("medad_jax/engine/train.py", "from medad_jax.engine import writers"),
     ("medad_jax/engine/checkpoint.py", "import orbax.checkpoint as ocp"),
     ("medad_jax/data/stream.py", "def f():\n  import grain"),

@@ -21,9 +21,5 @@ def coarse_noise(
     sides: height and width of the image.
     shift: rows and columns to roll by, the same for the whole batch.
   """
-  rows, columns = (
-    jnp.asarray(corners_on_corners(drawn.shape[1], side), drawn.dtype)
-    for side in sides
-  )
-  fine = jnp.einsum("bijc,yi,xj->byxc", drawn, rows, columns)
+  fine = corners_on_corners(drawn, sides)
   return jnp.roll(fine, shift, axis=(1, 2))

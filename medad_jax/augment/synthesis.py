@@ -15,12 +15,15 @@ from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray, UInt8
 from medad_jax import rng, types
 from medad_jax.augment import medians, placement, poisson, windows
 from medad_jax.ranges import (
-  Count,
+  Draws,
+  FixedPart,
+  FixedPositive,
   FixedShare,
+  FixedWeight,
   Level,
-  Part,
   Positive,
   Share,
+  Tries,
   Weight,
 )
 
@@ -74,22 +77,51 @@ class Recipe:
   mixed: bool = True
   factor: bool = False
   label: Literal["binary", "factor", "intensity", "raw"] = "binary"
-  patches: Count = 3
+  patches: Draws = 3
   smallest: FixedShare = 0.03
   largest: FixedShare = 0.4
-  gamma_shape: Count = 2
-  gamma_scale: Positive = 0.03
-  gamma_offset: Share = 0.05
-  scales: tuple[Positive, Positive] = (0.7, 1.3)
-  spread: Weight = 0.5
+  gamma_shape: Draws = 2
+  gamma_scale: FixedPositive = 0.03
+  gamma_offset: FixedShare = 0.05
+  scales: tuple[FixedPositive, FixedPositive] = (0.7, 1.3)
+  spread: FixedWeight = 0.5
   background: Level = 20
-  min_object: Part = 0.7
-  min_overlap: Part = 0.7
-  tries: Count = 199
+  min_object: FixedPart = 0.7
+  min_overlap: FixedPart = 0.7
+  tries: Tries = 199
   factors: tuple[Share, Share] = (0.05, 0.95)
   tolerance: Level = 1
   steepness: Positive = 0.5
   midpoint: Weight = 4.0
+
+  def __post_init__(self):
+    # A number of a trial may be an array, of which only its range is known.
+    pairs = {
+      "smallest and largest": (self.smallest, self.largest),
+      "scales": self.scales,
+      "factors": self.factors,
+    }
+    for name, (low, high) in pairs.items():
+      if all(isinstance(n, int | float) for n in (low, high)) and low > high:
+        raise types.UserError(
+          f"recipe: {name} {low} and {high} were given; the first must not be"
+          " above the second."
+        )
+
+  def check(self, side: int, channels: int) -> None:
+    """Raises UserError where such images have no room for patches."""
+    if channels != 1:
+      raise types.UserError(
+        f"Synthetic anomalies need images with one channel, not {channels}; "
+        "convert the set to grayscale (config.data.channels = 1)."
+      )
+    low, window = self.bounds(side)[0], self.window(side)
+    if low < 1 or side - 2 - 2 * (window // 2) < 1:
+      raise types.UserError(
+        f"A side of {side} pixels is too small for patches of {low} to {window}"
+        " pixels and a border; set a larger data.image_size, or other"
+        " recipe.smallest and recipe.largest."
+      )
 
   def bounds(self, side: int) -> tuple[int, int]:
     """`smallest` and `largest` in pixels: 7 and 90 of 224."""
@@ -191,17 +223,7 @@ def synthesize(
 def _side(image, recipe: Recipe) -> int:
   """The image's side, checked."""
   side, _, channels = image.shape
-  if channels != 1:
-    raise types.UserError(
-      f"Synthetic anomalies need images with one channel, not {channels}; "
-      "convert the set to grayscale (config.data.channels = 1)."
-    )
-  low, window = recipe.bounds(side)[0], recipe.window(side)
-  if low < 1 or side - 2 - 2 * (window // 2) < 1:
-    raise types.UserError(
-      f"A side of {side} pixels is too small for patches of {low} to {window}"
-      " pixels and a border; give larger images."
-    )
+  recipe.check(side, channels)
   return side
 
 

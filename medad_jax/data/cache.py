@@ -126,9 +126,11 @@ def _read_json(path: Path) -> dict[str, Any] | None:
   except FileNotFoundError:
     return None
   except (OSError, ValueError, RecursionError) as error:
-    return _tell_damage(path, error)
+    _tell_damage(path, error)
+    return None
   if not isinstance(entry, dict) or entry.pop("sum", None) != _sum(entry):
-    return _tell_damage(path, "its checksum differs")
+    _tell_damage(path, "its checksum differs")
+    return None
   return entry if entry.get("rule") == RULE else None
 
 
@@ -139,7 +141,8 @@ def _read_array(path: Path, crc: int) -> np.ndarray | None:
       raise ValueError("its checksum differs")
   # numpy reads the header as Python: a damaged one can raise nearly anything.
   except Exception as error:
-    return _tell_damage(path, error)
+    _tell_damage(path, error)
+    return None
   return array
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from medad_jax import files
 from medad_jax.data import resident, stream
+from medad_jax.data.joined import Joined
 from medad_jax.types import Prepare, UserError
 
 Feed = resident.Resident | stream.Stream
@@ -31,7 +32,7 @@ _DAMAGED = (
 
 
 def choose(
-  images: UInt8[np.ndarray, "n h w c"],
+  images: UInt8[np.ndarray, "n h w c"] | Joined,
   feed: str | None,
   limit_mb: float,
   copies: int = 1,
@@ -76,7 +77,7 @@ def prepared(feed: Feed, prepare: Prepare | None, path: Path) -> Feed:
     return feed
   arrays = _read(path, len(feed.images))
   if arrays is None:
-    arrays = dict(prepare(feed.images))
+    arrays = dict(prepare(np.asarray(feed.images)))
     stored: dict[str, Any] = {**arrays, _CONTENTS: list(arrays)}
     with files.replacing(path) as file:
       np.savez(file, **stored)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, UInt8
 import numpy as np
 
 from medad_jax.data import index
+from medad_jax.data.joined import Joined
 from medad_jax.types import Batch
 
 Feed = dict[str, np.ndarray]
@@ -22,11 +23,11 @@ class Resident:
 
   def __init__(
     self,
-    images: UInt8[np.ndarray, "n h w c"],
+    images: UInt8[np.ndarray, "n h w c"] | Joined,
     prepared: Mapping[str, np.ndarray] | None = None,
   ):
-    self.images = images
-    self.constant = {"image": np.asarray(images), **(prepared or {})}
+    self.images = np.asarray(images)  # joined once
+    self.constant = {"image": self.images, **(prepared or {})}
 
   def beside(self, prepared: Mapping[str, np.ndarray]) -> "Resident":
     """The feed with more of each image: arrays [n ...] by name."""

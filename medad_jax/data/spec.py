@@ -242,14 +242,15 @@ def _not_built(root: Path, name: str) -> str:
 
 def _build_command(root: Path, name: str) -> str:
   names = shipped.builder_names()
-  what = f"{name} --source=DIR"
-  if name not in names:
-    what = f"BUILDER --source=DIR --name={name}"
+  known = name in names
+  what = name if known else f"BUILDER --name={name}"
   flag = f" --data_dir={root}"
   with contextlib.suppress(UserError):  # without a home there is no default
     if root == store.default_data_dir():
       flag = ""
-  command = f"build it with: python -m medad_jax.build {what}{flag}"
-  if name in names:
+  command = (
+    f"build it with: python -m medad_jax.build {what} --source=DIR{flag}"
+  )
+  if known:
     return command
   return f"{command} (BUILDER: {', '.join(names)}; folder takes any images)"

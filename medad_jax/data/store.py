@@ -78,7 +78,7 @@ def are_sound(facts: Any) -> bool:
   """Whether counts and fingerprints are there, for the same splits."""
   if not isinstance(facts, dict):
     return False
-  counts, fingerprints = facts.get("counts"), facts.get("fingerprints")
+  counts, fingerprints = facts.get("counts", 0), facts.get("fingerprints", 0)
   return (
     _are(int, counts)
     and _are(str, fingerprints)

@@ -11,6 +11,7 @@ from jaxtyping import Array, UInt8
 import numpy as np
 
 from medad_jax.data import index, resident
+from medad_jax.data.joined import Joined
 from medad_jax.types import Batch
 
 
@@ -21,11 +22,12 @@ class Stream:
 
   def __init__(
     self,
-    images: UInt8[np.ndarray, "n h w c"],
+    images: UInt8[np.ndarray, "n h w c"] | Joined,
     prepared: Mapping[str, np.ndarray] | None = None,
   ):
     self.images = images
-    self._arrays = {"image": images, **(prepared or {})}
+    self._arrays: dict[str, np.ndarray | Joined] = {"image": images}
+    self._arrays |= prepared or {}
 
   def beside(self, prepared: Mapping[str, np.ndarray]) -> "Stream":
     """The feed with more of each image: arrays [n ...] by name."""

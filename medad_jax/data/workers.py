@@ -1,6 +1,9 @@
 """Runs a function over many jobs in worker processes."""
 
 from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import signal
+import threading
 from typing import Any
 
 import joblib
@@ -23,4 +26,22 @@ def run(
     Exception: whatever the function raised.
   """
   parallel = joblib.Parallel(n_jobs=-1, return_as="generator")
-  return parallel(joblib.delayed(function)(*job) for job in jobs)
+  with _deaf_to_interrupts():
+    return parallel(joblib.delayed(function)(*job) for job in jobs)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+  """Processes started here ignore Ctrl-C for good, this one meanwhile.
+
+  The terminal sends it to all of them. A worker would print a traceback of
+  where it stood; joblib ends it anyway.
+  """
+  if threading.current_thread() is not threading.main_thread():
+    yield  # only the main thread may change it
+    return
+  before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before or signal.SIG_DFL)

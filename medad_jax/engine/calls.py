@@ -1,10 +1,8 @@
 """From call to call: the programs of a segment and the states in them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 import functools
-
-import jax
-import numpy as np
+from typing import Any
 
 from medad_jax.engine import parallel, program
 from medad_jax.types import TrainState
@@ -15,6 +13,9 @@ class Calls:
 
   Batches of the whole size and the smaller ones that end an epoch have a
   program each, perhaps on other devices; states move when the size changes.
+
+  Attributes:
+    placed: the states in the program that runs.
   """
 
   def __init__(
@@ -27,37 +28,25 @@ class Calls:
     self._constants: dict[parallel.Layout, program.Constants] = {}
     self._earlier = earlier
     self._size: int | None = None
-    self._placed: TrainState | None = None
+    self.placed: Any = None  # TrainState, once a program runs
 
-  def switch(self, size: int, states: TrainState) -> None:
-    """Makes the program of that size the running one."""
-    if size == self._size:
-      return
-    if self._size is not None:
-      states = self.gather(states)
-    self._size = size
-    self._placed = self.program(size).place(states)
+  def running(self, size: int, states: TrainState) -> program.Program:
+    """The program of that size, with the states in it."""
+    if size != self._size:
+      if self._size is not None:
+        states = self.gather(states)
+      self._size = size
+      self.placed = self.program(size).place(states)
+    return self.program(size)
 
-  def take(self, chunk: Mapping[str, np.ndarray]) -> list[dict[str, jax.Array]]:
-    """Takes a chunk's steps."""
-    assert self._size is not None and self._placed is not None
-    running = self.program(self._size)
+  def constants(self, running: program.Program) -> program.Constants:
+    """What else its calls need."""
     if running.layout not in self._constants:
       constants = running.constants(self._earlier)
       self._constants[running.layout] = constants
-    self._placed, found = running.call(
-      self._placed, self._constants[running.layout], chunk
-    )
-    return found
-
-  def reader(
-    self, found: list[dict[str, jax.Array]], count: int
-  ) -> Callable[[], dict[str, np.ndarray]]:
-    """Reads the metrics of a call, which waits for it, when it is called."""
-    assert self._size is not None
-    return functools.partial(self.program(self._size).metrics, found, count)
+    return self._constants[running.layout]
 
   def gather(self, states: TrainState) -> TrainState:
     """The states of all members."""
-    assert self._size is not None and self._placed is not None
-    return self.program(self._size).gather(self._placed, states)
+    assert self._size is not None
+    return self.program(self._size).gather(self.placed, states)

@@ -88,13 +88,14 @@ class Checkpoints:
     """
     self._check_room(step, state)
     try:
-      self._manager().save(
+      saved = self._manager().save(
         step, args=ocp.args.StandardSave(parallel.shared(state))
       )
       self._manager().wait_until_finished()
     except (OSError, ValueError, RuntimeError) as error:
       raise self._unwritable(step, error) from error
-    _complete(self._steps_folder / str(step))
+    if saved:  # not where a later step is there already
+      _complete(self._steps_folder / str(step))
 
   def restore(self, step: int, target: Any) -> Any:
     """Reads a checkpoint into the shapes and shardings of `target`.
@@ -194,10 +195,14 @@ class Checkpoints:
         f"{folder} cannot be used ({reason}) and was moved to {aside}; going on"
         f" from {sound}"
       )
-      if processes.first():
+      if not processes.first():
+        continue
+      try:
         aside.mkdir(exist_ok=True)
         shutil.rmtree(aside / folder.name, ignore_errors=True)
         folder.rename(aside / folder.name)
+      except OSError as error:
+        raise files.unwritable(aside, error) from error
 
   def _check_room(self, step: int, state: Any) -> None:
     """Asks before writing: on a full disk orbax's threads print tracebacks."""
@@ -211,17 +216,17 @@ class Checkpoints:
       raise self._unwritable(
         step,
         OSError(
-          f"{os.strerror(errno.ENOSPC)}: it takes {needed / 1e6:,.0f} MB and"
-          f" {free / 1e6:,.0f} MB are free"
+          f"{os.strerror(errno.ENOSPC)}: it takes {needed / 1e6:,.1f} MB and"
+          f" {free / 1e6:,.1f} MB are free"
         ),
       )
 
   def _unwritable(self, step: int, error: Exception) -> UserError:
-    kept = sorted(p.name for p in self._folder.glob("steps/[0-9]*"))
+    kept = [path.name for path in self._newest_first()]
     return UserError(
       f"the checkpoint of step {step} could not be written to"
       f" {self._folder} ({_reason(error)});"
-      f" {'step ' + kept[-1] if kept else 'nothing'} is saved there: free"
+      f" {'step ' + kept[0] if kept else 'nothing'} is saved there: free"
       " space and run the same command again to go on from it."
     )
 

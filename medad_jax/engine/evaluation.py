@@ -107,6 +107,9 @@ def _evaluate_set(
   with arrays.Arrays(out, len(test)) as kept:
     scores = _score(trained, test, kept, save)
     _check_finite(scores)
+    if processes.first():
+      path = out / f"scores{suffix}.csv"
+      files.write(path, _table(test, scores, trained.trials))
     truth = evaluators.Truth(
       test.labels, test.masks, columns.patients(test.columns)
     )
@@ -115,8 +118,6 @@ def _evaluate_set(
     for one, rows in _joined(test).items():
       found[f"{name}_{one}"], _ = _measure_all(truth, scores, kept, rows)
     if processes.first():
-      path = out / f"scores{suffix}.csv"
-      files.write(path, _table(test, scores, trained.trials))
       _save(kept, out, suffix, save, len(trained.trials))
     if name == _MAIN:
       shown = draw.Shown(
@@ -174,10 +175,9 @@ def _score(
   names = trained.method.score_names
   for count, found in trained.batches(test.images, test.columns):
     parts.append(scorer.on_host(found.scores.image, count))
+    chosen = _chosen(found, test, save)
+    _check_made(chosen, save)  # at the first batch, in all processes
     if processes.first():
-      chosen = _chosen(found, test, save)
-      if not parts[1:]:
-        _check_made(chosen, save)
       kept.append(scorer.on_host(chosen, count))
   # A run that stopped after a stage lacks the scores of later ones.
   there = [name for name in names if name in parts[0]]

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import columns, feeds, index, joint, spec
+from medad_jax.data import columns, feeds, index, joined, joint, spec
 from medad_jax.engine import (
   calibration,
   checkpoint,
   environment,
   evaluation,
+  feasible,
   members,
   processes,
   run,
@@ -51,7 +52,10 @@ def train_and_evaluate(
   stages = trained.stages_of(settings, method)
   _check_selection(settings, config["method"], stages)
   devices = trained.devices_of(settings, stages)
+  feasible.check(config, settings, stages)
   material = _material(settings, stages, devices)
+  trials = members.seeds(settings.seed, settings.seeds)
+  feasible.check_steps(stages, material.pools, trials)
   origins = _origins(stages)
   other = _other_run(settings.reuse)
   folder = Workdir(workdir)
@@ -68,7 +72,7 @@ def train_and_evaluate(
         feed=material.feed,
         pools=material.pools,
         shape=material.feed.images.shape[1:],
-        trials=members.seeds(settings.seed, settings.seeds),
+        trials=trials,
         devices=devices,
         steps_per_call=settings.steps_per_call,
         checkpoint_seconds=settings.checkpoint_seconds,
@@ -120,7 +124,7 @@ def _material(
   dataset = _open(settings.data, (*used, "test"))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
-  images = np.concatenate([dataset.splits[name].images for name in used])
+  images = joined.join([dataset.splits[name].images for name in used])
   feed = _choose_feed(images, settings.data, devices)
   texts = columns.concatenate([dataset.splits[name].columns for name in used])
   read = {
@@ -173,7 +177,7 @@ def evaluate_run(
 
 
 def _choose_feed(
-  images: np.ndarray, data: Data, devices: Devices
+  images: np.ndarray | joined.Joined, data: Data, devices: Devices
 ) -> feeds.Feed:
   """The feed of the training images that was asked for, or that fits."""
   copies = _copies(devices)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medad_jax.data.joined import Joined
 from medad_jax.engine import batched, checkpoint, members, program, run
 from medad_jax.types import Fit, TrainState
 
@@ -75,7 +76,7 @@ def estimate(
 
 
 def _features(
-  seen: batched.Batched, own: Any, images: np.ndarray, rows: np.ndarray
+  seen: batched.Batched, own: Any, images: np.ndarray | Joined, rows: np.ndarray
 ) -> Iterator[Any]:
   """One member's features of the rows, batch after batch, on the host."""
   placed = seen.place(own)

@@ -239,55 +239,64 @@ class Program:
 
   def _steps(self, states, places, earlier, constant, chunk, count):
     """The first `count` steps of a chunk, in a loop."""
+    context, axes = self._context(places, earlier)
     # Traced once: the loop's body calls what the shapes were found with.
-    step = jax.jit(self._members_step)
-    common = (places, earlier, constant)
+    step = jax.jit(self._member_steps(places, axes))
 
     def body(number, carry):
       states, found = carry
-      states, metrics = step(states, *common, _at(chunk, number))
+      batch = self._batch(constant, chunk, number)
+      states, metrics = step(states, batch, _now(context, states))
       return states, jax.tree.map(
         lambda all_, one: all_.at[number].set(one), found, metrics
       )
 
-    _, shapes = jax.eval_shape(step, states, *common, _at(chunk, 0))
-    most = len(jax.tree.leaves(chunk)[0])
-    found = jax.tree.map(lambda x: jnp.zeros((most, *x.shape), x.dtype), shapes)
+    batch = jax.eval_shape(self._batch, constant, chunk, 0)
+    _, shapes = jax.eval_shape(step, states, batch, _now(context, states))
+    found = jax.tree.map(
+      lambda x: jnp.zeros((self.steps_per_call, *x.shape), x.dtype), shapes
+    )
     return lax.fori_loop(0, count, body, (states, found))
 
   def _one_step(self, states, places, earlier, constant, chunk, number):
     """The chunk's step of that number."""
-    states, metrics = self._members_step(
-      states, places, earlier, constant, _at(chunk, number)
-    )
+    context, axes = self._context(places, earlier)
+    step = self._member_steps(places, axes)
+    batch = self._batch(constant, chunk, number)
+    states, metrics = step(states, batch, _now(context, states))
     return states, jax.tree.map(lambda x: x[None], metrics)
 
-  def _members_step(self, states, places, earlier, constant, chunk):
-    """One step of all members on this device, k first."""
-    batch = self.feed.batch(constant, chunk)
+  def _batch(self, constant, chunk, number):
+    """The batches of a step, members first."""
+    batch = self.feed.batch(constant, _at(chunk, number))
+    if self.phase.inputs.batches > 1:
+      # The feed spreads examples over devices, so they come first there.
+      batch = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 1), batch)
+    return batch
+
+  def _member_steps(self, places, axes):
+    """(states, batches, contexts) of all members -> states, metrics."""
+    if self.variant is None:
+      return jax.vmap(self.phase.step, (0, 0, axes))
+    variant = self.variant
+    of_trials = jax.vmap(
+      lambda hyper, *rest: variant(hyper).step(*rest), (0, 0, 0, axes)
+    )
+    return functools.partial(of_trials, places["hyper"])
+
+  def _context(self, places, earlier) -> tuple[Context, Context]:
+    """What all steps know, members first, and the axis of members in it.
+
+    Keys and steps come from the states (`_now`).
+    """
     own, own_axes = self._own(places, earlier)
     ensemble, ensemble_axis = self._ensemble(places, earlier)
-    step = jax.vmap(self._member_step, (0, 0, 0, own_axes, ensemble_axis), 0)
-    return step(states, batch, places, own, ensemble)
-
-  def _member_step(self, state, batch, places, own, ensemble):
-    """One member's step, as the method has it."""
-    phase = self.phase
-    if self.variant is not None:
-      phase = self.variant(places["hyper"])
-    if phase.inputs.batches > 1:
-      # The feed spreads examples over devices, so they come first there.
-      batch = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), batch)
-    context = Context(
-      key=jax.random.fold_in(state.key, state.step),
-      step=state.step,
-      epoch_steps=places["epoch_steps"],
-      epochs=places["epochs"],
-      axis=self.layout.axis,
-      own=own,
-      ensemble=ensemble,
+    lengths = places["epoch_steps"], places["epochs"]
+    axis = self.layout.axis
+    return (
+      Context(None, None, *lengths, axis, own, ensemble),
+      Context(0, 0, 0, 0, axis, own_axes, ensemble_axis),
     )
-    return phase.step(state, batch, context)
 
   def _own(self, places, earlier):
     """Predecessors by stage, and the axis of members in each."""
@@ -325,6 +334,12 @@ def merged(
   at = np.asarray(live)
   states, live_states = parallel.gathered((states, live_states))
   return jax.tree.map(lambda x, y: x.at[at].set(y), states, live_states)
+
+
+def _now(context: Context, states: TrainState) -> Context:
+  """The context of the states' next step, members first."""
+  key = jax.vmap(jax.random.fold_in)(states.key, states.step)
+  return dataclasses.replace(context, key=key, step=states.step)
 
 
 def _at(tree: Any, number: Any) -> Any:

@@ -240,18 +240,20 @@ class PhaseRun:
     """Takes the segment's steps; `states` and the result hold all members."""
     bounds = self._bounds(segment, done)
     calls = Calls(lambda size: self._program(segment, size), self.earlier)
-    calls.switch(self.order.step_size(bounds[0][0]), states)
     bar.pause()  # the segment's program is compiled first
     pending = None
     chunks = self._chunks(segment, bounds, calls)
     for (start, stop), chunk in zip(bounds, chunks, strict=True):
-      calls.switch(self.order.step_size(start), states)
-      found = calls.take(chunk)
+      running = calls.running(self.order.step_size(start), states)
+      calls.placed, found = running.call(
+        calls.placed, calls.constants(running), chunk
+      )
       # Reading the call before last lets the host prepare the next one while
       # the device works on this one.
       if pending is not None:
         self._record(*pending, bar, clock)
-      pending = (segment, start, stop, calls.reader(found, stop - start))
+      read = functools.partial(running.metrics, found, stop - start)
+      pending = (segment, start, stop, read)
       measures = self.validation.due(start, stop, max(self.steps))
       saves = clock.due()
       if measures or saves:

@@ -1,8 +1,16 @@
-"""One net as a method's parameters: its variables, under "net".
+"""One network as a method's parameters: its variables, under "net".
 
-`precision` is that of the net's products and of what lies between its layers:
-"float32", or "bfloat16" for half the memory and the quicker units of
-accelerators. Parameters, statistics, losses and optimizer keep float32.
+`precision` is that of the network's products, and under "bfloat16" also that of
+what lies between its layers:
+
+  "float32"        all of float32, on every device;
+  "tensorfloat32"  10 of its 23 bits in products: several times faster on
+                   NVIDIA's tensor cores, nearly float32 on TPUs (three products
+                   of bfloat16), float32 elsewhere;
+  "bfloat16"       7 bits and half the memory between layers.
+
+It ends with the network: losses, augmentation, scores and optimizer use float32
+in all cases, and parameters and statistics are float32.
 """
 
 from typing import Any, Literal
@@ -14,11 +22,12 @@ from jaxtyping import Array, PRNGKeyArray
 
 from medad_jax import rng
 
-Precision = Literal["float32", "bfloat16"]
+# The names are those of `jax.default_matmul_precision`, too.
+Precision = Literal["float32", "tensorfloat32", "bfloat16"]
 
 
 def init(net: nn.Module, key: PRNGKeyArray, *inputs: Array) -> tuple[Any, Any]:
-  """Parameters and running statistics of a net, under "net"."""
+  """Parameters and running statistics of a network, under "net"."""
   found = net.init(rng.stream(key, "net"), *inputs, train=False)
   return {"net": found["params"]}, {"net": found["batch_stats"]}
 
@@ -31,15 +40,16 @@ def train(
   precision: str = "float32",
   **options: Any,
 ) -> tuple[Any, Any]:
-  """A net in training: its outputs and new running statistics, under "net"."""
-  out, new = net.apply(
-    _variables(params, extra, precision),
-    *lowered(inputs, precision),
-    train=True,
-    mutable=["batch_stats"],
-    **options,
-  )
-  return raised(out, precision), {"net": new["batch_stats"]}
+  """Outputs in training, and the new running statistics under "net"."""
+  with jax.default_matmul_precision(precision):
+    out, new = net.apply(
+      _variables(params, extra, precision),
+      *_lowered(inputs, precision),
+      train=True,
+      mutable=["batch_stats"],
+      **options,
+    )
+  return _raised(out, precision), {"net": new["batch_stats"]}
 
 
 def test(
@@ -49,30 +59,43 @@ def test(
   *inputs: Array,
   precision: str = "float32",
 ) -> Any:
-  """A net's outputs with the statistics of its training."""
-  out = net.apply(
-    _variables(params, extra, precision),
-    *lowered(inputs, precision),
-    train=False,
-  )
-  return raised(out, precision)
+  """Outputs with the statistics of the training."""
+  with jax.default_matmul_precision(precision):
+    out = net.apply(
+      _variables(params, extra, precision),
+      *_lowered(inputs, precision),
+      train=False,
+    )
+  return _raised(out, precision)
 
 
-def lowered(tree: Any, precision: str) -> Any:
-  """Arrays as a net of that precision takes them."""
+def apply(
+  net: nn.Module, params: Any, *inputs: Array, precision: str = "float32"
+) -> Any:
+  """Outputs of a network without running statistics."""
+  with jax.default_matmul_precision(precision):
+    out = net.apply(
+      {"params": _lowered(params["net"], precision)},
+      *_lowered(inputs, precision),
+    )
+  return _raised(out, precision)
+
+
+def _lowered(tree, precision):
+  """Arrays as a network of that precision takes them."""
   # Nothing is cast to "float32": tests of numbers run in float64.
-  if precision == "float32":
+  if precision != "bfloat16":
     return tree
   return jax.tree.map(lambda x: x.astype(precision), tree)
 
 
-def raised(tree: Any, precision: str) -> Any:
-  """What such a net returned, for everything that is not a net."""
-  if precision == "float32":
+def _raised(tree, precision):
+  """Outputs of such a network, for everything that is not a network."""
+  if precision != "bfloat16":
     return tree
   return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
 
 
-def _variables(params: Any, extra: Any, precision: str) -> Any:
-  low = lowered(params["net"], precision)
+def _variables(params, extra, precision):
+  low = _lowered(params["net"], precision)
   return {"params": low, "batch_stats": extra["net"]}

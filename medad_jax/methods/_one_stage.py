@@ -24,7 +24,7 @@ from medad_jax import losses, rng, steps, types
 from medad_jax.augment import frame, synthesis
 from medad_jax.methods import _net
 from medad_jax.nets.encoder_decoder import STRIDES, EncoderDecoder
-from medad_jax.ranges import Count, Width
+from medad_jax.ranges import Members, Width
 from medad_jax.scoring import discrepancy, monitors
 from medad_jax.training import Length, Optimizer, Schedule
 
@@ -44,7 +44,7 @@ class OneStage:
 
   recipe: synthesis.Recipe = synthesis.NSA
   width: Width = 64
-  members: Count = 1
+  members: Members = 1
   precision: _net.Precision = "float32"
   length: Length = Length(epochs=250, batch_size=64, drop_last=False)
   optimizer: Optimizer = Optimizer(
@@ -71,6 +71,7 @@ class OneStage:
     """Parameters and running statistics of one member, under "net"."""
     height, width, channels = image_shape
     side = frame.side_of(min(height, width))
+    self.recipe.check(side, channels)
     image = _padded(jnp.zeros((1, side, side, channels)))
     return _net.init(self.net(types.Axis()), key, image)
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from medad_jax import losses, steps, types
 from medad_jax.methods import _net
 from medad_jax.nets import autoencoder
-from medad_jax.ranges import Count, Depth, Width
+from medad_jax.ranges import Depth, Members, Width
 from medad_jax.scoring import discrepancy, monitors
 from medad_jax.training import Length, Optimizer
 
@@ -31,7 +31,7 @@ class Reconstruction:
     optimizer: of the training.
   """
 
-  members: Count = 1
+  members: Members = 1
   precision: _net.Precision = "float32"
   length: Length = Length(epochs=250, batch_size=64)
   optimizer: Optimizer = Optimizer(learning_rate=5e-4, b1=0.5)

@@ -21,7 +21,7 @@ from medad_jax import losses, rng, steps, types
 from medad_jax.augment.jitter import jitter
 from medad_jax.methods import _net
 from medad_jax.nets.projection import Projection
-from medad_jax.ranges import Count, Depth, Width
+from medad_jax.ranges import Depth, Members, Width
 from medad_jax.scoring import density, monitors
 from medad_jax.training import Length, Optimizer, Schedule
 
@@ -52,7 +52,7 @@ class Densities:
 
   density: Literal["gaussian", "kernel"] = "gaussian"
   inverse: Literal["cutoff", "full"] = "cutoff"
-  members: Count = 1
+  members: Members = 1
 
   def embed(
     self, states: Mapping[str, types.TrainState], batch: types.Batch

@@ -11,6 +11,7 @@ background exactly one. `centered` leaves that out (noise with mean 0).
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from medad_jax import rng
 from medad_jax.augment.noise import coarse_noise
 from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets.unet import UNet
-from medad_jax.ranges import Depth, Weight, Width
+from medad_jax.ranges import Depth, Range, Weight, Width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Method(_reconstruction.Reconstruction):
   width: Width = 64
   levels: Depth = 5
   deviation: Weight = 0.2
-  grid: Width = 16
+  grid: Annotated[int, Range(1, 512)] = 16  # drawn for every image
   foreground: bool = False
   centered: bool = False
 
@@ -83,6 +84,5 @@ class Method(_reconstruction.Reconstruction):
     return self._outputs(state.params, image)
 
   def _outputs(self, params, image):
-    low = _net.lowered((params["net"], image), self.precision)
-    x_hat = self.net(None).apply({"params": low[0]}, low[1])
-    return {"x_hat": _net.raised(x_hat, self.precision)}
+    net = self.net(None)
+    return {"x_hat": _net.apply(net, params, image, precision=self.precision)}

@@ -37,7 +37,7 @@ from medad_jax import losses, rng, steps, types
 from medad_jax.augment.paste import paste
 from medad_jax.methods import _net, _reconstruction, ae
 from medad_jax.nets.refine import RefineNet
-from medad_jax.ranges import Amount, Range, Share, Width
+from medad_jax.ranges import Amount, FixedShare, Range, Width
 from medad_jax.scoring import discrepancy
 from medad_jax.training import Length, Optimizer
 
@@ -54,7 +54,7 @@ class Ensemble:
   """
 
   # The intra-discrepancy is a deviation among members: one has none.
-  size: Annotated[int, Range(2, 10_000)] = 3
+  size: Annotated[int, Range(2, 500)] = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Unlabelled:
   section: ClassVar[str] = "data"  # of the configuration
 
   extra: Amount = 0
-  anomaly_ratio: Share = 0.6
+  anomaly_ratio: FixedShare = 0.6
   allow_truncation: bool = False
 
   def pool(self) -> types.Pool:

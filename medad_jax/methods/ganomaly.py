@@ -74,6 +74,7 @@ class Method(_reconstruction.Autoencoding):
 
   def init(self, key, image_shape):
     """ "net" is the generator, "disc" the discriminator."""
+    self._check_sides(image_shape[:2])
     image = jnp.zeros((1, *image_shape))
     params, extra = _net.init(self.net(types.Axis()), key, image)
     second, statistics = _net.init(
@@ -148,12 +149,6 @@ class Method(_reconstruction.Autoencoding):
     """The generator in tests."""
     if not self.own_statistics:
       return super().outputs(state, image)
-    if max(image.shape[1:3]) < _LEAST:
-      raise types.UserError(
-        f"images of {image.shape[1]}x{image.shape[2]} leave one number a"
-        " channel, which has no statistics of its own: set data.image_size to"
-        f" {_LEAST} or more, or model.own_statistics to False"
-      )
 
     def one(image):
       alone = types.Context(state.key, *(3 * [state.step]))
@@ -161,6 +156,15 @@ class Method(_reconstruction.Autoencoding):
       return jax.tree.map(lambda x: x[0], out)
 
     return jax.vmap(one)(image)
+
+  def _check_sides(self, sides):
+    """Before the training, as scores come after it."""
+    if self.own_statistics and max(sides) < _LEAST:
+      raise types.UserError(
+        f"images of {sides[0]}x{sides[1]} leave one number a"
+        " channel, which has no statistics of its own: set data.image_size to"
+        f" {_LEAST} or more, or model.own_statistics to False"
+      )
 
   def score(self, preds, batch, fitted):
     """ "latent", the mean over members; there is no map."""

@@ -17,6 +17,7 @@ training's seed, serves all images, so that a score depends on the image alone.
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ from jaxtyping import Array, Float
 from medad_jax import losses, rng, types
 from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets import autoencoder
-from medad_jax.ranges import Amount, Weight
+from medad_jax.ranges import Range, Weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Method(_reconstruction.SeveralScores):
   OTHERS = ("grad_rec", "grad_kl", "grad_elbo", "combi")
 
   divergence_weight: Weight = 0.005
-  draws: Amount = 1
+  draws: Annotated[int, Range(0, 1_000)] = 1
 
   def net(self, axis):
     """The variational autoencoder."""

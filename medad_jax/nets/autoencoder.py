@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import types
-from medad_jax.nets import blocks
+from medad_jax.nets import blocks, ops
 
 _DOWN = 16  # four layers of stride 2
 
@@ -253,10 +253,10 @@ class Memory(nn.Module):
     size = z.shape[-1]
     init = blocks.uniform_fan_in(size)
     items = self.param("items", init, (self.slots, size))
-    attention = jax.nn.softmax(blocks.widened(z @ items.T))
+    attention = jax.nn.softmax(blocks.widened(ops.matmul(z, items.T)))
     if self.threshold > 0:
       attention = _shrink(attention, self.threshold)
-    return attention.astype(z.dtype) @ items, attention
+    return ops.matmul(attention.astype(z.dtype), items), attention
 
 
 def check_sides(sides: tuple[int, int]) -> None:

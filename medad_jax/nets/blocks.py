@@ -1,12 +1,11 @@
 """Layers of the small nets: convolutions, batch normalization, dense.
 
-Images are channels-last (b h w c). Convolution kernels are stored height,
-width, in, out, whatever form computes them. Initial values are uniform in
-+-1/sqrt(fan in), as PyTorch draws them by default.
+Images are channels-last (b h w c), convolution kernels are (height, width, in,
+out). Initial values are uniform in +-1/sqrt(fan in), as PyTorch draws them by
+default.
 """
 
 import math
-from typing import Literal
 
 from flax import linen as nn
 import jax
@@ -15,15 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import types
-from medad_jax.nets import conv3x3, products, strided
-
-# How a convolution is computed; the numbers agree to rounding. "matmul" copies
-# patches and multiplies matrices: members under vmap become batched products,
-# which CPUs run well and which split over devices without communication.
-# "lax" is XLA's convolution: no patches in memory, for wide layers.
-Form = Literal["matmul", "lax"]
-
-_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+from medad_jax.nets import ops
 
 
 def uniform_fan_in(fan_in: int) -> jax.nn.initializers.Initializer:
@@ -46,9 +37,8 @@ class Dense(nn.Module):
   def __call__(self, x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
     """x @ kernel + bias."""
     init = uniform_fan_in(x.shape[-1])
-    y = products.matmul(
-      x, self.param("kernel", init, (x.shape[-1], self.features))
-    )
+    kernel = self.param("kernel", init, (x.shape[-1], self.features))
+    y = ops.matmul(x, kernel)
     if not self.use_bias:
       return y
     return shifted(y, self.param("bias", init, y.shape[-1:]))
@@ -58,15 +48,14 @@ class Conv4x4s2(nn.Module):
   """Convolution 4x4, stride 2, zero padding 1, no bias: halves each side."""
 
   features: int
-  form: Form = "matmul"
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
     """Images of half the sides."""
     shape = (4, 4, x.shape[-1], self.features)
     init = uniform_fan_in(16 * x.shape[-1])
-    conv = {"matmul": strided.convolution, "lax": _conv4x4s2_lax}[self.form]
-    return conv(x, self.param("kernel", init, shape))
+    kernel = self.param("kernel", init, shape)
+    return ops.conv2d(x, kernel, stride=2, padding=1)
 
 
 class ConvTranspose4x4s2(nn.Module):
@@ -78,22 +67,20 @@ class ConvTranspose4x4s2(nn.Module):
   """
 
   features: int
-  form: Form = "matmul"
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
     """Images of twice the sides."""
     shape = (4, 4, x.shape[-1], self.features)
     init = uniform_fan_in(16 * self.features)
-    conv = {"matmul": strided.transposed, "lax": _transpose4x4s2_lax}
-    return conv[self.form](x, self.param("kernel", init, shape))
+    kernel = self.param("kernel", init, shape)
+    return ops.conv2d_transpose(x, kernel, stride=2, padding=1)
 
 
 class Conv3x3(nn.Module):
   """Convolution 3x3, stride 1, zero padding 1: keeps the sides."""
 
   features: int
-  form: Form = "matmul"
   use_bias: bool = True
 
   @nn.compact
@@ -101,11 +88,43 @@ class Conv3x3(nn.Module):
     """Images of the same sides."""
     init = uniform_fan_in(9 * x.shape[-1])
     shape = (3, 3, x.shape[-1], self.features)
-    conv = {"matmul": conv3x3.same, "lax": conv3x3.library}[self.form]
-    y = conv(x, self.param("kernel", init, shape))
+    y = ops.conv2d(x, self.param("kernel", init, shape), padding=1)
     if not self.use_bias:
       return y
     return shifted(y, self.param("bias", init, y.shape[-1:]))
+
+
+class Conv(nn.Module):
+  """A square convolution that pads with zeros, for torchvision's networks.
+
+  Initial values are torchvision's: kernels normal with variance
+  2 / (side * side * out), biases zero. Padding is half the side, rounded down.
+
+  Attributes:
+    features: channels of the output.
+    side: of the kernel.
+    stride: in both directions.
+    use_bias: whether a bias is added.
+  """
+
+  features: int
+  side: int
+  stride: int = 1
+  use_bias: bool = False
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
+    """Images of 1/stride of the sides."""
+    init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+    shape = (self.side, self.side, x.shape[-1], self.features)
+    kernel = self.param("kernel", init, shape)
+    # Layers this wide run no faster by the CPU's forms, whose programs take
+    # twice as long to compile and more memory.
+    with ops.cpu_forms(False):
+      y = ops.conv2d(x, kernel, self.stride, self.side // 2)
+    if not self.use_bias:
+      return y
+    return shifted(y, self.param("bias", nn.initializers.zeros, y.shape[-1:]))
 
 
 class BatchNorm(nn.Module):
@@ -176,20 +195,3 @@ def shifted(y: Float[Array, "*n c"], bias: Float[Array, "c"]) -> Array:
   growing after a few hundred.
   """
   return (widened(y) + widened(bias)).astype(y.dtype)
-
-
-def _conv4x4s2_lax(x, kernel):
-  return lax.conv_general_dilated(
-    x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=_DIMENSIONS
-  )
-
-
-def _transpose4x4s2_lax(x, kernel):
-  return lax.conv_general_dilated(
-    x,
-    kernel[::-1, ::-1],
-    (1, 1),
-    ((2, 2), (2, 2)),
-    lhs_dilation=(2, 2),
-    dimension_numbers=_DIMENSIONS,
-  )

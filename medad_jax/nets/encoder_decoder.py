@@ -9,13 +9,11 @@ convolutions, and no skip connections. Modules of the encoder are named as in
 import math
 
 from flax import linen as nn
-from jax import lax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import types
 from medad_jax.interpolation import corners_on_corners
-from medad_jax.nets import blocks, resnet
+from medad_jax.nets import blocks, ops, resnet
 
 STRIDES = 32
 
@@ -44,12 +42,14 @@ class EncoderDecoder(nn.Module):
     self._check(image.shape[1:3])
     x = resnet.stages(image, train, self.axis, self.width)
     for place, channels in enumerate((4 * self.width, 2 * self.width)):
-      x = nn.relu(resnet.conv(channels, 1, 1, f"reduce_{place}")(x))
+      x = nn.relu(blocks.Conv(channels, 1, name=f"reduce_{place}")(x))
     for level in range(3):
       block = UpBlock(self.width >> level, self.axis, name=f"up{level + 1}")
       x = block(x, train)
-    x = ConvTranspose(1, 7, name="transpose")(double(x))
-    return x[..., 0]
+    # Linear between pixels, as PyTorch with `align_corners=True`.
+    h, w = x.shape[1:3]
+    x = corners_on_corners(x, (2 * h, 2 * w))
+    return ConvTranspose(1, 7, name="transpose")(x)[..., 0]
 
   def _check(self, sides):
     if any(side % STRIDES for side in sides):
@@ -83,7 +83,7 @@ class UpBlock(nn.Module):
     """Images of twice the sides."""
     y = ConvTranspose(self.channels, 3, name="transpose1")(x)
     y = nn.relu(blocks.BatchNorm(self.axis, name="bn1")(y, train))
-    y = resnet.conv(self.channels, 3, 1, "conv2")(y)
+    y = blocks.Conv(self.channels, 3, name="conv2")(y)
     y = blocks.BatchNorm(self.axis, name="bn2")(y, train)
     # Only every second row and column gets a value: the others are zero.
     x = ConvTranspose(self.channels, 1, name="transpose_shortcut")(x)
@@ -109,22 +109,6 @@ class ConvTranspose(nn.Module):
     shape = (self.side, self.side, x.shape[-1], self.features)
     init = blocks.uniform_fan_in(math.prod(shape) // x.shape[-1])
     kernel = self.param("kernel", init, shape)
-    # One pixel more below and to the right: PyTorch's output padding.
-    padding = (self.side // 2, self.side // 2 + 1)
-    return lax.conv_general_dilated(
-      x,
-      kernel[::-1, ::-1],
-      (1, 1),
-      (padding, padding),
-      lhs_dilation=(2, 2),
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    return ops.conv2d_transpose(
+      x, kernel, stride=2, padding=self.side // 2, output_padding=1
     )
-
-
-def double(x: Float[Array, "b h w c"]) -> Float[Array, "b y x c"]:
-  """Images of twice the sides, linear between pixels, corners on corners."""
-  rows, columns = (
-    jnp.asarray(corners_on_corners(side, 2 * side), x.dtype)
-    for side in x.shape[1:3]
-  )
-  return jnp.einsum("bijc,yi,xj->byxc", x, rows, columns)

@@ -55,7 +55,7 @@ def stages(
     axis: where the batch is split over devices.
     width: channels of the first stage; each further one has twice as many.
   """
-  x = conv(width, 7, 2, "conv1")(image)
+  x = blocks.Conv(width, 7, 2, name="conv1")(image)
   x = nn.relu(blocks.BatchNorm(axis, name="bn1")(x, train))
   x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
   for level in range(4):
@@ -84,24 +84,11 @@ class BasicBlock(nn.Module):
     self, x: Float[Array, "b h w i"], train: bool
   ) -> Float[Array, "b y x o"]:
     """Images of 1/stride of the sides."""
-    y = conv(self.channels, 3, self.stride, "conv1")(x)
+    y = blocks.Conv(self.channels, 3, self.stride, name="conv1")(x)
     y = nn.relu(blocks.BatchNorm(self.axis, name="bn1")(y, train))
-    y = conv(self.channels, 3, 1, "conv2")(y)
+    y = blocks.Conv(self.channels, 3, 1, name="conv2")(y)
     y = blocks.BatchNorm(self.axis, name="bn2")(y, train)
     if self.stride > 1 or x.shape[-1] != self.channels:
-      x = conv(self.channels, 1, self.stride, "downsample_0")(x)
+      x = blocks.Conv(self.channels, 1, self.stride, name="downsample_0")(x)
       x = blocks.BatchNorm(self.axis, name="downsample_1")(x, train)
     return nn.relu(x + y)
-
-
-def conv(channels: int, side: int, stride: int, name: str) -> nn.Conv:
-  """A square convolution without bias, zero padding on all sides."""
-  return nn.Conv(
-    channels,
-    (side, side),
-    stride,
-    padding=side // 2,
-    use_bias=False,
-    kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-    name=name,
-  )

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import types
-from medad_jax.nets import blocks, conv3x3, products
+from medad_jax.nets import blocks, ops
 
 _TINY = 1e-5
 
@@ -92,7 +92,7 @@ class StandardizedConv3x3(nn.Module):
     variance = jnp.sum(centered**2, (0, 1, 2)) / (fan_in - 1)
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
     standard = centered / (jnp.sqrt(variance) + _TINY)
-    y = conv3x3.valid(x, standard.astype(kind))
+    y = ops.conv2d(x, standard.astype(kind))
     return blocks.shifted(y, self.param("bias", init, (self.features,)))
 
 
@@ -110,7 +110,7 @@ class UpSample(nn.Module):
     b, h, w, c = x.shape
     init = blocks.uniform_fan_in(4 * self.features)
     kernel = self.param("kernel", init, (c, 2, 2, self.features))
-    y = products.matmul(x, kernel.reshape(c, -1))
+    y = ops.matmul(x, kernel.reshape(c, -1))
     y = y.reshape(b, h, w, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5)
     y = y.reshape(b, 2 * h, 2 * w, self.features)
     return blocks.shifted(y, self.param("bias", init, (self.features,)))
@@ -118,5 +118,5 @@ class UpSample(nn.Module):
 
 def middle_divisor(number: int) -> int:
   """The divisor in the middle of all; of two the larger."""
-  divisors = [n for n in range(1, number + 1) if number % n == 0]
-  return divisors[math.floor(len(divisors) / 2)]
+  low = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+  return number // low[-1]

@@ -10,6 +10,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from medad_jax import types
+from medad_jax.nets import blocks
 
 # (convolutions, channels) of the five blocks; each ends with 2x2 pooling.
 _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
@@ -68,10 +69,7 @@ class VGG19(nn.Module):
       return nn.relu(x)
     if name.startswith("pool"):
       return nn.max_pool(x, (2, 2), (2, 2))
-    init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-    return nn.Conv(
-      CHANNELS[name], (3, 3), padding=1, kernel_init=init, name=name
-    )(x)
+    return blocks.Conv(CHANNELS[name], 3, use_bias=True, name=name)(x)
 
 
 def _check_size(sides, used):

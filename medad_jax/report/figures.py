@@ -236,7 +236,9 @@ def training_curves(metrics_jsonl: Path) -> bytes:
   figure = _figure(3.6 * width, 2.6 * height)
   grid = figure.subplots(height, width, squeeze=False).ravel()
   for axes, (title, (steps, values)) in zip(grid, curves.items(), strict=False):
-    axes.plot(steps, values, linewidth=0.9)
+    # One point makes no line.
+    marker = "o" if len(steps) == 1 else None
+    axes.plot(steps, values, linewidth=0.9, marker=marker)
     axes.set(title=title, xlabel="step", ylabel=title.split(": ")[1])
     axes.grid(alpha=0.3)
     if np.nanmin(values, initial=np.inf) > 0:

@@ -48,7 +48,7 @@ def _whole(description: Description) -> str:
 
 def _facts(description: Description) -> dict[str, str]:
   """Everything that can differ between two descriptions, by name."""
-  kinds = Counter(description["devices"]).items()
+  kinds = Counter[str](description["devices"]).items()
   found = {
     "devices": ", ".join(f"{count} × {kind}" for kind, count in kinds),
     "precision": description["precision"],

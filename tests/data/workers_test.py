@@ -1,6 +1,7 @@
 """Worker processes: order, errors, and scripts without a guard."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -43,3 +44,10 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     text=True,
   )
   assert (done.stdout, done.stderr) == ("[2, 4, 6]\n", "")
+
+
+def test_workers_leave_interrupts_to_their_parent():
+  before = signal.getsignal(signal.SIGINT)
+  found = list(workers.run(signal.getsignal, [(signal.SIGINT,)] * 4))
+  assert found == [signal.SIG_IGN] * 4
+  assert signal.getsignal(signal.SIGINT) == before

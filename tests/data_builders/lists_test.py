@@ -124,8 +124,8 @@ def test_what_is_no_table(content, tmp_path):
 @pytest.mark.parametrize(
   ("name", "hint"),
   [
-    ("n_gbk", "medad_jax.build BUILDER --source=DIR --name=n_gbk"),
-    ("rsna_resplit", "build BUILDER --source=DIR --name=rsna_resplit"),
+    ("n_gbk", "medad_jax.build BUILDER --name=n_gbk --source=DIR"),
+    ("rsna_resplit", "build BUILDER --name=rsna_resplit --source=DIR"),
     ("vin", "medad_jax.build vin --source=DIR"),
   ],
 )

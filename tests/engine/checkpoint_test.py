@@ -82,6 +82,16 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch):
   np.testing.assert_array_equal(restored.params["net"], 1.0)
 
 
+def test_an_earlier_step_than_the_last_is_not_saved(tmp_path):
+  saved = checkpoint.Checkpoints(tmp_path, "a")
+  saved.save(10, state(2.0))
+  saved.save(9, state(3.0))
+  assert saved.latest() == 10
+  assert not (tmp_path / "a" / "steps" / "9").exists()
+  with pytest.raises(UserError, match="step 10 is saved"):
+    raise saved._unwritable(11, OSError(errno.ENOSPC, "full"))
+
+
 def test_a_cut_off_write_is_not_taken_for_a_checkpoint(tmp_path):
   saved = checkpoint.Checkpoints(tmp_path, "a")
   saved.save(1, state())

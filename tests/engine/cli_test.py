@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+import re
 import subprocess
 import sys
 
@@ -110,13 +111,22 @@ def test_a_path_may_start_at_home(monkeypatch):
     path.parse("")
 
 
-@pytest.mark.parametrize("module", ["main", "evaluate", "synthesize"])
-def test_every_path_flag_is_a_path(module):
-  """What names a folder or file in a binary may not be a string."""
-  text = Path(f"medad_jax/{module}.py").read_text()
-  for name in ("workdir", "data_dir", "out", "source", "reuse"):
-    assert f'DEFINE_string("{name}"' not in text
-    assert f'DEFINE_string(\n  "{name}"' not in text
+# A flag's name and its options, as far as the first closing parenthesis.
+FLAGS = re.compile(
+  r'(?:DEFINE_string|add_argument)\(\s*"-*(workdir|data_dir|out|source)"(.*?)\)',
+  re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(
+  "path",
+  [*Path("medad_jax").glob("*.py"), *Path("benchmarks").glob("*.py")],
+  ids=str,
+)
+def test_every_flag_of_a_path_expands_a_tilde(path):
+  """`cli.define_path` does, and `files.expanded` as argparse's type."""
+  for name, options in FLAGS.findall(path.read_text()):
+    assert "files.expanded" in options, name
 
 
 def entries(folder, *sizes):

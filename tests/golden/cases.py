@@ -9,10 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax import types
+from medad_jax.training import Optimizer
 
 _FOLDER = pathlib.Path(__file__).parent
 CONTEXT = types.Context(
-  jax.random.key(0), jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32)
+  jax.random.key(0),
+  step=jnp.zeros((), jnp.int32),
+  epoch_steps=jnp.ones((), jnp.int32),
+  epochs=jnp.ones((), jnp.int32),
 )
 
 
@@ -103,15 +107,6 @@ def doubled(tree: Any) -> Any:
 
 # How DDAD-ASR trains its reconstruction nets and its refinement net, and how
 # MedIAnomaly trains.
-ENSEMBLES = types.Training(
-  epochs=1, batch_size=4, learning_rate=5e-4, b1=0.5, b2=0.999
-)
-REFINEMENT = types.Training(
-  epochs=1,
-  batch_size=2,
-  learning_rate=1e-4,
-  b1=0.5,
-  b2=0.999,
-  weight_decay=1e-4,
-)
-MEDIANOMALY = types.Training(epochs=1, batch_size=4, learning_rate=1e-3)
+ENSEMBLES = Optimizer(learning_rate=5e-4, b1=0.5)
+REFINEMENT = Optimizer(learning_rate=1e-4, b1=0.5, weight_decay=1e-4)
+MEDIANOMALY = Optimizer(learning_rate=1e-3)

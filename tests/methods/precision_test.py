@@ -1,4 +1,4 @@
-"""bfloat16: nets compute in it, everything that is kept stays float32."""
+"""Networks compute in model.precision; everything kept stays float32."""
 
 import re
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from medad_jax.engine import config as configuration
-from medad_jax.engine import members, optim
+from medad_jax.engine import members
 from medad_jax.nets import blocks, unet
-from medad_jax.types import Axis, Batch, Context, UserError
+from medad_jax.types import Batch, Context, UserError
 from tests import tiny
 
 # A net of each kind: dense code, memory, random code, no batch statistics.
@@ -20,13 +20,10 @@ NET = {"width": 4, "latent": 3, "hidden": 8}
 
 
 def build(name: str, precision: str):
-  return configuration.build_method(
-    {
-      "method": name,
-      "model": MODEL.get(name, NET) | {"precision": precision},
-      "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
-    }
-  )
+  fields = MODEL.get(name, NET) | {"precision": precision}
+  small = {f"model.{k}": v for k, v in fields.items()}
+  config = configuration.defaults(name)
+  return configuration.build_method(configuration.with_hyper(config, small))
 
 
 def batch() -> Batch:
@@ -38,25 +35,33 @@ def batch() -> Batch:
 
 
 def state_of(phase):
-  states = members.init_states(phase, (0,), tiny.SHAPE)
+  states = members.init_states(phase, tiny.TRIALS, tiny.SHAPE)
   return jax.tree.map(lambda x: x[0], states)
 
 
 def program(name: str, precision: str):
   """One step, traced and compiled on the first use."""
   (phase,) = build(name, precision).phases()
-  step = jax.jit(optim.gradient_step(phase, Axis()))
-  return lambda state: step(state, batch(), {}, jnp.int32(1)), state_of(phase)
+
+  @jax.jit
+  def step(state):
+    return phase.step(state, batch(), context_of(state))
+
+  return step, state_of(phase)
+
+
+def context_of(state) -> Context:
+  return Context(state.key, state.step, *(2 * [jnp.int32(1)]))
 
 
 def low_loss(name: str):
   """The loss in bfloat16, a function of the parameters; and these."""
   (phase,) = build(name, "bfloat16").phases()
   state = state_of(phase)
-  context = Context(state.key, state.step, state.step, Axis())
+  context = context_of(state)
 
   def loss(params):
-    return jnp.sum(phase.loss(params, state.extra, batch(), context)[0])
+    return jnp.sum(phase.step.loss(params, state.extra, batch(), context)[0])
 
   return loss, state.params
 
@@ -68,6 +73,21 @@ def test_a_step_is_near_that_of_float32(name):
   expected, found = full(state)[1]["loss"], low(state)[1]["loss"]
   assert found == pytest.approx(float(expected), rel=0.03)
   assert found != expected
+
+
+def test_tensorfloat32_is_float32_where_there_is_none():
+  """CPUs have no such units: the step is the same bit for bit."""
+  full, state = program("ae", "float32")
+  other, _ = program("ae", "tensorfloat32")
+  jax.tree.map(
+    np.testing.assert_array_equal, *map(values, (full(state), other(state)))
+  )
+
+
+def values(result):
+  """A step's arrays, but for its key."""
+  state, metrics = result
+  return state.params, state.extra, state.opt, metrics
 
 
 @pytest.mark.parametrize("name", METHODS)

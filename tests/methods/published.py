@@ -32,7 +32,8 @@ from medad_jax.methods import (
   vae,
 )
 from medad_jax.nets import vgg
-from medad_jax.scoring import maps
+from medad_jax.scoring import discrepancy
+from medad_jax.training import Optimizer
 from tests.golden import cases, filler, layout, synthetic_vgg, torchvision
 from tests.methods import stepping
 
@@ -75,12 +76,10 @@ OTHERS = {
 ALL = {**DDAD, **RECONSTRUCTION, **OTHERS}
 
 
-PROJECTION = types.Training(
-  1, 3, 0.03, optimizer="sgd", b1=0.9, weight_decay=3e-5
-)
+PROJECTION = Optimizer("sgd", 0.03, momentum=0.9, weight_decay=3e-5)
 
 
-def training(name: str) -> types.Training:
+def optimizer(name: str) -> Optimizer:
   """How the official code trains a case."""
   if name == "ddad_refine":
     return cases.REFINEMENT
@@ -136,7 +135,8 @@ def discrepancies() -> jax.Array:
     jnp.asarray(filler.named_images(f"ddad_{x}", (3, 2, 64, 64)))[..., None]
     for x in "ab"
   )
-  inter, intra = maps.inter_map(unknown, normative), maps.intra_map(normative)
+  inter = discrepancy.inter_map(unknown, normative)
+  intra = discrepancy.intra_map(normative)
   return jnp.stack([inter, intra], -1)
 
 
@@ -163,13 +163,13 @@ def noise(name: str, count: int) -> np.ndarray:
   return draw.standard_normal((count, 16)).astype(np.float32)
 
 
-def frozen(name: str) -> dict[str, types.TrainState]:
-  """The states of earlier phases."""
+def own(name: str) -> dict[str, types.TrainState]:
+  """The states of earlier stages."""
   return {"features": features()} if name == "recon_ae_perceptual" else {}
 
 
 def features() -> types.TrainState:
-  """VGG19 as the perceptual case has it; one member in front."""
+  """VGG19 as the perceptual case has it."""
   state = filler.named("vgg19", torchvision.vgg19())
   net = {}
   for place, name in enumerate(vgg.LAYERS[: vgg.LAYERS.index("relu4_2")]):
@@ -182,12 +182,12 @@ def features() -> types.TrainState:
   mean, scale = synthetic_vgg.statistics()
   params = {"vgg19": net, "vgg19_r42": {"mean": mean, "scale": scale}}
   return cases.state_of(None, None).replace(
-    params=jax.tree.map(lambda x: x[None], params)
+    params=jax.tree.map(jnp.asarray, params)
   )
 
 
 @functools.cache
-def stepper(method: Any, training: types.Training) -> stepping.Stepper:
+def stepper(method: Any, optimizer: Optimizer) -> stepping.Stepper:
   """The step of a method's loss, after its random draws where it has some.
 
   These are then in the batch: "noise" of a VAE, "mask" of pasted squares,
@@ -195,8 +195,8 @@ def stepper(method: Any, training: types.Training) -> stepping.Stepper:
   """
   loss = _loss(method)
   if loss is None:
-    return stepping.of_method(method, training)
-  return stepping.of_loss(loss, training)
+    return stepping.of_method(method, optimizer)
+  return stepping.of_loss(loss, optimizer)
 
 
 def _loss(method):

@@ -15,7 +15,7 @@ from tests.golden import cases, layout
 from tests.golden.cases import close
 from tests.methods import published
 
-GAN = ("generator", "adversarial", "error", "latent", "discriminator")
+GAN = ("net_loss", "adversarial", "error", "latent", "disc_loss")
 # Largest relative differences of float32 from float64, of losses and of norms
 # of gradients: the official modules' or, where larger, ours on CPUs. One case
 # a method; DAE's is among the known answers.
@@ -43,16 +43,16 @@ AFTER = {
 }
 
 
-def descend(name, kind, training=None):
+def descend(name, kind, optimizer=None):
   """As many steps as there are losses."""
-  given = published.start(name), published.batch(name), published.frozen(name)
-  (params, extra), batch, frozen = jax.tree.map(
+  given = published.start(name), published.batch(name), published.own(name)
+  (params, extra), batch, own = jax.tree.map(
     lambda x: cast(jnp.asarray(x), kind), given
   )
   step = published.stepper(
-    published.ALL[name], training or published.training(name)
+    published.ALL[name], optimizer or published.optimizer(name)
   )
-  return step.descend(params, extra, batch, len(cases.exact(name)[0]), frozen)
+  return step.descend(params, extra, batch, len(cases.exact(name)[0]), own)
 
 
 def cast(x, kind):
@@ -132,8 +132,8 @@ def test_steps_in_float32(name):
 )
 def test_another_optimizer_would_show(change):
   name = "recon_ae_spatial"
-  training = dataclasses.replace(published.training(name), **change)
+  optimizer = dataclasses.replace(published.optimizer(name), **change)
   with jax.enable_x64(True):
-    done = descend(name, jnp.float64, training)
+    done = descend(name, jnp.float64, optimizer)
   with pytest.raises(AssertionError):
     check_losses(name, done)

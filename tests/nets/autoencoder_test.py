@@ -67,7 +67,7 @@ def test_a_split_batch_trains_as_the_whole():
       id=jnp.arange(b),
     )
     zero = jnp.zeros((), jnp.int32)
-    context = types.Context(jax.random.key(0), zero, zero + 1, axis)
+    context = types.Context(jax.random.key(0), zero, zero + 1, zero + 1, axis)
     grad = jax.grad(method.loss, has_aux=True)
     grads, (new, _) = grad(params, extra, batch, context)
     return axis.mean(grads), new

@@ -1,4 +1,4 @@
-"""The layers: two forms of one convolution, statistics of a split batch."""
+"""The layers: initial values, statistics of a split batch."""
 
 import functools
 
@@ -10,85 +10,9 @@ import pytest
 from medad_jax import types
 from medad_jax.nets import blocks
 
-CONVOLUTIONS = [
-  blocks.Conv4x4s2,
-  blocks.ConvTranspose4x4s2,
-  blocks.Conv3x3,
-]
-
 
 def rand(*shape, seed=0):
   return jnp.asarray(np.random.RandomState(seed).standard_normal(shape))
-
-
-@pytest.fixture
-def double():
-  with jax.enable_x64(True):
-    yield
-
-
-@pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("layer", CONVOLUTIONS)
-@pytest.mark.parametrize(
-  ("sides", "channels", "features"),
-  [
-    ((6, 8), 1, 5),
-    ((6, 8), 3, 2),
-    ((6, 8), 5, 1),
-    # As wide as Winograd's form wants it, with sides that do not and do fit.
-    ((6, 8), 32, 3),
-    ((8, 12), 32, 3),
-    ((2, 4), 3, 32),
-  ],
-)
-def test_forms_agree(layer, sides, channels, features):
-  x = rand(2, *sides, channels)
-  variables = layer(features).init(jax.random.key(0), x.astype(jnp.float32))
-  variables = jax.tree.map(lambda leaf: leaf.astype(x.dtype), variables)
-
-  def loss(form, variables, x):
-    y = layer(features, form).apply(variables, x)
-    return jnp.sum(jnp.sin(jnp.arange(y.size)).reshape(y.shape) * y**2), y
-
-  results = [
-    jax.jit(
-      jax.value_and_grad(functools.partial(loss, form), (0, 1), has_aux=True)
-    )(variables, x)
-    for form in ("matmul", "lax")
-  ]
-  jax.tree.map(
-    functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12),
-    *results,
-  )
-
-
-@pytest.mark.parametrize("form", ["matmul", "lax"])
-def test_convolution_halves_as_defined(form):
-  x, layer = rand(1, 4, 6, 2), blocks.Conv4x4s2(3, form)
-  variables = layer.init(jax.random.key(0), x)
-  kernel = np.asarray(variables["params"]["kernel"])
-  padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  y = layer.apply(variables, x)
-  for i in range(2):
-    for j in range(3):
-      window = padded[0, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4]
-      wanted = np.einsum("abi,abio->o", window, kernel)
-      np.testing.assert_allclose(y[0, i, j], wanted, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("form", ["matmul", "lax"])
-def test_transposed_convolution_doubles_as_defined(form):
-  x, layer = rand(1, 3, 2, 4), blocks.ConvTranspose4x4s2(2, form)
-  variables = layer.init(jax.random.key(0), x)
-  kernel = np.asarray(variables["params"]["kernel"])
-  wanted = np.zeros((8, 6, 2))  # with a border of one
-  for i in range(3):
-    for j in range(2):
-      wanted[2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum(
-        "i,abio->abo", x[0, i, j], kernel
-      )
-  got = layer.apply(variables, x)[0]
-  np.testing.assert_allclose(got, wanted[1:-1, 1:-1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,9 @@ def test_training_curves(tmp_path, drawn):
   np.testing.assert_array_equal(two.get_ydata(), [2.0, np.nan])
   assert [a.get_ylabel() for a in axes.values()] == ["loss", "loss", "hits"]
   assert {a.get_xlabel() for a in axes.values()} == {"step"}
+  assert one.get_marker() == "None"  # a line of two points
+  (alone,) = axes["refine: hits"].get_lines()
+  assert alone.get_marker() == "o"  # one point would not be seen
   assert axes["train: loss"].get_yscale() == "log"
   assert axes["refine: loss"].get_yscale() == "linear"
 

@@ -8,7 +8,7 @@ take four products instead of six: Winograd's F(2, 3), as Lavin and Gray apply
 it to images (arXiv:1509.09308, section 4.1). Along both axes sixteen products
 make 2x2 outputs of 4x4 pixels, in float32 not less exact than the direct form.
 
-As in `winograd.py` a tile's sixteen sides are arrays of their own, one row a
+As in `winograd4x4.py` a tile's sixteen sides are arrays of their own, one row a
 tile, and gradients are adjoints of linear maps: pixels to tiles (`_tiles`) and
 back (`_untiled`), products to outputs (`_outputs`) and back (`_spread`).
 """
@@ -18,58 +18,59 @@ from collections.abc import Sequence
 import jax
 from jax import lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from medad_jax.nets import products
-
-
-@jax.custom_vjp
-def convolution(
-  x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 i o"]
-) -> Float[Array, "b y x o"]:
-  """Without padding: sides shrink by 2. They are even, and 4 or more.
-
-  Where no gradient is asked for it is XLA's convolution, which needs less
-  than a quarter of the memory.
-  """
-  return library(x, kernel)
-
-
-def library(
-  x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 i o"]
-) -> Float[Array, "b y x o"]:
-  """The same numbers by XLA's convolution, for sides of any length."""
-  return lax.conv_general_dilated(
-    x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-  )
+from medad_jax.nets.ops.cpu import products
+from medad_jax.nets.ops.cpu.form import Form
 
 
 def _forward(x, kernel):
-  tiles = _tiles(x)
-  made = [v @ u for v, u in zip(tiles, _sides(kernel), strict=True)]
-  return _outputs(made, x.shape), (tiles, kernel, x.shape)
+  made = [v @ u for v, u in zip(_tiles(x), _sides(kernel), strict=True)]
+  return _outputs(made, x.shape)
 
 
-def _backward(residuals, dy):
-  tiles, kernel, shape = residuals
+def _backward(x, kernel, dy):
   sides, sides_back = jax.vjp(_sides, kernel)
-  made = _spread(dy)
-  each = zip(tiles, sides, made, strict=True)
+  each = zip(_tiles(x), sides, _spread(dy), strict=True)
   dx, dk = zip(*(products.gradients(*one) for one in each), strict=True)
-  return _untiled(dx, shape), *sides_back(list(dk))
+  return _untiled(dx, x.shape), *sides_back(list(dk))
 
 
-convolution.defvjp(_forward, _backward)
+# Without padding: sides shrink by 2. They are even, and 4 or more. Without
+# gradients XLA's convolution needs less than a quarter of the memory.
+VALID = Form(_forward, _backward)
+
+
+def _padded(x):
+  return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _same_forward(x, kernel):
+  return _forward(_padded(x), kernel)
+
+
+def _same_backward(x, kernel, dy):
+  dx, dk = _backward(_padded(x), kernel, dy)
+  return dx[:, 1:-1, 1:-1], dk
+
+
+# With zero padding 1, which keeps the sides.
+SAME = Form(_same_forward, _same_backward)
 
 
 def _sides(kernel):
   """The kernel's sides of the sixteen products, each [i, o]."""
 
-  def four(g):
-    outer = g[0] + g[2]
-    return g[0], (outer + g[1]) / 2, (outer - g[1]) / 2, g[2]
+  sides = []
+  for row in _four_sides(kernel):
+    sides += _four_sides(row)
+  return sides
 
-  return [side for row in four(kernel) for side in four(row)]
+
+def _four_sides(taps):
+  first, middle, last = jnp.unstack(taps)
+  outer = first + last
+  return [first, (outer + middle) / 2, (outer - middle) / 2, last]
 
 
 def _tiles(x):
@@ -78,8 +79,8 @@ def _tiles(x):
   x = x.reshape(b, h // 2, 2, w // 2, 2, c)
   return [
     side.reshape(-1, c)
-    for row in _differences(x[:, :, 0], x[:, :, 1], 1)
-    for side in _differences(row[:, :, :, 0], row[:, :, :, 1], 2)
+    for row in _differences(*jnp.unstack(x, axis=2), 1)
+    for side in _differences(*jnp.unstack(row, axis=3), 2)
   ]
 
 
@@ -103,12 +104,12 @@ def _differences(even: Array, odd: Array, axis: int) -> list[Array]:
     axis: of the pairs.
   """
   last = even.shape[axis] - 1
-
-  def part(x, start):
-    return lax.slice_in_dim(x, start, start + last, axis=axis)
-
-  d = part(even, 0), part(odd, 0), part(even, 1), part(odd, 1)
-  return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+  d0, d1, d2, d3 = (
+    lax.slice_in_dim(pixels, start, start + last, axis=axis)
+    for start in (0, 1)
+    for pixels in (even, odd)
+  )
+  return [d0 - d2, d1 + d2, d2 - d1, d1 - d3]
 
 
 def _differences_back(parts: Sequence[Array], axis: int) -> list[Array]:
@@ -116,9 +117,9 @@ def _differences_back(parts: Sequence[Array], axis: int) -> list[Array]:
   a, b, c, d = parts
 
   def padded(x, before):
-    sizes = [(0, 0)] * x.ndim
-    sizes[axis] = (before, 1 - before)
-    return jnp.pad(x, sizes)
+    sizes = [(0, 0, 0)] * x.ndim
+    sizes[axis] = (before, 1 - before, 0)
+    return lax.pad(x, x.dtype.type(0), sizes)
 
   return [
     padded(a, 0) + padded(b + c - a, 1),
@@ -146,11 +147,9 @@ def _spread(y):
   b, h, w, o = y.shape
   y = y.reshape(b, h // 2, 2, w // 2, 2, o)
 
-  def four(first, second):
-    return first, first + second, first - second, -second
-
-  return [
-    part.reshape(-1, o)
-    for row in four(y[:, :, 0], y[:, :, 1])
-    for part in four(row[:, :, :, 0], row[:, :, :, 1])
-  ]
+  upper, lower = jnp.unstack(y, axis=2)
+  parts = []
+  for row in (upper, upper + lower, upper - lower, -lower):
+    left, right = jnp.unstack(row, axis=3)
+    parts += [left, left + right, left - right, -right]
+  return [part.reshape(-1, o) for part in parts]

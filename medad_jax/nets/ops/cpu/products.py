@@ -2,39 +2,43 @@
 
 XLA's CPU library copies one factor of a product before it multiplies: the first
 where it must be transposed, the second otherwise. The thinner one comes there.
+
+JAX's own gradient of a kernel lies transposed in memory, and XLA's CPU compiler
+reads it against its order in every sum of the optimizer: a third of an
+autoencoder's step.
 """
+
+from collections.abc import Callable
 
 import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from medad_jax.nets.ops.cpu.form import Form
 
-@jax.custom_vjp
-def matmul(
-  x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
-) -> Float[Array, "*n o"]:
-  """x @ kernel, with gradients by the forms below.
 
-  JAX's own gradient of the kernel lies transposed in memory, and XLA's CPU
-  compiler reads it against its order in every sum of the optimizer: a third of
-  an autoencoder's step.
+def bilinear(rows: Callable, sides: Callable, collect: Callable) -> Form:
+  """The form of a convolution that is one product of arranged arrays.
+
+  Args:
+    rows: arranges x, [b h w i] -> [b p q m]; linear.
+    sides: arranges the kernel, -> [m n]; linear.
+    collect: ([b p q n], shape of x) -> y; linear.
   """
-  return _times(x, kernel)
 
+  def forward(x, kernel):
+    return collect(rows(x) @ sides(kernel), x.shape)
 
-def _forward(x, kernel):
-  return _times(x, kernel), (x, kernel)
+  def backward(x, kernel, dy):
+    v, rows_back = jax.vjp(rows, x)
+    u, sides_back = jax.vjp(sides, kernel)
+    made = jax.ShapeDtypeStruct((*v.shape[:-1], u.shape[-1]), v.dtype)
+    collect_back = jax.linear_transpose(lambda y: collect(y, x.shape), made)
+    dv, du = _gradients(v, u, *collect_back(dy))
+    return *rows_back(dv), *sides_back(du)
 
-
-def _backward(residuals, dy):
-  x, kernel = residuals
-  rows, columns = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-  dx, dk = gradients(rows, kernel, columns)
-  return dx.reshape(x.shape), dk
-
-
-matmul.defvjp(_forward, _backward)
+  return Form(forward, backward, forward)
 
 
 def _times(x, kernel):
@@ -45,10 +49,19 @@ def _times(x, kernel):
   return jnp.tensordot(turned, kernel, ((0,), (0,)))
 
 
+def _gradients(x, kernel, dy):
+  rows, columns = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+  dx, dk = gradients(rows, kernel, columns)
+  return dx.reshape(x.shape), dk
+
+
+MATMUL = Form(_times, _gradients, _times)
+
+
 def gradients(
   x: Float[Array, "n i"], kernel: Float[Array, "i o"], dy: Float[Array, "n o"]
 ) -> tuple[Float[Array, "n i"], Float[Array, "i o"]]:
-  """Those of x and of the kernel, from that of x @ kernel."""
+  """Gradients of x and of the kernel, from that of x @ kernel."""
   return times_transposed(dy, kernel), transposed_times(x, dy)
 
 

@@ -1,0 +1,136 @@
+"""Convolutions and matrix products: the only way to them for all networks.
+
+Every device uses XLA's own operations, except CPUs, where forms of this project
+are several times faster for small networks (`cpu/`). The choice is made when a
+program is lowered for its platform (`jax.lax.platform_dependent`), so that a
+program exported for another platform holds none of the CPU's forms.
+
+Each product states its precision, also in its gradients. It is the one of
+`jax.default_matmul_precision` around the call, and float32 without that scope:
+JAX's own default is TensorFloat-32 on NVIDIA's GPUs and bfloat16 on TPUs.
+
+Images are channels-last (b h w c), kernels are (height, width, in, out).
+"""
+
+from collections.abc import Callable
+import functools
+
+import jax
+from jax import lax
+from jaxtyping import Array, Float
+
+from medad_jax.nets.ops import cpu, library
+
+# The switch. `with cpu_forms(False):` lowers XLA's own operations for CPUs too,
+# `cpu_forms.set_global(False)` does so for a whole process. JAX traces a
+# function again when the value changes.
+cpu_forms = jax.make_user_context(True)
+
+
+def conv2d(
+  x: Float[Array, "b h w i"],
+  kernel: Float[Array, "p q i o"],
+  stride: int = 1,
+  padding: int = 0,
+) -> Float[Array, "b y x o"]:
+  """Convolution (cross-correlation) with zero padding on all four sides."""
+  return _product("conv2d", (stride, padding), x, kernel)(x, kernel)
+
+
+def conv2d_transpose(
+  x: Float[Array, "b h w i"],
+  kernel: Float[Array, "p q i o"],
+  stride: int = 1,
+  padding: int = 0,
+  output_padding: int = 0,
+) -> Float[Array, "b y x o"]:
+  """Transposed convolution, the gradient of a convolution as an operation.
+
+  The kernel is not flipped: input pixel (i, j) adds `x[i, j] @ kernel[a, b]` to
+  output pixel (stride * i + a - padding, stride * j + b - padding).
+
+  Args:
+    x: images.
+    kernel: its last axis is that of the output's channels.
+    stride: factor of the sides.
+    padding: rows and columns that are cut off on all four sides.
+    output_padding: rows and columns of the output that are kept beyond that, at
+      the bottom and on the right, as in PyTorch.
+  """
+  sizes = (stride, padding, output_padding)
+  return _product("conv2d_transpose", sizes, x, kernel)(x, kernel)
+
+
+def matmul(
+  x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
+) -> Float[Array, "*n o"]:
+  """Matrix product on the last axis of x."""
+  return _product("matmul", (), x, kernel)(x, kernel)
+
+
+def _product(name, sizes, x, kernel):
+  """The function of `library` of that name, in the CPU's form where it has one.
+
+  Args:
+    name: of the function.
+    sizes: its integers.
+    x: array whose shape decides on the form, as that of the kernel does.
+    kernel: array.
+  """
+  precision = jax.config.jax_default_matmul_precision or "float32"
+  form = cpu_forms.value and getattr(cpu, name)(x, kernel, *sizes)
+  if form:
+    return _with_form(name, sizes, precision, form)
+  return _by_library(name, sizes, precision)
+
+
+@functools.cache
+def _by_library(name: str, sizes: tuple[int, ...], precision: str) -> Callable:
+  function = getattr(library, name)
+
+  def product(x, kernel):
+    with jax.default_matmul_precision(precision):
+      return function(x, kernel, *sizes)
+
+  return product
+
+
+@functools.cache
+def _with_form(
+  name: str, sizes: tuple[int, ...], precision: str, form: cpu.Form
+) -> Callable:
+  elsewhere = _by_library(name, sizes, precision)
+
+  def backward_elsewhere(x, kernel, dy):
+    return jax.vjp(elsewhere, x, kernel)[1](dy)
+
+  value = _by_platform(form.value, elsewhere) if form.value else elsewhere
+  forward = _by_platform(form.forward, elsewhere)
+  backward = _by_platform(form.backward, backward_elsewhere)
+
+  @jax.custom_vjp
+  def product(x, kernel):
+    with jax.default_matmul_precision(precision):
+      return value(x, kernel)
+
+  # Only x and the kernel are kept for the gradients, since both platforms must
+  # keep the same. What a CPU's form makes of x in both directions is written
+  # twice in the program and computed once: XLA merges equal operations.
+  def product_forward(x, kernel):
+    with jax.default_matmul_precision(precision):
+      return forward(x, kernel), (x, kernel)
+
+  # JAX calls this after the network, outside of the scope around the network.
+  def product_backward(residuals, dy):
+    with jax.default_matmul_precision(precision):
+      return backward(*residuals, dy)
+
+  product.defvjp(product_forward, product_backward)
+  return product
+
+
+def _by_platform(on_cpu, elsewhere):
+  """A function of its own under `jit`: equal layers are traced once."""
+  return jax.jit(
+    functools.partial(lax.platform_dependent, cpu=on_cpu, default=elsewhere)
+  )

@@ -1,0 +1,54 @@
+"""XLA's own convolutions and products.
+
+They inherit their precision from `jax.default_matmul_precision`.
+"""
+
+from jax import lax
+from jaxtyping import Array, Float
+
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def conv2d(
+  x: Float[Array, "b h w i"],
+  kernel: Float[Array, "p q i o"],
+  stride: int,
+  padding: int,
+) -> Float[Array, "b y x o"]:
+  """Convolution with zero padding on all four sides."""
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    ((padding, padding), (padding, padding)),
+    dimension_numbers=_DIMENSIONS,
+  )
+
+
+def conv2d_transpose(
+  x: Float[Array, "b h w i"],
+  kernel: Float[Array, "p q i o"],
+  stride: int,
+  padding: int,
+  output_padding: int,
+) -> Float[Array, "b y x o"]:
+  """Transposed convolution: a convolution of x with zeros between its pixels.
+
+  That convolution sees the kernel upside down, from the other side.
+  """
+  before = [side - 1 - padding for side in kernel.shape[:2]]
+  return lax.conv_general_dilated(
+    x,
+    kernel[::-1, ::-1],
+    (1, 1),
+    [(pad, pad + output_padding) for pad in before],
+    lhs_dilation=(stride, stride),
+    dimension_numbers=_DIMENSIONS,
+  )
+
+
+def matmul(
+  x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
+) -> Float[Array, "*n o"]:
+  """Matrix product on the last axis of x."""
+  return x @ kernel

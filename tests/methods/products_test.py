@@ -1,0 +1,137 @@
+"""Every product of every method states its precision, on every platform.
+
+Without a statement XLA uses TensorFloat-32 on NVIDIA's GPUs and bfloat16 on
+TPUs, so that one checkpoint scores differently on two machines.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+import dataclasses
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from medad_jax.engine import members, optim
+from medad_jax.types import Axis, Fit, TrainState
+from tests.methods import contract_test as contract
+
+PRODUCTS = ("dot_general", "conv_general_dilated")
+HIGHEST = (lax.Precision.HIGHEST,) * 2
+HIGH = (lax.Precision.HIGH,) * 2
+
+
+def equations(jaxpr) -> Iterator:
+  """All equations, those of inner programs and of all platforms too."""
+  for equation in jaxpr.eqns:
+    yield equation
+    for value in equation.params.values():
+      for inner in value if isinstance(value, tuple | list) else (value,):
+        inner = getattr(inner, "jaxpr", inner)
+        if hasattr(inner, "eqns"):
+          yield from equations(inner)
+
+
+def products(jaxpr) -> Counter:
+  """How many products there are of each type of numbers and precision."""
+  return Counter(
+    (equation.invars[0].aval.dtype.name, equation.params["precision"])
+    for equation in equations(jaxpr)
+    if equation.primitive.name in PRODUCTS
+  )
+
+
+def make_method(name: str, precision: str):
+  method = contract.build(name)
+  if name == "ddad":
+    backbone = dataclasses.replace(method.backbone, precision=precision)
+    return dataclasses.replace(method, backbone=backbone)
+  if hasattr(method, "precision"):
+    return dataclasses.replace(method, precision=precision)
+  return method
+
+
+def programs(name: str, precision: str) -> Iterator:
+  """What is traced of a method: each stage's step or features, the scores."""
+  method, states = make_method(name, precision), {}
+  shape = contract.shape(name)
+  rows = jnp.arange(8)
+  images = jnp.zeros((8, *shape))
+  batch = {"image": images, "source": images, "label": rows, "valid": rows >= 0}
+  batch |= {"slot": rows, "id": rows}
+  for stage in method.phases():
+    if isinstance(stage, Fit):
+      features = jax.vmap(stage.features, (0, None), 1)
+      yield jax.make_jaxpr(features)(states, batch).jaxpr
+      count = jax.eval_shape(features, states, batch).shape[-1]
+      states[stage.name] = estimated(stage, count)
+      continue
+    state = members.abstract_states(stage, (0,), shape)
+    states[stage.name] = state.replace(opt={})
+    if not stage.training.epochs:
+      continue
+    one = jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], xs), state)
+    if stage.prepare:
+      batch |= stage.prepare(np.zeros((8, *shape), np.uint8))
+    step = optim.gradient_step(stage, Axis())
+    frozen = dict(states)
+    yield jax.make_jaxpr(step)(one, batch, frozen, jnp.int32(1)).jaxpr
+    if stage.validate:
+      yield jax.make_jaxpr(stage.validate)(one, batch, jax.random.key(0)).jaxpr
+
+  def score(states, batch):
+    fitted = {p.name: states[p.name] for p in method.phases() if p.shared}
+    own = {k: v for k, v in states.items() if k not in fitted}
+    preds = jax.vmap(method.predict, (0, None))(own, batch)
+    return method.score(preds, batch, fitted)
+
+  yield jax.make_jaxpr(score)(states, batch).jaxpr
+
+
+def estimated(stage: Fit, features: int) -> TrainState:
+  drawn = np.random.RandomState(0).standard_normal((16, features))
+  params = stage.estimate(drawn.astype(np.float32))
+  return TrainState(
+    step=jnp.ones(1, jnp.int32),
+    params=jax.tree.map(lambda x: jnp.asarray(x)[None], params),
+    extra={},
+    opt={},
+    key=jax.random.split(jax.random.key(0), 1),
+  )
+
+
+def all_products(name: str, precision: str) -> Counter:
+  return sum(map(products, programs(name, precision)), Counter())
+
+
+@pytest.mark.parametrize("name", contract.METHODS)
+def test_float32_is_float32_everywhere(name):
+  found = all_products(name, "float32")
+  assert found
+  assert set(found) == {("float32", HIGHEST)}
+
+
+# One network of each kind: DDAD's refinement, running statistics, no such
+# statistics, library convolutions with synthetic anomalies.
+KINDS = ("ddad", "vae", "dae", "nsa")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_tensorfloat32_is_that_of_networks(name):
+  """What is around them (noise, pasted anomalies) stays float32."""
+  found = all_products(name, "tensorfloat32")
+  assert set(found) <= {("float32", HIGH), ("float32", HIGHEST)}
+  assert found["float32", HIGH] > found["float32", HIGHEST]
+  around = {"dae", "nsa"}
+  assert bool(found["float32", HIGHEST]) == (name in around)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_bfloat16_is_that_of_networks(name):
+  found = all_products(name, "bfloat16")
+  assert {kind for kind, _ in found} <= {"bfloat16", "float32"}
+  assert None not in {precision for _, precision in found}
+  assert all(kind != "float32" or at == HIGHEST for kind, at in found)
+  assert any(kind == "bfloat16" for kind, _ in found)
