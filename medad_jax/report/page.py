@@ -66,7 +66,7 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
   scores = [_scores(results.main, results.seeds)]
   for name, found in results.sets.items():
     scores.append(f"<h3>Test set {escape(name)}, {table.images(found)}</h3>")
-    scores.append(_scores(found, results.seeds))
+    scores.append(_scores(found, results.seeds, f", test set {name}"))
   page = template.substitute(
     title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
@@ -91,8 +91,14 @@ def _lead(results: Results) -> str:
   )
 
 
-def _scores(found: TestSet, seeds: int) -> str:
-  """The tables of one test set, and what they rest on."""
+def _scores(found: TestSet, seeds: int, of: str = "") -> str:
+  """The tables of one test set, and what they rest on.
+
+  Args:
+    found: its results.
+    seeds: trainings of the run.
+    of: ends the captions, which tell tables apart.
+  """
   scores = found.scores
   intervals = [score.ranking.auroc_ci for score in scores.values()]
   ends = [interval[0] for interval in intervals if interval]
@@ -118,12 +124,12 @@ def _scores(found: TestSet, seeds: int) -> str:
     "χ²",
     "χ², no empty bins",
   )
-  tables = [_table("Scores of the images", header, rows, right=2)]
+  tables = [_table(f"Scores of the images{of}", header, rows, right=2)]
   if seeds == 1:
     tables.append(f"<p>{escape(table.basis(found))}</p>")
   if pixels := table.pixel_rows(scores):
     marked = [(f"<code>{escape(n)}</code>", *values) for n, *values in pixels]
-    caption = "Maps, measured by their pixels"
+    caption = f"Maps, measured by their pixels{of}"
     tables.append(_table(caption, table.PIXEL_HEADER, marked, right=4))
   return "\n".join(tables)
 

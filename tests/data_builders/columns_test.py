@@ -1,6 +1,7 @@
 """What is known of images beside the label: from the source to the split."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -151,3 +152,32 @@ def test_caches_of_before_columns_are_read(tmp_path):
   assert path.stat().st_mtime_ns == stamp  # and not made anew
   np.testing.assert_array_equal(again.images, split.images)
   assert again.columns == {}
+
+
+def test_further_test_sets_of_a_folder_are_splits(tmp_path):
+  source = sources.class_folders(tmp_path / "source")
+  shutil.rmtree(source / "test/masks")
+  for at, place in enumerate(["normal", "normal", "abnormal"]):
+    folder = source / "test_far" / place
+    folder.mkdir(parents=True, exist_ok=True)
+    sources.image(900 + at).save(folder / f"{at}.png")
+  build.build("folder", source=source, data_dir=tmp_path, name="mine")
+  data = spec.open_dataset(
+    "mine", tmp_path, image_size=16, need=("test",), further_tests=True
+  )
+  assert list(data.splits) == ["test", "test_far"]
+  assert data.splits["test_far"].labels.tolist() == [0, 0, 1]
+  only = spec.open_dataset("mine", tmp_path, image_size=16, need=("test",))
+  assert list(only.splits) == ["test"]
+  assert only.fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(
+  "name, message",
+  [("test_Far", "test_Far of .* cannot name"), ("test_far", "has test/masks")],
+)
+def test_further_test_sets_that_cannot_be(name, message, tmp_path):
+  source = sources.class_folders(tmp_path / "source")
+  (source / name / "normal").mkdir(parents=True)
+  with pytest.raises(UserError, match=message):
+    build.build("folder", source=source, data_dir=tmp_path / "data")
