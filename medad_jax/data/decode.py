@@ -48,13 +48,13 @@ class Frame:
   Attributes:
     size: height and width, pixels.
     channels: 1 (grey) or 3 (RGB).
-    resize: short name of the steps between, "stretch" or "crop"; see
+    resize: the steps between, or their short name, "stretch" or "crop"; see
       `preparation.named`.
   """
 
   size: int
   channels: int
-  resize: str = "stretch"
+  resize: str | preparation.Preparation = "stretch"
 
   def image(self, data: bytes) -> UInt8[np.ndarray, "h w c"]:
     """Decodes, converts to grey (Pillow's luminance) or RGB, then prepares."""
@@ -71,7 +71,9 @@ class Frame:
 
   @functools.cached_property
   def _preparation(self) -> preparation.Preparation:
-    return preparation.named(self.resize, self.size)
+    if isinstance(self.resize, str):
+      return preparation.named(self.resize, self.size)
+    return self.resize
 
 
 def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from medad_jax.data import columns, spec
+from medad_jax.data.preparation import Preparation
 from medad_jax.types import UserError
 
 
@@ -18,7 +19,7 @@ def open_sets(
   *,
   image_size: int,
   channels: int = 1,
-  resize: str = "stretch",
+  resize: str | Preparation = "stretch",
   need: Iterable[str] = spec.SPLITS,
   further_tests: bool = False,
 ) -> spec.Dataset:
@@ -33,7 +34,7 @@ def open_sets(
     data_dir: as for `spec.open_dataset`, like all that follow.
     image_size: height and width, pixels.
     channels: 1 (grey) or 3 (RGB).
-    resize: "stretch" or "crop".
+    resize: a short name, or a preparation.
     need: the splits to open; each set must have all of them.
     further_tests: whether to open the splits named test_NAME that sets have.
 

@@ -117,6 +117,18 @@ class Preparation:
 
   steps: tuple[Step, ...]
 
+  @property
+  def size(self) -> int | None:
+    """The side of the square that it ends with; None where there is none."""
+    for step in reversed(self.steps):
+      if isinstance(step, Crop) or (
+        isinstance(step, Resize) and not step.shorter
+      ):
+        return step.size
+      if not isinstance(step, Equalize):
+        return None
+    return None
+
   def image(self, picture: Image.Image) -> Image.Image:
     """The prepared picture."""
     for step in self.steps:

@@ -18,6 +18,7 @@ import numpy as np
 
 from medad_jax import files, shipped
 from medad_jax.data import cache, store, unmarked
+from medad_jax.data.preparation import Preparation
 from medad_jax.types import UserError
 
 SPLITS = store.SPLITS
@@ -78,7 +79,7 @@ def open_dataset(
   *,
   image_size: int,
   channels: int = 1,
-  resize: str = "stretch",
+  resize: str | Preparation = "stretch",
   need: Iterable[str] = SPLITS,
   further_tests: bool = False,
 ) -> Dataset:
@@ -94,7 +95,8 @@ def open_dataset(
     data_dir: where sets are; None for `store.default_data_dir()`.
     image_size: height and width, pixels.
     channels: 1 (grey) or 3 (RGB).
-    resize: "stretch" to the square, or "crop" to its middle.
+    resize: "stretch" to the square, or "crop" to its middle; or the steps of
+      another preparation, which end at `image_size`.
     need: the splits to open; the others are neither read nor required.
     further_tests: whether to open all splits named test_NAME, too.
 
@@ -105,7 +107,7 @@ def open_dataset(
     UserError: there is no such set or split, or its files are damaged.
   """
   store.check_name(name)
-  _check_shape(channels, resize)
+  _check_shape(image_size, channels, resize)
   root = _root(data_dir)
   shape = (image_size, channels, resize)
   place = cache.Cache(root / "cache" / name / _folder_of(*shape))
@@ -143,27 +145,42 @@ def is_further_test(split: str) -> bool:
   return split.startswith("test_")
 
 
-def _check_shape(channels: int, resize: str) -> None:
+def _check_shape(size: int, channels: int, resize: str | Preparation) -> None:
   if channels not in _CHANNELS:
     raise UserError(
       f"{channels} channels were asked for; images are read as 1 (grey) or 3"
       " (RGB): set config.data.channels to one of these."
     )
-  if resize not in _RESIZES:
+  if isinstance(resize, Preparation):
+    if resize.size != size:
+      raise UserError(
+        f"the preparation ends with squares of {resize.size} pixels and"
+        f" {size} were asked for; set config.data.image_size to the same."
+      )
+  elif resize not in _RESIZES:
     raise UserError(
       f"data.resize='{resize}' is none of {', '.join(_RESIZES)}; choose one."
     )
 
 
-def _folder_of(size: int, channels: int, resize: str) -> str:
+def _folder_of(size: int, channels: int, resize: str | Preparation) -> str:
   stretched = f"{size}x{channels}"
+  if isinstance(resize, Preparation):
+    return (
+      f"{stretched}_{hashlib.sha256(repr(resize).encode()).hexdigest()[:12]}"
+    )
   return stretched if resize == "stretch" else f"{stretched}_{resize}"
 
 
 def _fingerprint(
-  facts: Mapping[str, Any], size: int, channels: int, resize: str
+  facts: Mapping[str, Any],
+  size: int,
+  channels: int,
+  resize: str | Preparation,
 ) -> str:
-  decisive = [facts["fingerprints"], size, channels, resize, cache.RULE]
+  # A value's text holds all its fields; a short name is its own.
+  how = resize if isinstance(resize, str) else repr(resize)
+  decisive = [facts["fingerprints"], size, channels, how, cache.RULE]
   return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
 

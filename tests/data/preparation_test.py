@@ -7,8 +7,11 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from medad_jax.data import preparation
+from data_builders import build
+from medad_jax.data import preparation, spec
 from medad_jax.data.preparation import Crop, Equalize, Pad, Preparation, Resize
+from medad_jax.types import UserError
+from tests.data_builders import sources
 from tests.golden import filler
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -128,3 +131,28 @@ def test_a_short_name_ends_at_its_size(resize):
   pixels = np.arange(50 * 30, dtype=np.uint8).reshape(50, 30)
   found = preparation.named(resize, 16).image(Image.fromarray(pixels))
   assert found.size == (16, 16)
+
+
+def test_a_set_is_prepared_cached_and_named_by_its_steps(tmp_path):
+  source = sources.class_folders(tmp_path / "source")
+  build.build("folder", source=source, data_dir=tmp_path, name="mine")
+
+  def opened(resize, size=16):
+    return spec.open_dataset(
+      "mine", tmp_path, image_size=size, resize=resize, need=("test",)
+    )
+
+  plain = opened("stretch")
+  steps = (Pad(), Equalize(), Resize(16))
+  sets = [plain, opened(Preparation(steps)), opened(Preparation(steps[1:]))]
+  assert len({one.fingerprint for one in sets}) == 3
+  assert len(list((tmp_path / "cache" / "mine").iterdir())) == 3
+  test = sets[1].splits["test"]
+  for image, name in zip(test.images, test.names, strict=True):
+    pixels = np.asarray(Image.open(source / name).convert("L"))
+    np.testing.assert_array_equal(image[..., 0], prepared(pixels, *steps))
+  # The short name stands for its steps.
+  same = opened(preparation.named("stretch", 16)).splits["test"]
+  np.testing.assert_array_equal(same.images, plain.splits["test"].images)
+  with pytest.raises(UserError, match="of 16 pixels and 32 were asked for"):
+    opened(Preparation(steps), 32)
