@@ -5,7 +5,8 @@
 
 The argument is DATASET/METHOD. Methods that differ only in the score share one
 training: `ae-grad` is `ae` with another headline, and with the workdir of a
-finished `ae` run nothing is trained again.
+finished `ae` run nothing is trained again. A method that is not the benchmark's
+has its own defaults.
 """
 
 from ml_collections import ConfigDict
@@ -39,7 +40,10 @@ FOREGROUND = ("brain", "brats", "lgg", "phantom")  # noise spares the background
 
 def get_config(argument: str = "phantom/ae") -> ConfigDict:
   dataset, _, name = argument.partition("/")
-  method, headline = METHODS.get(name, (name, None))
+  name = name.replace("_", "-")
+  if name not in METHODS:
+    return _base.default(name.replace("-", "_"), dataset)
+  method, headline = METHODS[name]
   config = _base.default(method, dataset)
   config.data.channels = 3 if dataset in RGB else 1
   config.train.epochs = EPOCHS.get(dataset, 250)

@@ -3,7 +3,8 @@
   python -m medad_jax.main --config=configs/ssl.py:rsna/nsa
   python -m medad_jax.main --config=configs/ssl.py:brain/cutpaste-2s-3way
 
-The argument is DATASET/METHOD. `phantom/nsa` is a small one, to try.
+The argument is DATASET/METHOD. `phantom/nsa` is a small one, to try. A method
+that is not the benchmark's has its own defaults.
 """
 
 from ml_collections import ConfigDict
@@ -26,6 +27,9 @@ EPOCHS = {"vin": 400}  # of the one-stage methods; the others 250
 
 def get_config(argument: str = "phantom/nsa") -> ConfigDict:
   dataset, _, name = argument.partition("/")
+  name = name.replace("_", "-")
+  if name not in METHODS:
+    return _base.default(name.replace("-", "_"), dataset)
   config = (_two_stage if name in TWO_STAGE else _one_stage)(dataset, name)
   return _small(config) if dataset == "phantom" else config
 

@@ -86,6 +86,23 @@ def test_two_stages_follow_the_published_protocol():
   assert built("ssl", "rsna/cutpaste-2s")[1].net(Axis()).classes == 2
 
 
+@pytest.mark.parametrize("argument", ["brain/cutpaste_2s", "phantom/ae_l1"])
+def test_a_method_may_be_named_as_its_module(argument):
+  name = "ssl" if "cutpaste" in argument else "reconstruction"
+  config, _ = built(name, argument)
+  assert config == built(name, argument.replace("_", "-"))[0]
+
+
+@pytest.mark.parametrize(
+  ("name", "method"), [("reconstruction", "nsa"), ("ssl", "vae")]
+)
+def test_a_method_of_another_file_has_its_own_defaults(name, method):
+  config, _ = built(name, f"brain/{method}")
+  named = {"data.name": "brain"}
+  default = configuration.with_hyper(configuration.defaults(method), named)
+  assert config.to_dict() == default
+
+
 def test_a_recipe_may_be_changed_in_part():
   config, _ = built("ssl", "brain/nsa")
   config.recipe.label = "raw"

@@ -101,7 +101,7 @@ class _PathParser(flags.ArgumentParser):
 def _parse(argv: list[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
-  except (AttributeError, KeyError) as error:
+  except (AttributeError, KeyError, ValueError) as error:
     # ml_collections' way to say that a field does not exist.
     (reason,) = getattr(error.args[0], "args", error.args)
     hint = ". ".join(str(reason).splitlines())

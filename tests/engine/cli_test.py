@@ -43,6 +43,7 @@ def run(*args, module="medad_jax.main", **environment):
       [CONFIG, "--config.mesh.member=1", "--config.mesh.batch=5"],
       "train.batch_size=64",
     ),
+    ([CONFIG, "--config.=3"], "no such field"),
     (["--config=configs/ssl.py:brain/nas"], "did you mean 'nsa'"),
     ([CONFIG, "--config.select=synthetic"], "one of last, validation_loss"),
     ([SSL, "--config.select=synthetic"], "validation.share"),
