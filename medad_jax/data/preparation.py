@@ -6,14 +6,13 @@ mask of a picture goes through the same geometry by the nearest pixel.
 
 from collections.abc import Sequence
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float, Shaped
 import numpy as np
-from PIL import Image, ImageOps
 
-Resampling = Image.Resampling
-_KERNELS = {"bilinear": Resampling.BILINEAR, "lanczos": Resampling.LANCZOS}
+# A PIL.Image.Image: Pillow is imported late, as caches are read without it.
+Picture = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Crop:
 
   size: int
 
-  def image(self, picture: Image.Image) -> Image.Image:
+  def image(self, picture: Picture) -> Picture:
     """The picture's middle."""
     left, top = (round((side - self.size) / 2) for side in picture.size)
     return picture.crop((left, top, left + self.size, top + self.size))
@@ -41,16 +40,18 @@ class Pad:
   Where the rest is odd, the lower or right side gets one pixel more.
   """
 
-  def image(self, picture: Image.Image) -> Image.Image:
+  def image(self, picture: Picture) -> Picture:
     """The square; each channel has its own minimum."""
     lows = [low for low, _ in _extrema(picture)]
     return self._padded(picture, tuple(lows))
 
-  def mask(self, picture: Image.Image) -> Image.Image:
+  def mask(self, picture: Picture) -> Picture:
     """The square; nothing is marked outside of the mask."""
     return self._padded(picture, (0,) * len(picture.getbands()))
 
-  def _padded(self, picture: Image.Image, color: tuple) -> Image.Image:
+  def _padded(self, picture: Picture, color: tuple) -> Picture:
+    from PIL import Image
+
     side = max(picture.size)
     fill = color if len(color) > 1 else color[0]
     square = Image.new(picture.mode, (side, side), fill)
@@ -63,11 +64,13 @@ class Pad:
 class Equalize:
   """An equalized histogram of each channel, by Pillow's rule for 8 bits."""
 
-  def image(self, picture: Image.Image) -> Image.Image:
+  def image(self, picture: Picture) -> Picture:
     """The picture with grey levels spread."""
+    from PIL import ImageOps
+
     return ImageOps.equalize(picture)
 
-  def mask(self, picture: Image.Image) -> Image.Image:
+  def mask(self, picture: Picture) -> Picture:
     """The mask as it is."""
     return picture
 
@@ -88,15 +91,21 @@ class Resize:
   kernel: Literal["bilinear", "lanczos"] = "bilinear"
   shorter: bool = False
 
-  def image(self, picture: Image.Image) -> Image.Image:
+  def image(self, picture: Picture) -> Picture:
     """The resized picture."""
-    return picture.resize(self._sides(picture), _KERNELS[self.kernel])
+    return self._resized(picture, self.kernel)
 
-  def mask(self, picture: Image.Image) -> Image.Image:
+  def mask(self, picture: Picture) -> Picture:
     """The resized mask: the nearest pixels."""
-    return picture.resize(self._sides(picture), Resampling.NEAREST)
+    return self._resized(picture, "nearest")
 
-  def _sides(self, picture: Image.Image) -> tuple[int, int]:
+  def _resized(self, picture: Picture, kernel: str) -> Picture:
+    from PIL import Image
+
+    kind = Image.Resampling[kernel.upper()]
+    return picture.resize(self._sides(picture), kind)
+
+  def _sides(self, picture: Picture) -> tuple[int, int]:
     if not self.shorter:
       return self.size, self.size
     short = min(picture.size)
@@ -129,13 +138,13 @@ class Preparation:
         return None
     return None
 
-  def image(self, picture: Image.Image) -> Image.Image:
+  def image(self, picture: Picture) -> Picture:
     """The prepared picture."""
     for step in self.steps:
       picture = step.image(picture)
     return picture
 
-  def mask(self, picture: Image.Image) -> Image.Image:
+  def mask(self, picture: Picture) -> Picture:
     """The mask that belongs to the prepared picture."""
     for step in self.steps:
       picture = step.mask(picture)
@@ -178,6 +187,6 @@ def _neighbors(side: int, size: int) -> Sequence[Shaped[np.ndarray, "size"]]:
   return low, np.minimum(low + 1, side - 1), part
 
 
-def _extrema(picture: Image.Image) -> Sequence[tuple]:
+def _extrema(picture: Picture) -> Sequence[tuple]:
   found = picture.getextrema()
   return found if isinstance(found[0], tuple) else [found]

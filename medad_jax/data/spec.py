@@ -85,10 +85,9 @@ def open_dataset(
 ) -> Dataset:
   """Opens splits of a built set, resized to square uint8 images.
 
-  An image becomes grey or RGB first and is resized afterwards (`decode.Frame`
-  says how); masks take the nearest pixel. The result is cached under
-  `data_dir`/cache, which is all another machine needs: it may be copied there
-  without the set itself.
+  An image becomes grey or RGB first and is resized afterwards; masks take the
+  nearest pixel. The result is cached under `data_dir`/cache, which is all
+  another machine needs.
 
   Args:
     name: what the set was built as.
@@ -99,9 +98,6 @@ def open_dataset(
       another preparation, which end at `image_size`.
     need: the splits to open; the others are neither read nor required.
     further_tests: whether to open all splits named test_NAME, too.
-
-  Returns:
-    The data set.
 
   Raises:
     UserError: there is no such set or split, or its files are damaged.
@@ -124,13 +120,10 @@ def open_dataset(
     need += tuple(k for k in sorted(facts["counts"]) if is_further_test(k))
   splits = {}
   for split in need:
-    splits[split] = Split(
-      **(
-        place.load(split, facts)
-        or made.get(split)
-        or _decode(folder, root, name, split, facts, place, shape)
-      )
-    )
+    stored = place.load(split, facts) or made.get(split)
+    if stored is None:
+      stored = _decode(folder, root, name, split, facts, place, shape)
+    splits[split] = Split(**stored)
     _warn_of_unmarked(f"{name}/{split}", splits[split])
   return Dataset(
     name=name,

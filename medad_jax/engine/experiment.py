@@ -82,9 +82,7 @@ def train_and_evaluate(
         data_text=material.dataset.fingerprint,
         method_text=repr(method),
         reuse=other,
-        columns=columns.encode(
-          material.texts, material.codes, len(material.feed.images)
-        ),
+        columns=material.columns,
       )
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices, material.codes)
@@ -113,6 +111,11 @@ class _Material:
   pools: Mapping[str, np.ndarray]
   texts: columns.Texts
   codes: columns.Codes
+
+  @property
+  def columns(self) -> Mapping[str, np.ndarray]:
+    """Codes of the columns that phases read, of the feed's rows."""
+    return columns.encode(self.texts, self.codes, len(self.feed.images))
 
 
 def _material(
