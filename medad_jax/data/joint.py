@@ -69,7 +69,17 @@ def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:
   A column that a set lacks is empty there. Splits have masks where all their
   sets have some. The fingerprint is over all sets, in their order; that of a
   single one stays.
+
+  Raises:
+    UserError: results of a set and of a further test set would have one name.
   """
+  further = {name for one in sets for name in one.splits}
+  twice = [one.name for one in sets if f"test_{one.name}" in further]
+  if len(sets) > 1 and twice:
+    raise UserError(
+      f"{', '.join(twice)} is both a set and, as test_{twice[0]}, a further test"
+      " set of one; build one of them under another --name."
+    )
   splits = {}
   for split in dict.fromkeys(name for one in sets for name in one.splits):
     parts = [_named(one, split) for one in sets if split in one.splits]

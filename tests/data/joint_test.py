@@ -100,6 +100,12 @@ def test_a_set_is_named_once(tmp_path):
     joint.open_sets("a, a", tmp_path, image_size=16)
 
 
+def test_a_set_and_a_further_test_set_have_different_names():
+  far = dataclasses.replace(A, name="far")
+  with pytest.raises(UserError, match="far is both a set and, as test_far"):
+    joint.join([far, B])
+
+
 def test_codes_are_places_among_the_sorted_texts_of_the_training():
   texts = {"organ": ("liver", "", "brain", "liver"), "age": ("7",) * 4}
   codes = columns.make_codes(texts, ["organ"])
