@@ -77,8 +77,8 @@ def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:
   twice = [one.name for one in sets if f"test_{one.name}" in further]
   if len(sets) > 1 and twice:
     raise UserError(
-      f"{', '.join(twice)} is both a set and, as test_{twice[0]}, a further test"
-      " set of one; build one of them under another --name."
+      f"{', '.join(twice)} is both a set and, as test_{twice[0]}, a further"
+      " test set of one; build one of them under another --name."
     )
   splits = {}
   for split in dict.fromkeys(name for one in sets for name in one.splits):
