@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from data_builders import leaks, masks, notices, pictures, verify
-from medad_jax.data import store
+from medad_jax.data import columns, store
 from medad_jax.types import UserError
 
 # Bytes of an encoded image and of its encoded mask.
@@ -36,12 +36,15 @@ class Row:
     label: the true class, 0 normal, 1 abnormal.
     path: the image file; None when the image is generated.
     mask: its mask file, if it has one.
+    columns: what else is known of it: "patient", "organ", "modality", "group"
+      or any other lower-case word, and a text or a whole number as text.
   """
 
   name: str
   label: int
   path: Path | None = None
   mask: Path | None = None
+  columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class SetBuilder(
@@ -54,6 +57,7 @@ class SetBuilder(
 
   Attributes:
     PUBLISHED: images a split has in the publication.
+    COLUMNS: columns that are the same for all images of the set.
     SOURCE: what the source folder must look like; None when it has none.
     MD5: the checksum of the published archive, where it is known.
     CITATION: who made the images, and who split them.
@@ -69,6 +73,7 @@ class SetBuilder(
 
   VERSION = tfds.core.Version("1.0.0")
   PUBLISHED: ClassVar[Mapping[str, int]] = {}
+  COLUMNS: ClassVar[Mapping[str, str]] = {}
   SOURCE: ClassVar[str | None] = None
   MD5: ClassVar[str | None] = None
   CITATION: ClassVar[str]
@@ -118,8 +123,16 @@ class SetBuilder(
       paths = [row.path for rows in self.find().values() for row in rows]
     return 3 if any(map(pictures.is_color, filter(None, paths))) else 1
 
+  def columns(self) -> tuple[str, ...]:
+    """Names of the columns: the set's own, and those of any of its rows."""
+    with _reading(self.source):
+      rows = [row for part in self.find().values() for row in part]
+    names = set(self.COLUMNS).union(*(row.columns for row in rows))
+    columns.check(names, type(self).__name__)
+    return tuple(sorted(names))
+
   def _info(self) -> tfds.core.DatasetInfo:
-    features = {
+    features: dict[str, Any] = {
       "image": tfds.features.Image(shape=(None, None, self.channels())),
       "label": tfds.features.ClassLabel(names=["normal", "abnormal"]),
       "name": tfds.features.Text(),
@@ -127,6 +140,8 @@ class SetBuilder(
     }
     if self.has_masks():
       features["mask"] = tfds.features.Image(shape=(None, None, 1))
+    if names := self.columns():
+      features["columns"] = {name: tfds.features.Text() for name in names}
     return tfds.core.DatasetInfo(
       builder=self,
       description=inspect.getdoc(type(self)),
@@ -190,6 +205,7 @@ class SetBuilder(
     self, split: str, rows: Sequence[Row]
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     digest = hashlib.sha256()
+    names = self.columns()
     encoded = tqdm.tqdm(
       self.encode(rows),
       f"writing {split}",
@@ -198,8 +214,13 @@ class SetBuilder(
       disable=None,  # no bar in log files
     )
     for at, (row, data) in enumerate(zip(rows, encoded, strict=True)):
-      row = dataclasses.replace(row, name=_legible(row.name))
-      digest.update(store.identity(at, row.name, row.label, *data))
+      known = {**self.COLUMNS, **row.columns}
+      row = dataclasses.replace(
+        row,
+        name=_legible(row.name),
+        columns={name: _legible(known.get(name, "")) for name in names},
+      )
+      digest.update(store.identity(at, row.name, row.label, *data, row.columns))
       yield at, _example(at, row, data)
     # TFDS saves the metadata after the last split.
     self.info.metadata["fingerprints"][split] = digest.hexdigest()
@@ -255,4 +276,6 @@ def _example(at: int, row: Row, data: Encoded) -> dict[str, Any]:
   }
   if mask is not None:
     example["mask"] = io.BytesIO(mask)
+  if row.columns:
+    example["columns"] = dict(row.columns)
   return example

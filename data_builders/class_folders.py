@@ -35,10 +35,11 @@ class ClassFolderBuilder(base.SetBuilder, skip_registration=True):
     return {
       split: [
         base.Row(
-          path.relative_to(self.source).as_posix(),
+          name := path.relative_to(self.source).as_posix(),
           label,
           path,
           masks.get(self._key(folder, path)) if label else None,
+          self.columns_of(name),
         )
         for folder, label in parts
         for path in self._images(folder)
@@ -113,6 +114,11 @@ class ClassFolderBuilder(base.SetBuilder, skip_registration=True):
       elif doubled[key] > 1:
         reasons[path] = "its image has another mask"
     return reasons
+
+  def columns_of(self, name: str) -> Mapping[str, str]:
+    """The columns of an image, from its path below the source."""
+    del name
+    return {}
 
   def _images(self, folder: str) -> list[Path]:
     return self._listings[folder].images

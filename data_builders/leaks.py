@@ -6,20 +6,23 @@ import re
 from typing import NamedTuple
 
 from data_builders import notices
+from medad_jax.data import columns
 from medad_jax.types import UserError
 
-# Where a name tells the patient: words, TCGA, BraTS, OCT2017, and a number of
-# three digits or more before the number of a slice or view.
+# Where a name tells the patient: words, TCGA, BraTS and OCT2017.
 _PATIENTS = (
   r"(?:^|[^a-z])((?:patient|pat|pid|subject|subj|sub|case)[ _-]?\d+)",
   r"(?:^|/)(p[_-]?\d+)",
   r"(?:^|[^a-z])(tcga[_-][a-z0-9]{2}[_-][a-z0-9]{4})",
   r"(?:^|[^a-z])(brats[a-z0-9]*(?:[_-][a-z]+)*[_-]\d+)",
   r"(?:^|/)((?:cnv|dme|drusen|normal)-\d+)-\d+\.[a-z]+$",
-  r"(?:^|/)([^/]*\d{3})[_-][a-z]*[_-]?\d{1,4}\.[a-z]+$",
 )
+# What looks like one: a number of three digits or more before the number of a
+# slice or view.
+_GUESSES = (r"(?:^|/)([^/]*\d{3})[_-][a-z]*[_-]?\d{1,4}\.[a-z]+$",)
 _CAUTION = "; scores may be too good"
 _NAMED = [re.compile(pattern) for pattern in _PATIENTS]
+_PERHAPS = [re.compile(pattern) for pattern in _PATIENTS + _GUESSES]
 
 
 class Image(NamedTuple):
@@ -60,7 +63,25 @@ def patient(name: str) -> str | None:
   file or folder name, the names of TCGA, BraTS and OCT2017, and a long number
   before the number of a slice or view (ChestX-ray14's 00000013_005.png).
   """
-  for pattern in _NAMED:
+  return _first(_PERHAPS, name)
+
+
+def known_patient(name: str) -> str | None:
+  """Returns the patient that a file name states, without a guess, or None.
+
+  As `patient`, but a number alone, whatever its length, states none.
+  """
+  return _first(_NAMED, name)
+
+
+def patient_column(name: str) -> dict[str, str]:
+  """The column `patient` of an image, where its name states one."""
+  found = known_patient(name)
+  return {} if found is None else {columns.PATIENT: found}
+
+
+def _first(patterns: Iterable[re.Pattern[str]], name: str) -> str | None:
+  for pattern in patterns:
     found = pattern.search(name.lower())
     if found:
       return re.sub(r"[ _-]", "", found[1])

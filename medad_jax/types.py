@@ -140,7 +140,8 @@ class Pool:
 
   Attributes:
     name: names the pool, and with it the random streams of its members.
-    splits: by split, how many of its first rows; None for all.
+    splits: by split, how many of its first rows; None for all. Of several
+      sets that are trained jointly these hold each set's share.
     truncate: whether a split with fewer rows than that gives those it has.
     advice: what a user should change where a split has too few.
   """
@@ -189,9 +190,10 @@ class Inputs:
   Attributes:
     source: whether every example has `source`, a second image of its pool.
     batches: fresh batches a step.
-    prepare: makes further entries of a batch from the images, once, on the
-      host.
-    columns: columns of the data set that a batch holds, as whole numbers.
+    prepare: what else a batch holds of each image, made once, on the host.
+    columns: columns of the data set that a batch holds, as whole numbers: the
+      place of a text among those of the training images, in their order; -1
+      at evaluation for one that training did not see.
   """
 
   source: bool = False

@@ -72,7 +72,11 @@ METHODS_OF_METHODS = {"ddad", "maddr"}
 CORE = {"numpy", "jax", "flax", "optax", "jaxtyping"}
 # Everything else has its files, and the rest of the package does without it.
 OWNERS = {
-  "PIL": {"medad_jax/data/decode", "medad_jax/data/phantom/scan"},
+  "PIL": {
+    "medad_jax/data/decode",
+    "medad_jax/data/preparation",
+    "medad_jax/data/phantom/scan",
+  },
   "absl": {
     "medad_jax/main",
     "medad_jax/evaluate",

@@ -15,6 +15,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
     "Cai et al., Medical Image Analysis 86 (2023) 102794"
   )
   HOMEPAGE = "https://zenodo.org/records/12677223"
+  COLUMNS = {"organ": "brain", "modality": "MR"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "ab6482f646262fc4669b0135d80a0482"
   PUBLISHED = {

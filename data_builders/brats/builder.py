@@ -1,6 +1,8 @@
 """BraTS2021 (gliomas in FLAIR slices), as split by MedIAnomaly."""
 
-from data_builders import class_folders
+from collections.abc import Mapping
+
+from data_builders import class_folders, leaks
 
 
 class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
@@ -16,6 +18,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
     "Cai et al., MedIAnomaly, arXiv:2404.04518"
   )
   HOMEPAGE = "https://zenodo.org/records/12677223"
+  COLUMNS = {"organ": "brain", "modality": "MR"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   SOURCE = "a folder with train, test/normal, test/tumor, test/annotation"
   MD5 = "237f2aee77e099f7483808ddec49a57c"
@@ -29,3 +32,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   def mask_stem(self, stem: str) -> str:
     """The image's name with 'seg' for 'flair'."""
     return stem.replace("flair", "seg")
+
+  def columns_of(self, name: str) -> Mapping[str, str]:
+    """The patient that the name states."""
+    return leaks.patient_column(name)

@@ -15,6 +15,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
     "Cai et al., MedIAnomaly, arXiv:2404.04518"
   )
   HOMEPAGE = "https://zenodo.org/records/12677223"
+  COLUMNS = {"organ": "lymph node", "modality": "histopathology"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   SOURCE = "a folder with train/good, test/good, test/Ungood"
   MD5 = "c26c026d1c315deb52720d4c195e874f"

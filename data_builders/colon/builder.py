@@ -11,6 +11,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
 
   CITATION = "Cai et al., MedIAnomaly, arXiv:2404.04518"
   HOMEPAGE = "https://github.com/caiyu6666/MedIAnomaly"
+  COLUMNS = {"organ": "colon", "modality": "endoscopy"}
   LICENSE = "unknown: ask the set's authors"
   SOURCE = (
     "a folder with train_set, test_set/normal_test, test_set/abnormal_test"

@@ -14,6 +14,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
     "Cai et al., MedIAnomaly, arXiv:2404.04518"
   )
   HOMEPAGE = "https://figshare.com/articles/dataset/12554042"
+  COLUMNS = {"organ": "colon", "modality": "endoscopy"}
   LICENSE = "as its homepage says"
   SOURCE = (
     "the folder CP-CHILD-A with Train/Non-Polyp, Test/Non-Polyp, Test/Polyp"

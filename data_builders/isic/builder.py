@@ -28,6 +28,7 @@ class Builder(base.SetBuilder, skip_registration=True):
     "Cai et al., MedIAnomaly, arXiv:2404.04518"
   )
   HOMEPAGE = "https://challenge.isic-archive.com/data/#2018"
+  COLUMNS = {"organ": "skin", "modality": "dermatoscopy"}
   LICENSE = "CC BY-NC 4.0"
   SOURCE = (
     "a folder with ISIC2018_Task3_{Training,Test}_Input and"

@@ -15,6 +15,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
     "Cai et al., Medical Image Analysis 86 (2023) 102794"
   )
   HOMEPAGE = "https://zenodo.org/records/12677223"
+  COLUMNS = {"organ": "retina", "modality": "fundus photography"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "0b4034ae8d5275f7723a512adb218f86"
   PUBLISHED = {

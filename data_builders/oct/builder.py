@@ -1,6 +1,8 @@
 """OCT2017 (retinal layers), as split by MedIAnomaly's code."""
 
-from data_builders import class_folders
+from collections.abc import Mapping
+
+from data_builders import class_folders, leaks
 
 
 class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
@@ -14,6 +16,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
     "Cai et al., MedIAnomaly, arXiv:2404.04518"
   )
   HOMEPAGE = "https://data.mendeley.com/datasets/rscbjbr9sj"
+  COLUMNS = {"organ": "retina", "modality": "OCT"}
   LICENSE = "CC BY 4.0"
   SOURCE = (
     "a folder with train/NORMAL, test/NORMAL, test/CNV, test/DME, test/DRUSEN"
@@ -27,3 +30,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
       ("test/DRUSEN", 1),
     ),
   }
+
+  def columns_of(self, name: str) -> Mapping[str, str]:
+    """The patient that the name states."""
+    return leaks.patient_column(name)

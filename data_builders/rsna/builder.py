@@ -15,6 +15,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
     "Cai et al., Medical Image Analysis 86 (2023) 102794"
   )
   HOMEPAGE = "https://zenodo.org/records/12677223"
+  COLUMNS = {"organ": "chest", "modality": "X-ray"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "5d6b85ce4b2daad8f1760eb23c050a7d"
   PUBLISHED = {

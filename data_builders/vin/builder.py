@@ -15,6 +15,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
     "Cai et al., Medical Image Analysis 86 (2023) 102794"
   )
   HOMEPAGE = "https://zenodo.org/records/12677223"
+  COLUMNS = {"organ": "chest", "modality": "X-ray"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "45cf848a4eba925062531c5f2d344ddc"
   PUBLISHED = {

@@ -47,11 +47,16 @@ class Cache:
     )
 
   def load(self, split: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Arrays and names of a split; None when absent, stale or damaged."""
+    """Arrays and texts of a split; None when absent, stale or damaged."""
     entry = _read_json(self.folder / f"{split}.json")
     if entry is None or entry["fingerprint"] != facts["fingerprints"][split]:
       return None
-    stored: dict[str, Any] = {"names": tuple(entry["names"]), "masks": None}
+    stored: dict[str, Any] = {
+      "names": tuple(entry["names"]),
+      "masks": None,
+      # Caches of before there were columns have no such entry.
+      "columns": {k: tuple(v) for k, v in entry.get("columns", {}).items()},
+    }
     for name, crc in entry["crc"].items():
       stored[name] = _read_array(self._array(split, name), crc)
       if stored[name] is None:
@@ -84,6 +89,7 @@ class Cache:
       "facts": {k: facts[k] for k in ("counts", "fingerprints")},
       "crc": {name: _crc(array) for name, array in arrays.items()},
       "names": list(stored["names"]),
+      "columns": {k: list(v) for k, v in stored.get("columns", {}).items()},
     }
     entry["sum"] = _sum(entry)
     with _Replacing(self.folder / f"{split}.json") as file:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 import tqdm
 
+from medad_jax.data import preparation
 from medad_jax.types import UserError
 
 # Pillow opens by content, and hands an EPS file to a PostScript interpreter.
@@ -22,7 +23,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
 _CHUNK = 32  # records a thread reads at a time
 _MODES = {1: "L", 3: "RGB"}
-Resampling = Image.Resampling
 _GRAY = ("1", "L", "LA")  # Pillow's modes without color
 
 
@@ -48,39 +48,32 @@ class Frame:
   Attributes:
     size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
-    resize: "stretch" to the square, as DDAD-ASR and MedIAnomaly do, by
-      Pillow's bilinear filter (antialiased: its support grows with the
-      reduction, and its two passes each round to 8 bits); or "crop": the
-      shorter side to the size, aspect kept, by Pillow's Lanczos filter, then
-      the middle square, as NSA does.
+    resize: the steps between, or their short name, "stretch" or "crop"; see
+      `preparation.named`.
   """
 
   size: int
   channels: int
-  resize: str = "stretch"
+  resize: str | preparation.Preparation = "stretch"
 
   def image(self, data: bytes) -> UInt8[np.ndarray, "h w c"]:
-    """Decodes, converts to gray (Pillow's luminance) or RGB, then resizes."""
+    """Decodes, converts to gray (Pillow's luminance) or RGB, then prepares."""
     with open_image(data) as picture:
       converted = picture.convert(_MODES[self.channels])
-    kind = {"stretch": Resampling.BILINEAR, "crop": Resampling.LANCZOS}
-    square = self._square(converted, kind[self.resize])
+    square = self._preparation.image(converted)
     return np.asarray(square).reshape(self.size, self.size, self.channels)
 
   def mask(self, data: bytes) -> Bool[np.ndarray, "h w"]:
     """Decodes and resizes by the nearest pixel; what is not black is marked."""
     with open_image(data) as picture:
       converted = picture.convert("L")
-    return marks(self._square(converted, Resampling.NEAREST))
+    return marks(self._preparation.mask(converted))
 
-  def _square(self, picture: Image.Image, kind: Resampling) -> Image.Image:
-    if self.resize == "stretch":
-      return picture.resize((self.size, self.size), kind)
-    short = min(picture.size)
-    sides = [self.size * side // short for side in picture.size]
-    left, top = (round((side - self.size) / 2) for side in sides)
-    resized = picture.resize((sides[0], sides[1]), kind)
-    return resized.crop((left, top, left + self.size, top + self.size))
+  @functools.cached_property
+  def _preparation(self) -> preparation.Preparation:
+    if isinstance(self.resize, str):
+      return preparation.named(self.resize, self.size)
+    return self.resize
 
 
 def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
@@ -94,15 +87,15 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
     frame: what the pictures become.
 
   Returns:
-    images [n h w c] uint8, labels [n] int32, masks [n h w] bool or None, and
-    the tuple of names.
+    images [n h w c] uint8, labels [n] int32, masks [n h w] bool or None, the
+    tuple of names, and the columns, tuples of texts by name.
 
   Raises:
     UserError: the set's files are damaged.
   """
   try:
-    source, masked = _open(folder, split)
-    rows = _Rows(len(source), frame, masked)
+    source, masked, columns = _open(folder, split)
+    rows = _Rows(len(source), frame, masked, columns)
     _fill(rows, source, f"decoding {folder.parent.name}/{split}")
     stored = rows.result()
   # TFDS parses damaged descriptions into anything, and so fails in any way.
@@ -125,14 +118,17 @@ def _tell_lost_color(name: str) -> None:
   )
 
 
-def _open(folder: Path, split: str) -> tuple[Any, bool]:
-  """The encoded records, and whether they have masks."""
+def _open(folder: Path, split: str) -> tuple[Any, bool, tuple[str, ...]]:
+  """The encoded records, whether they have masks, and names of columns."""
   import tensorflow_datasets as tfds  # half a second; decoding alone needs none
 
   builder = tfds.builder_from_directory(folder)
   raw = tfds.decode.SkipDecoding()
-  decoders = {k: raw for k in ("image", "mask") if k in builder.info.features}
-  return builder.as_data_source(split, decoders=decoders), "mask" in decoders
+  features = builder.info.features
+  decoders = {k: raw for k in ("image", "mask") if k in features}
+  columns = tuple(features["columns"]) if "columns" in features else ()
+  source = builder.as_data_source(split, decoders=decoders)
+  return source, "mask" in decoders, columns
 
 
 def _fill(rows: "_Rows", source, title: str) -> None:
@@ -158,7 +154,9 @@ def _fill(rows: "_Rows", source, title: str) -> None:
 class _Rows:
   """Arrays that fill up in any order: TFDS shuffles, an id tells the place."""
 
-  def __init__(self, count: int, frame: Frame, masked: bool):
+  def __init__(
+    self, count: int, frame: Frame, masked: bool, columns: Sequence[str]
+  ):
     self.lost_color = False
     self._frame = frame
     size = frame.size
@@ -166,6 +164,7 @@ class _Rows:
     self._masks = np.zeros((count, size, size), bool) if masked else None
     self._labels = np.full(count, -1, np.int32)
     self._names = [""] * count
+    self._columns = {name: [""] * count for name in columns}
 
   def read(self, source, chunk: Sequence[int]) -> int:
     for record in source.__getitems__(list(chunk)):
@@ -180,6 +179,7 @@ class _Rows:
       "labels": self._labels,
       "masks": self._masks,
       "names": tuple(self._names),
+      "columns": {k: tuple(texts) for k, texts in self._columns.items()},
     }
 
   def _place(self, record: dict[str, Any]) -> None:
@@ -193,6 +193,8 @@ class _Rows:
       self.lost_color = True
     self._labels[row] = record["label"]
     self._names[row] = record["name"].decode()
+    for name, texts in self._columns.items():
+      texts[row] = record["columns"][name].decode()
     if self._masks is not None:
       self._masks[row] = self._frame.mask(record["mask"])
 

@@ -239,13 +239,20 @@ def _check_counts(pool: Pool, counts: Mapping[str, int]) -> None:
 
 
 def hold_out(
-  pools: Mapping[str, np.ndarray], share: float
+  pools: Mapping[str, np.ndarray],
+  share: float,
+  patients: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
   """Takes normal rows at even distances out of all pools, into 'held_out'.
 
+  Where patients are known, whole patients are taken: no pool keeps a row of one
+  whose normal rows are held out.
+
   Args:
     pools: rows by name, 'normal' among them.
-    share: of the normal rows, in [0, 1).
+    share: of the normal rows or of their patients, in [0, 1).
+    patients: the patient's number of every row; None where each row counts as
+      another patient's.
 
   Raises:
     UserError: the share is impossible.
@@ -256,7 +263,12 @@ def hold_out(
       " out; set it to a number from 0 to below 1."
     )
   normal = pools[NORMAL]
-  count = round(share * len(normal))
-  held_out = normal[np.arange(count) * len(normal) // max(count, 1)]
-  left = {k: v[~np.isin(v, held_out)] for k, v in pools.items()}
-  return {**left, HELD_OUT: held_out}
+  if patients is None:
+    patients = np.arange(
+      1 + max(rows.max(initial=-1) for rows in pools.values())
+    )
+  everyone = np.array(list(dict.fromkeys(patients[normal].tolist())), int)
+  count = round(share * len(everyone))
+  taken = everyone[np.arange(count) * len(everyone) // max(count, 1)]
+  left = {k: v[~np.isin(patients[v], taken)] for k, v in pools.items()}
+  return {**left, HELD_OUT: normal[np.isin(patients[normal], taken)]}

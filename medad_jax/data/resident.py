@@ -31,7 +31,8 @@ class Resident:
 
   def beside(self, prepared: Mapping[str, np.ndarray]) -> "Resident":
     """The feed with more of each image: arrays [n ...] by name."""
-    return Resident(self.images, prepared)
+    known = {k: v for k, v in self.constant.items() if k != "image"}
+    return Resident(self.images, {**known, **prepared})
 
   def chunks(
     self,

@@ -18,6 +18,7 @@ import numpy as np
 
 from medad_jax import files, shipped
 from medad_jax.data import cache, store, unmarked
+from medad_jax.data.preparation import Preparation
 from medad_jax.types import UserError
 
 SPLITS = store.SPLITS
@@ -37,12 +38,18 @@ class Split:
       look at it.
     names: file names in the source.
     masks: where the abnormality is; None where the set has none.
+    columns: what else is known of each image, a text by the column's name; an
+      empty one where it is unknown. `columns.PATIENT` and others have names
+      of their own.
   """
 
   images: UInt8[np.ndarray, "n h w c"]
   labels: Int[np.ndarray, "n"]
   names: tuple[str, ...]
   masks: Bool[np.ndarray, "n h w"] | None = None
+  columns: Mapping[str, tuple[str, ...]] = dataclasses.field(
+    default_factory=dict
+  )
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -72,32 +79,31 @@ def open_dataset(
   *,
   image_size: int,
   channels: int = 1,
-  resize: str = "stretch",
+  resize: str | Preparation = "stretch",
   need: Iterable[str] = SPLITS,
+  further_tests: bool = False,
 ) -> Dataset:
   """Opens splits of a built set, resized to square uint8 images.
 
-  An image becomes gray or RGB first and is resized afterwards (`decode.Frame`
-  says how); masks take the nearest pixel. The result is cached under
-  `data_dir`/cache, which is all another machine needs: it may be copied there
-  without the set itself.
+  An image becomes gray or RGB first and is resized afterwards; masks take the
+  nearest pixel. The result is cached under `data_dir`/cache, which is all
+  another machine needs.
 
   Args:
     name: what the set was built as.
     data_dir: where sets are; None for `store.default_data_dir()`.
     image_size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
-    resize: "stretch" to the square, or "crop" to its middle.
+    resize: "stretch" to the square, or "crop" to its middle; or the steps of
+      another preparation, which end at `image_size`.
     need: the splits to open; the others are neither read nor required.
-
-  Returns:
-    The data set.
+    further_tests: whether to open all splits named test_NAME, too.
 
   Raises:
     UserError: there is no such set or split, or its files are damaged.
   """
   store.check_name(name)
-  _check_shape(channels, resize)
+  _check_shape(image_size, channels, resize)
   root = _root(data_dir)
   shape = (image_size, channels, resize)
   place = cache.Cache(root / "cache" / name / _folder_of(*shape))
@@ -110,15 +116,14 @@ def open_dataset(
   if facts is None:
     raise UserError(_not_built(root, name))
   _check_splits(name, facts, need)
+  if further_tests:
+    need += tuple(k for k in sorted(facts["counts"]) if is_further_test(k))
   splits = {}
   for split in need:
-    splits[split] = Split(
-      **(
-        place.load(split, facts)
-        or made.get(split)
-        or _decode(folder, root, name, split, facts, place, shape)
-      )
-    )
+    stored = place.load(split, facts) or made.get(split)
+    if stored is None:
+      stored = _decode(folder, root, name, split, facts, place, shape)
+    splits[split] = Split(**stored)
     _warn_of_unmarked(f"{name}/{split}", splits[split])
   return Dataset(
     name=name,
@@ -128,27 +133,47 @@ def open_dataset(
   )
 
 
-def _check_shape(channels: int, resize: str) -> None:
+def is_further_test(split: str) -> bool:
+  """Whether a split is a test set beside the main one, `test`."""
+  return split.startswith("test_")
+
+
+def _check_shape(size: int, channels: int, resize: str | Preparation) -> None:
   if channels not in _CHANNELS:
     raise UserError(
       f"{channels} channels were asked for; images are read as 1 (gray) or 3"
       " (RGB): set config.data.channels to one of these."
     )
-  if resize not in _RESIZES:
+  if isinstance(resize, Preparation):
+    if resize.size != size:
+      raise UserError(
+        f"the preparation ends with squares of {resize.size} pixels and"
+        f" {size} were asked for; set config.data.image_size to the same."
+      )
+  elif resize not in _RESIZES:
     raise UserError(
       f"data.resize='{resize}' is none of {', '.join(_RESIZES)}; choose one."
     )
 
 
-def _folder_of(size: int, channels: int, resize: str) -> str:
+def _folder_of(size: int, channels: int, resize: str | Preparation) -> str:
   stretched = f"{size}x{channels}"
+  if isinstance(resize, Preparation):
+    return (
+      f"{stretched}_{hashlib.sha256(repr(resize).encode()).hexdigest()[:12]}"
+    )
   return stretched if resize == "stretch" else f"{stretched}_{resize}"
 
 
 def _fingerprint(
-  facts: Mapping[str, Any], size: int, channels: int, resize: str
+  facts: Mapping[str, Any],
+  size: int,
+  channels: int,
+  resize: str | Preparation,
 ) -> str:
-  decisive = [facts["fingerprints"], size, channels, resize, cache.RULE]
+  # A value's text holds all its fields; a short name is its own.
+  how = resize if isinstance(resize, str) else repr(resize)
+  decisive = [facts["fingerprints"], size, channels, how, cache.RULE]
   return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
 

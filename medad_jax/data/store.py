@@ -88,7 +88,12 @@ def are_sound(facts: Any) -> bool:
 
 
 def identity(
-  at: int, name: str, label: int, image: bytes, mask: bytes | None
+  at: int,
+  name: str,
+  label: int,
+  image: bytes,
+  mask: bytes | None,
+  columns: Mapping[str, str] | None = None,
 ) -> bytes:
   """Bytes of one row that go into a split's fingerprint.
 
@@ -98,9 +103,13 @@ def identity(
     label: its class.
     image: the image file's content.
     mask: the mask file's content, where the set has masks.
+    columns: what else is known of the image.
   """
   hashes = [data and hashlib.sha256(data).hexdigest() for data in (image, mask)]
-  return json.dumps([at, name, label, *hashes]).encode()
+  # A set without columns keeps the fingerprint that it had before there were
+  # any.
+  more = [dict(sorted(columns.items()))] if columns else []
+  return json.dumps([at, name, label, *hashes, *more]).encode()
 
 
 def fingerprint(identities: Iterable[bytes]) -> str:

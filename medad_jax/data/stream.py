@@ -31,7 +31,8 @@ class Stream:
 
   def beside(self, prepared: Mapping[str, np.ndarray]) -> "Stream":
     """The feed with more of each image: arrays [n ...] by name."""
-    return Stream(self.images, prepared)
+    known = {k: np.asarray(v) for k, v in self._arrays.items() if k != "image"}
+    return Stream(self.images, {**known, **prepared})
 
   def chunks(
     self,

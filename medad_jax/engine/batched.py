@@ -1,7 +1,7 @@
 """A function of images over any number of them, without training."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ class Batched:
     self,
     placed: Any,
     images: np.ndarray,
-    source: np.ndarray | None = None,
+    beside: Mapping[str, np.ndarray] | None = None,
   ) -> Iterator[tuple[int, int, Any]]:
     """Yields (offset, count, results), batch after batch.
 
@@ -60,7 +60,8 @@ class Batched:
     Args:
       placed: states from `place`.
       images: uint8 [n h w c].
-      source: a second image for each, where the function wants one.
+      beside: what else the function wants of each image, [n ...] by its name
+        in `Batch`; "source" are uint8 images.
     """
     for at in range(0, len(images), self.size):
       ids = np.arange(at, at + self.size, dtype=np.int32)
@@ -71,8 +72,8 @@ class Batched:
         "id": np.where(ids < len(images), ids, -1),
         "image": np.asarray(images[rows]),
       }
-      if source is not None:
-        arrays["source"] = np.asarray(source[rows])
+      for name, values in (beside or {}).items():
+        arrays[name] = np.asarray(values[rows])
       # Dispatch is asynchronous: nothing here waits for the device.
       found = self._call(placed, self._layout.put(arrays, parallel.EXAMPLE))
       yield at, count, self._layout.get(found, parallel.EXAMPLE)
@@ -81,32 +82,31 @@ class Batched:
     self,
     placed: Any,
     images: np.ndarray,
-    source: np.ndarray | None = None,
+    beside: Mapping[str, np.ndarray] | None = None,
   ) -> Iterator[Any]:
     """Yields the results of all images, batch after batch, on the host."""
-    for _, count, found in self.parts(placed, images, source):
+    for _, count, found in self.parts(placed, images, beside):
       yield jax.tree.map(lambda x, n=count: np.asarray(x)[:n], found)
 
   def whole(
     self,
     placed: Any,
     images: np.ndarray,
-    source: np.ndarray | None = None,
+    beside: Mapping[str, np.ndarray] | None = None,
   ) -> Any:
     """Results of all images, on the host."""
-    parts = list(self.batches(placed, images, source))
+    parts = list(self.batches(placed, images, beside))
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
 def _batch(arrays: dict[str, jax.Array]) -> Batch:
   ids = arrays["id"]
-  batch = Batch(
-    image=resident.normalize(arrays["image"]),
-    label=jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
-    valid=ids >= 0,
-    slot=ids,
-    id=ids,
-  )
-  if "source" in arrays:
-    batch["source"] = resident.normalize(arrays["source"])
-  return batch
+  known = {
+    "label": jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
+    "valid": ids >= 0,
+    "slot": ids,
+  }
+  for name in ("image", "source"):
+    if name in arrays:
+      known[name] = resident.normalize(arrays[name])
+  return cast(Batch, arrays | known)

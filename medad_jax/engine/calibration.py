@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medad_jax.data import columns
 from medad_jax.data.joined import Joined
 from medad_jax.engine import checkpoint, scorer, trained
 from medad_jax.types import TrainState
@@ -38,6 +39,7 @@ def keep(
   images: np.ndarray | Joined,
   rows: np.ndarray,
   workdir: Path,
+  texts: columns.Texts | None = None,
 ) -> None:
   """Scores the held-out images, unless an earlier start did.
 
@@ -46,6 +48,7 @@ def keep(
     images: uint8 [n h w c], all of the training array.
     rows: those held out; nothing is kept where there are none.
     workdir: the run's folder.
+    texts: columns of all images, for methods that read some.
 
   Raises:
     UserError: the scores cannot be written.
@@ -54,10 +57,11 @@ def keep(
   # A restart has the same states; scoring again would give the same bits.
   if saved.finished or not len(rows):
     return
+  own = {k: [v[row] for row in rows] for k, v in (texts or {}).items()}
   # The program that scores test images, so a threshold fits them exactly.
   parts = [
     scorer.on_host(found.scores.image, count)
-    for count, found in model.batches(images[rows])
+    for count, found in model.batches(images[rows], own)
   ]
   scores = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
   saved.finish(

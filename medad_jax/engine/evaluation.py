@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import spec
+from medad_jax.data import columns, spec
 from medad_jax.engine import (
   arrays,
   environment,
@@ -53,7 +53,8 @@ def evaluate(
   Args:
     trained: what scores.
     dataset: holds the split 'test', the main test set, and perhaps further
-      ones whose names begin with 'test_'.
+      ones whose names begin with 'test_'. Where a split is of several sets,
+      each of them is also measured by itself.
     folder: the run's, which is only read.
     out: where the files go.
     save: of `SAVED`, the arrays to write beside scores.csv.
@@ -68,16 +69,19 @@ def evaluate(
   check_save(save)
   if processes.first():
     files.make_folder(out)
-  others = [name for name in dataset.splits if name.startswith(f"{_MAIN}_")]
-  found = {
-    name: _evaluate_set(trained, dataset.splits[name], name, out, save)
-    for name in (_MAIN, *others)
-  }
-  sets = {name: test_set for name, (test_set, _) in found.items()}
+  others = [name for name in dataset.splits if spec.is_further_test(name)]
+  sets: dict[str, TestSet] = {}
+  shown: Any = None
+  for name in (_MAIN, *others):
+    measured, drawn = _evaluate_set(
+      trained, dataset.splits[name], name, out, save
+    )
+    sets |= measured
+    shown = drawn if name == _MAIN else shown
   results = _results(trained, sets, dataset, folder)
   if processes.first():
     results.save(out / "results.json")
-  return results, found[_MAIN][1]
+  return results, shown
 
 
 def check_save(save: Sequence[str]) -> None:
@@ -94,8 +98,12 @@ def _evaluate_set(
   name: str,
   out: Path,
   save: Sequence[str],
-) -> tuple[TestSet, Any]:
-  """The results of one test set, and what figures show of the main one."""
+) -> tuple[dict[str, TestSet], Any]:
+  """The results of a test split, and what figures show of the main one.
+
+  The split's own results come first, under its name. Of several joined sets
+  those of each follow, under the names of split and set.
+  """
   suffix, shown = name.removeprefix(_MAIN), None
   # On disk, as maps add up: 2.5 GB for 10,000 images of 64x64 pixels, three
   # maps and five seeds.
@@ -107,20 +115,13 @@ def _evaluate_set(
       # scores.
       path = out / f"scores{suffix}.csv"
       files.write(path, _table(test, scores, trained.trials))
-    truth = evaluators.Truth(test.labels, test.masks)
-    # Intervals describe sampling of the test set, so every training has its
-    # own; variation over seeds is measured from these.
-    per_seed = {
-      k: [
-        _measure(truth, values[:, s], _map(kept, k, s))
-        for s in range(len(trained.trials))
-      ]
-      for k, values in scores.items()
-    }
-    found = TestSet(
-      {k: _over_seeds(parts) for k, parts in per_seed.items()},
-      tuple(_comparisons(test.labels, scores)),
+    truth = evaluators.Truth(
+      test.labels, test.masks, columns.patients(test.columns)
     )
+    whole, per_seed = _measure_all(truth, scores, kept)
+    found = {name: whole}
+    for one, rows in _joined(test).items():
+      found[f"{name}_{one}"], _ = _measure_all(truth, scores, kept, rows)
     if processes.first():
       _save(kept, out, suffix, save, len(trained.trials))
     # Inside the block: the arrays' files are gone after it.
@@ -135,13 +136,50 @@ def _evaluate_set(
   return found, shown
 
 
+def _joined(test: spec.Split) -> dict[str, np.ndarray]:
+  """Rows of each of several joined sets; empty where there is but one."""
+  sets = np.array(test.columns.get(columns.SET, ()))
+  names = dict.fromkeys(sets.tolist())
+  if len(names) < 2:
+    return {}
+  return {name: np.flatnonzero(sets == name) for name in names}
+
+
+def _measure_all(
+  truth: evaluators.Truth,
+  scores: Found,
+  kept: arrays.Arrays,
+  rows: np.ndarray | None = None,
+) -> tuple[TestSet, dict[str, list[Score]]]:
+  """Results of a test set or of some of its rows; also of every seed."""
+  if rows is not None:
+    truth, scores = truth.some(rows), {k: v[rows] for k, v in scores.items()}
+
+  def maps(name: str, seed: int) -> np.ndarray | None:
+    found = _map(kept, name, seed)
+    return found if found is None or rows is None else found[rows]
+
+  per_seed = {
+    name: [
+      _measure(truth, values[:, s], maps(name, s))
+      for s in range(values.shape[1])
+    ]
+    for name, values in scores.items()
+  }
+  found = TestSet(
+    {name: _over_seeds(parts) for name, parts in per_seed.items()},
+    tuple(_comparisons(truth, scores)),
+  )
+  return found, per_seed
+
+
 def _score(
   trained: Trained, test: spec.Split, kept: arrays.Arrays, save: Sequence[str]
 ) -> dict[str, np.ndarray]:
   """Scores [n s] by name; the first process keeps the arrays."""
   parts = []
   names = trained.method.score_names
-  for count, found in trained.batches(test.images):
+  for count, found in trained.batches(test.images, test.columns):
     parts.append(scorer.on_host(found.scores.image, count))
     chosen = _chosen(found, test, save)
     _check_made(chosen, save)  # at the first batch, in all processes
@@ -224,15 +262,21 @@ def _over_seeds(scores: Sequence[Score]) -> Score:
   return Score(**values, over_seeds=spreads)
 
 
-def _comparisons(labels: np.ndarray, scores: Found) -> Iterable[Comparison]:
-  """The headline compared with each other score, for one training only."""
-  # The last score is the method's headline (`Method.score_names`).
+def _comparisons(
+  truth: evaluators.Truth, scores: Found
+) -> Iterable[Comparison]:
+  """The headline with each other score; of one training only."""
   *others, headline = scores
   # DeLong's test knows the sampling of images, not variation over seeds.
   if scores[headline].shape[1] > 1:
     return
   for other in others:
-    found = metrics.compare(labels, scores[headline][:, 0], scores[other][:, 0])
+    found = metrics.compare(
+      truth.labels,
+      scores[headline][:, 0],
+      scores[other][:, 0],
+      truth.patients,
+    )
     yield Comparison(headline, other, *(found or (None, None, None)))
 
 
@@ -284,18 +328,22 @@ def _check_finite(scores: Found) -> None:
 
 def _table(test: spec.Split, scores: Found, trials: members.Trials) -> str:
   """One row an image; with several seeds a column `name@seed` for each."""
-  columns = {
+  found = {
     name if len(trials) == 1 else f"{name}@{trial.seed}": values[:, s]
     for name, values in scores.items()
     for s, trial in enumerate(trials)
   }
   text = io.StringIO(newline="")
   table = csv.writer(text)
-  table.writerow(["id", "name", "label", *columns])
-  rows = zip(test.names, test.labels, *columns.values(), strict=True)
-  for at, (name, label, *values) in enumerate(rows):
+  # Names may be the same in several sets.
+  sets = [test.columns[columns.SET]] if _joined(test) else []
+  table.writerow(["id", "name", "label", *["set"] * len(sets), *found])
+  known = zip(test.names, test.labels, *sets, strict=True)
+  values = zip(*found.values(), strict=True)
+  rows = zip(known, values, strict=True)
+  for at, ((name, label, *of), row) in enumerate(rows):
     # Nine digits give back the same float32.
-    table.writerow([at, name, int(label), *(f"{v:.9g}" for v in values)])
+    table.writerow([at, name, int(label), *of, *(f"{v:.9g}" for v in row)])
   return text.getvalue()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import feeds, index, joined, spec
+from medad_jax.data import columns, feeds, index, joined, joint, spec
 from medad_jax.engine import (
   calibration,
   checkpoint,
@@ -63,6 +63,7 @@ def train_and_evaluate(
   # Locked before it is read: another run may be writing a checkpoint.
   with folder.locked():
     folder.claim(config, _identity(material.dataset))
+    folder.keep_codes(material.codes)
     _remember(workdir, origins)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
       # Before `_record_start`, which asks which stages have finished.
@@ -84,12 +85,15 @@ def train_and_evaluate(
         data_text=material.dataset.fingerprint,
         method_text=repr(method),
         reuse=other,
+        columns=material.columns,
       )
       states = train.train(stages, shared)
-    model = trained.Trained(config, method, states, devices)
+    model = trained.Trained(config, method, states, devices, material.codes)
     if settings.until is None:  # a part of the method has other scores
       held_out = material.pools[index.HELD_OUT]
-      calibration.keep(model, material.feed.images, held_out, workdir)
+      calibration.keep(
+        model, material.feed.images, held_out, workdir, material.texts
+      )
     return _evaluate(model, material.dataset, folder, workdir)
 
 
@@ -101,11 +105,20 @@ class _Material:
     dataset: the splits that are used.
     feed: training images, the splits one after another.
     pools: rows of the feed by pool name, and those held out.
+    texts: columns of the feed's rows by name.
+    codes: of the columns that phases read.
   """
 
   dataset: spec.Dataset
   feed: feeds.Feed
   pools: Mapping[str, np.ndarray]
+  texts: columns.Texts
+  codes: columns.Codes
+
+  @property
+  def columns(self) -> Mapping[str, np.ndarray]:
+    """Codes of the columns that phases read, of the feed's rows."""
+    return columns.encode(self.texts, self.codes, len(self.feed.images))
 
 
 def _material(
@@ -121,8 +134,19 @@ def _material(
   # pools share one feed.
   images = joined.join([dataset.splits[name].images for name in used])
   feed = _choose_feed(images, settings.data, devices)
+  texts = columns.concatenate([dataset.splits[name].columns for name in used])
+  read = {
+    name
+    for stage in stages
+    if isinstance(stage, Phase)
+    for name in stage.inputs.columns
+  }
   return _Material(
-    dataset, feed, index.hold_out(pools, settings.validation.share)
+    dataset,
+    feed,
+    index.hold_out(pools, settings.validation.share, columns.patients(texts)),
+    texts,
+    columns.make_codes(texts, sorted(read)),
   )
 
 
@@ -260,20 +284,21 @@ def _record_start(
     if isinstance(stage, Phase)
   }
   # Not every method has the field.
-  precision = config["model"].get("precision", "float32")
+  precision = config.get("model", {}).get("precision", "float32")
   if differ := folder.start(environment.describe(precision, meshes)):
     log.note(f"going on with {', '.join(differ)}")
 
 
 def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
-    return spec.open_dataset(
+    return joint.open_sets(
       data.name,
       data.dir,
       image_size=data.image_size,
       channels=data.channels,
       resize=data.resize,
       need=splits,
+      further_tests=True,
     )
 
 

@@ -35,6 +35,7 @@ class Run:
     data_text: identifies the data's pixels.
     method_text: identifies the method and all its fields.
     reuse: another run, whose finished stages are taken where they fit.
+    columns: codes of the columns that phases read, of all rows of the feed.
     method_of: the method with numbers of a trial in place, by field; None
       where trials differ in their seed alone.
   """
@@ -54,6 +55,7 @@ class Run:
   data_text: str = ""
   method_text: str = ""
   reuse: Path | None = None
+  columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   method_of: Callable[[Mapping], Method] | None = None
 
   def variant_of(self, name: str) -> program.Variant | None:

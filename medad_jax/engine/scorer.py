@@ -57,12 +57,15 @@ class Scorer:
     self._batched = batched.Batched(function, batch_size, devices)
     self._states = self._batched.place(dict(states))
 
-  def batches(self, images: np.ndarray) -> Iterator[tuple[int, Scored]]:
+  def batches(
+    self, images: np.ndarray, columns: Mapping[str, np.ndarray] | None = None
+  ) -> Iterator[tuple[int, Scored]]:
     """Yields (images, results on the device) of uint8 images [n h w c].
 
     Only the first `images` results of a batch are valid: `on_host` cuts them.
+    `columns` are codes [n] by name, of the columns that the method reads.
     """
-    for _, count, found in self._batched.parts(self._states, images):
+    for _, count, found in self._batched.parts(self._states, images, columns):
       yield count, found
 
   def images(self, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ class Data:
   """The images of a run.
 
   Attributes:
-    name: of the data set.
+    name: of the data set; of several, with commas, that are trained jointly.
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
     image_size: pixels a side.
     channels: 1 for gray, 3 for RGB.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax import files, rng
-from medad_jax.data import spec
+from medad_jax.data import joint
 from medad_jax.engine import config as configuration
 from medad_jax.engine import synthetic
 from medad_jax.engine.settings import Data
@@ -67,7 +67,7 @@ def _columns(method, keys, batch) -> dict[str, np.ndarray]:
 
 def _some_images(data: Data, count: int) -> np.ndarray:
   """Training images at even distances."""
-  train = spec.open_dataset(
+  train = joint.open_sets(
     data.name,
     data.dir,
     image_size=data.image_size,

@@ -179,8 +179,14 @@ class PhaseRun:
   def feed(self) -> feeds.Feed:
     """The run's feed, with what this phase prepares and the columns it asks."""
     path = self.run.workdir / "prepared" / f"{self.phase.name}.npz"
+    inputs = self.phase.inputs
     with processes.first_before_others("prepared"):
-      return feeds.prepared(self.run.feed, self.phase.inputs.prepare, path)
+      feed = feeds.prepared(self.run.feed, inputs.prepare, path)
+    if not inputs.columns:
+      return feed
+    return feed.beside(
+      {name: self.run.columns[name] for name in inputs.columns}
+    )
 
   @functools.cached_property
   def validation(self) -> validation.Validation:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from medad_jax import files
+from medad_jax.data import columns
 from medad_jax.engine import config as configuration
 from medad_jax.engine import cores, members, scorer
 from medad_jax.engine.devices import Devices
@@ -30,12 +31,14 @@ class Trained:
     method: what scores.
     states: its final states by stage, members first, trial after trial.
     devices: the run's.
+    codes: texts of the columns that the method reads, as codes count them.
   """
 
   config: Mapping[str, Any]
   method: Method
   states: Mapping[str, TrainState]
   devices: Devices
+  codes: columns.Codes = dataclasses.field(default_factory=dict)
 
   @classmethod
   def load(cls, workdir: Path | str) -> "Trained":
@@ -58,18 +61,22 @@ class Trained:
     states = scorer.restore(
       stages, _trials(settings), _shape(settings), folder.path
     )
-    return cls(config, method, states, devices)
+    return cls(config, method, states, devices, folder.codes())
 
   @property
   def trials(self) -> members.Trials:
     """Each training whose states these are."""
     return _trials(self._settings)
 
-  def score(self, images: np.ndarray) -> scorer.Scored:
+  def score(
+    self, images: np.ndarray, texts: columns.Texts | None = None
+  ) -> scorer.Scored:
     """All that the model makes of images, on the host.
 
     Args:
       images: uint8 [n h w c], of the run's size and channels; at least one.
+      texts: columns of the images by name, for methods that read some; what
+        is absent or was not trained with has the code -1.
 
     Returns:
       Scores, maps, reconstructions and latents, each [n s ...] with the
@@ -78,11 +85,15 @@ class Trained:
     Raises:
       UserError: the images are of another kind.
     """
-    parts = [scorer.on_host(x, count) for count, x in self.batches(images)]
+    parts = [
+      scorer.on_host(x, count) for count, x in self.batches(images, texts)
+    ]
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
-  def batches(self, images: np.ndarray) -> Iterator[tuple[int, scorer.Scored]]:
-    """Yields (count, results) of images as in `score`, batch after batch.
+  def batches(
+    self, images: np.ndarray, texts: columns.Texts | None = None
+  ) -> Iterator[tuple[int, scorer.Scored]]:
+    """As `scorer.Scorer.batches`, of images and columns as in `score`.
 
     Raises:
       UserError: the images are of another kind, or the run stopped before a
@@ -99,7 +110,8 @@ class Trained:
     # first batch.
     absent = {s.name for s in self.method.phases()} - self.states.keys()
     try:
-      yield from self._scorer.batches(images)
+      codes = columns.encode(texts, self.codes, len(images))
+      yield from self._scorer.batches(images, codes)
     except KeyError as error:
       if error.args[0] not in absent:
         raise

@@ -42,6 +42,9 @@ class Validation:
     if not self._monitors:
       return
     self._images = settings.feed.images[held_out]
+    self._columns = {
+      name: settings.columns[name][held_out] for name in phase.inputs.columns
+    }
     self._batched = batched.Batched(
       self._values, settings.scoring_batch, settings.devices
     )
@@ -65,7 +68,8 @@ class Validation:
     # An image's partner is a row number, whatever the batch and the devices.
     partners = np.roll(self._images, 1, 0)
     placed = self._batched.place(states)
-    found = self._batched.whole(placed, self._images, partners)
+    beside = {"source": partners, **self._columns}
+    found = self._batched.whole(placed, self._images, beside)
     values = {
       name: [
         monitor.summary({k: v[:, member] for k, v in found[name].items()})

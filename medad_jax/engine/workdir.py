@@ -3,6 +3,7 @@
 .lock         held by the process that writes
 run.json      the data, and what every start of the training ran on
 config.json   the configuration; a folder that has one belongs to a run
+columns.json  texts of the columns that the method reads, as codes count them
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ import time
 from typing import IO, Any
 
 from medad_jax import files
+from medad_jax.data import columns
 from medad_jax.engine import config as configuration
 from medad_jax.engine import processes
 from medad_jax.report import provenance
@@ -53,6 +55,7 @@ class Workdir:
   def __init__(self, path: Path):
     self.path = path
     self._config, self._run = path / "config.json", path / "run.json"
+    self._columns = path / "columns.json"
 
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
@@ -167,6 +170,25 @@ class Workdir:
       more = {**record, "starts": [*starts, dict(description)]}
       files.write_json(self._run, more)
     return provenance.differences(starts[-1], description) if starts else []
+
+  def keep_codes(self, codes: columns.Codes) -> None:
+    """Keeps the texts of the columns that the method reads.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    if codes and processes.first():
+      files.write_json(self._columns, dict(codes))
+
+  def codes(self) -> columns.Codes:
+    """The texts of the columns that the method reads, as codes count them.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    if not self._columns.exists():
+      return {}
+    return files.read_json(self._columns, _REMEDY)
 
   def starts(self) -> list[dict[str, Any]]:
     """Descriptions of every start of the training, in order.

@@ -66,7 +66,7 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
   scores = [_scores(results.main, results.seeds)]
   for name, found in results.sets.items():
     scores.append(f"<h3>Test set {escape(name)}, {table.images(found)}</h3>")
-    scores.append(_scores(found, results.seeds))
+    scores.append(_scores(found, results.seeds, f", test set {name}"))
   page = template.substitute(
     title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
@@ -91,8 +91,14 @@ def _lead(results: Results) -> str:
   )
 
 
-def _scores(found: TestSet, seeds: int) -> str:
-  """The tables of one test set, and the facts behind them."""
+def _scores(found: TestSet, seeds: int, of: str = "") -> str:
+  """The tables of one test set, and what they rest on.
+
+  Args:
+    found: its results.
+    seeds: trainings of the run.
+    of: ends the captions, which tell tables apart.
+  """
   scores = found.scores
   intervals = [score.ranking.auroc_ci for score in scores.values()]
   ends = [interval[0] for interval in intervals if interval]
@@ -118,12 +124,12 @@ def _scores(found: TestSet, seeds: int) -> str:
     "χ²",
     "χ², no empty bins",
   )
-  tables = [_table("Scores of the images", header, rows, right=2)]
+  tables = [_table(f"Scores of the images{of}", header, rows, right=2)]
   if seeds == 1:
-    tables.append(f"<p>{escape(table.INDEPENDENT)}.</p>")
+    tables.append(f"<p>{escape(table.basis(found))}</p>")
   if pixels := table.pixel_rows(scores):
     marked = [(f"<code>{escape(n)}</code>", *values) for n, *values in pixels]
-    caption = "Maps, measured by their pixels"
+    caption = f"Maps, measured by their pixels{of}"
     tables.append(_table(caption, table.PIXEL_HEADER, marked, right=4))
   return "\n".join(tables)
 
@@ -182,13 +188,10 @@ def _caveats(results: Results) -> Iterator[str]:
     )
   else:
     yield (
-      "Intervals describe the sampling of the test images (AUROC: Newcombe,"
-      " with DeLong's variance where that is larger; AP: stratified bootstrap)."
-      " Where a set has ten images a patient, intervals of 95 % hold the true"
-      " AUROC in 60 to 70 % of test sets. One training"
-      f" (seed {results.seed}) says nothing of how results vary between"
-      " trainings."
+      f"One training (seed {results.seed}) says nothing of how results vary"
+      " between trainings."
     )
+    yield from _sampling(results)
   if any(score.ranking.ap == 1 for score in scores.values()):
     yield (
       "An average precision of 1 has no interval: resampled images are"
@@ -207,7 +210,8 @@ def _caveats(results: Results) -> Iterator[str]:
   )
   if number := len(results.main.comparisons):
     yield (
-      "Differences are paired by image (DeLong); p-values are two-sided and not"
+      f"Differences are paired by image ({_test(results)}); p-values are"
+      " two-sided and not"
       f" adjusted for the number of comparisons ({number})."
     )
   yield (
@@ -218,6 +222,28 @@ def _caveats(results: Results) -> Iterator[str]:
     yield (
       "Oracle Dice takes the threshold that is best on these very masks: it is"
       " a ceiling, and no one reaches it without the masks."
+    )
+
+
+def _test(results: Results) -> str:
+  by_image = table.patients(results.main) is None
+  return "DeLong" if by_image else "cluster bootstrap of patients"
+
+
+def _sampling(results: Results) -> Iterator[str]:
+  """What the intervals of one training describe."""
+  known = [table.patients(found) for found in table.all_sets(results)]
+  if None in known:
+    yield (
+      "Intervals describe the sampling of the test images (AUROC: Newcombe,"
+      " with DeLong's variance where that is larger; AP: stratified bootstrap)."
+      " Where a set has ten images a patient, intervals of 95 % hold the true"
+      " AUROC in 60 to 70 % of test sets."
+    )
+  if any(count is not None for count in known):
+    yield (
+      "Where patients are known, intervals and differences describe the"
+      " sampling of patients (cluster bootstrap)."
     )
 
 

@@ -6,7 +6,7 @@ from medad_jax.report.results import Results, Score, TestSet
 from medad_jax.scoring import metrics, pixel_metrics
 
 PIXEL_HEADER = ("pixels of", "AUROC", "AP", "AUPRO", "oracle Dice")
-# Said under the tables of scores, until a data set can name its patients.
+# Said under the tables of scores where no patients are known.
 INDEPENDENT = (
   "Intervals take images as independent: with several images of a patient they"
   " are too narrow"
@@ -21,7 +21,7 @@ def results_table(results: Results) -> str:
     lines += ["", f"test set {name}, {images(found)}", ""]
     lines += _tables(results, found)
   if results.seeds == 1:
-    lines += ["", f"{INDEPENDENT}."]
+    lines += ["", *dict.fromkeys(map(basis, all_sets(results)))]
   return "\n".join(lines)
 
 
@@ -30,6 +30,26 @@ def images(found: TestSet) -> str:
   counts = next(iter(found.scores.values())).ranking
   return (
     f"{counts.n_normal:,} normal and {counts.n_abnormal:,} abnormal test images"
+  )
+
+
+def all_sets(results: Results) -> list[TestSet]:
+  """The main test set and the further ones."""
+  return [results.main, *results.sets.values()]
+
+
+def patients(found: TestSet) -> int | None:
+  """How many patients the intervals resample; None for images."""
+  return next(iter(found.scores.values())).ranking.n_patients
+
+
+def basis(found: TestSet) -> str:
+  """What the intervals of a test set take as independent, in one sentence."""
+  if (count := patients(found)) is None:
+    return f"{INDEPENDENT}."
+  return (
+    f"Intervals take {count:,} patients as independent, whatever the number of"
+    " their images (cluster bootstrap)."
   )
 
 

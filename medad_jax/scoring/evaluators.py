@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 import numpy as np
 
 from medad_jax.scoring import metrics, pixel_metrics
@@ -23,10 +23,20 @@ class Truth:
   Attributes:
     labels: 0 normal, 1 abnormal, [n].
     masks: where each image is abnormal; None where the set has none.
+    patients: a number a patient; None where none is known.
   """
 
   labels: metrics.Labels
   masks: Bool[np.ndarray, "n h w"] | None = None
+  patients: Int[np.ndarray, "n"] | None = None
+
+  def some(self, rows: Int[np.ndarray, "m"]) -> "Truth":
+    """What is known of some of the images."""
+    return Truth(
+      self.labels[rows],
+      None if self.masks is None else self.masks[rows],
+      None if self.patients is None else self.patients[rows],
+    )
 
 
 # (truth, image scores [n], maps [n h w] or None) -> a dataclass or None
@@ -42,7 +52,7 @@ def ranking(
 ) -> metrics.Ranking:
   """Metrics of how well the scores rank the images."""
   del maps
-  return metrics.rank(truth.labels, scores)
+  return metrics.rank(truth.labels, scores, truth.patients)
 
 
 def pixels(

@@ -2,8 +2,9 @@
 
 The functions take the scores of normal and of abnormal images apart. They
 treat images as independent: with ten images a patient, intervals that should
-hold the true value 95 times in 100 hold it 60 to 70 times. They describe
-sampling of the test set, not variation over seeds.
+hold the truth 95 times of 100 hold it 60 to 70 times. Where patients are known,
+`by_patient` has intervals that resample these. All describe sampling of the
+test set, not variation over seeds.
 """
 
 import math
@@ -65,12 +66,23 @@ def auroc_interval(
     return None
   of_abnormal, of_normal = _placements(normal, abnormal)
   area = float(of_abnormal.mean())
-  ours = _newcombe_variance(area, n, m)
+  ours = newcombe_variance(area, n, m)
   ratio = 1.0
   if ours > 0:
-    trust = min(n, m) / (min(n, m) + _PRIOR)
     delong = _variance(of_abnormal) + _variance(of_normal)
-    ratio = max(1.0, trust * delong / ours + 1 - trust)
+    ratio = max(1.0, shrunk(delong / ours, n, m))
+  return area_ends(area, n, m, ratio)
+
+
+def area_ends(area: float, n: int, m: int, ratio: float) -> Interval:
+  """The areas from which the measured one differs by 1.96 standard errors.
+
+  Args:
+    area: as measured.
+    n: normal cases.
+    m: abnormal cases.
+    ratio: of the variance at every area to `newcombe_variance`.
+  """
 
   def end(limit: float) -> float:
     """The area between the measured one and `limit` at 1.96 errors."""
@@ -78,7 +90,7 @@ def auroc_interval(
       return limit
 
     def excess(other: float) -> float:
-      error = math.sqrt(ratio * _newcombe_variance(other, n, m))
+      error = math.sqrt(ratio * newcombe_variance(other, n, m))
       return abs(area - other) - _Z * error
 
     # An area of 0 or 1 has no error itself: start beside it.
@@ -86,6 +98,12 @@ def auroc_interval(
     return float(optimize.brentq(excess, limit, inner, xtol=1e-14))
 
   return end(0.0), end(1.0)
+
+
+def shrunk(ratio: float, n: int, m: int) -> float:
+  """A measured ratio of variances, nearer to 1 the fewer cases there are."""
+  trust = min(n, m) / (min(n, m) + _PRIOR)
+  return trust * ratio + 1 - trust
 
 
 def auroc_difference(
@@ -110,7 +128,11 @@ def auroc_difference(
     return None
   gaps = [x - y for x, y in zip(_placements(*a), _placements(*b), strict=True)]
   value = float(gaps[0].mean())
-  error = math.sqrt(sum(_variance(gap) for gap in gaps))
+  return difference(value, math.sqrt(sum(_variance(gap) for gap in gaps)))
+
+
+def difference(value: float, error: float) -> Difference:
+  """A difference of two areas whose standard error is known."""
   if error == 0:
     same = value == 0
     return Difference(
@@ -149,7 +171,7 @@ def average_precision_interval(
     return None
   thresholds, places = _places(abnormal, normal)
   counts = (_counts(place[None], thresholds) for place in places)
-  precision = float(_precisions(*counts)[0])
+  precision = float(precisions(*counts)[0])
   if precision == 1:
     return None
   rng = np.random.default_rng(seed)
@@ -158,7 +180,7 @@ def average_precision_interval(
   error = np.concatenate(
     [_resampled_precisions(rng, places, thresholds, k) for k in sizes]
   ).std(ddof=1)
-  return _logit_interval(precision, float(error))
+  return logit_interval(precision, float(error))
 
 
 def _placements(
@@ -180,7 +202,7 @@ def _placements(
   return below(abnormal, normal) / (2 * n), doubled / (2 * m)
 
 
-def _newcombe_variance(area: float, normal: int, abnormal: int) -> float:
+def newcombe_variance(area: float, normal: int, abnormal: int) -> float:
   """Variance of the measured area where the true one is `area`.
 
   Hanley & McNeil's (Radiology 1982) for exponential scores, made symmetric in
@@ -196,7 +218,7 @@ def _variance(placements: np.ndarray) -> float:
   return float(placements.var(ddof=1)) / len(placements)
 
 
-def _logit_interval(value: float, error: float) -> Interval:
+def logit_interval(value: float, error: float) -> Interval:
   """The interval of a share in (0, 1) whose standard error is known."""
   center = math.log(value / (1 - value))
   half = _Z * error / (value * (1 - value))
@@ -226,7 +248,7 @@ def _resampled_precisions(
   all draws and a draw is two cumulative sums.
   """
   picks = [p[rng.integers(len(p), size=(draws, len(p)))] for p in places]
-  return _precisions(*(_counts(p, thresholds) for p in picks))
+  return precisions(*(_counts(p, thresholds) for p in picks))
 
 
 def _counts(
@@ -238,7 +260,7 @@ def _counts(
   return np.cumsum(counts.reshape(len(places), thresholds), axis=1)
 
 
-def _precisions(
+def precisions(
   true: Int[np.ndarray, "d t"], false: Int[np.ndarray, "d t"]
 ) -> Float[np.ndarray, "d"]:
   """Average precision of each set, from true and false positive counts."""

@@ -8,10 +8,10 @@ functions return None: undefined is neither 0 nor a crash.
 import dataclasses
 from typing import Any
 
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Int, Integer
 import numpy as np
 
-from medad_jax.scoring import intervals
+from medad_jax.scoring import by_patient, intervals
 
 Labels = Integer[np.ndarray, "n"] | Bool[np.ndarray, "n"]
 
@@ -29,6 +29,8 @@ class Ranking:
     chi2_corrected: `chi_squared_corrected` of the same.
     n_normal: normal images.
     n_abnormal: abnormal images.
+    n_patients: patients that the intervals resample; None where images count
+      as independent.
   """
 
   auroc: float | None
@@ -39,43 +41,62 @@ class Ranking:
   chi2_corrected: float | None
   n_normal: int
   n_abnormal: int
+  n_patients: int | None = None
 
 
-def rank(labels: Labels, scores: Float[np.ndarray, "n"]) -> Ranking:
+def rank(
+  labels: Labels,
+  scores: Float[np.ndarray, "n"],
+  patients: Int[np.ndarray, "n"] | None = None,
+) -> Ranking:
   """All metrics of one score.
 
   Args:
     labels: 0 normal, 1 abnormal.
     scores: any finite values; higher is more abnormal.
+    patients: a number a patient; None where images are independent.
 
   Raises:
     ValueError: a label that is neither 0 nor 1, or a score that is not finite.
   """
   normal, abnormal = split(labels, scores)
   scaled = split(labels, min_max(scores))
+  if patients is None:
+    auroc_ci = intervals.auroc_interval(normal, abnormal)
+    ap_ci = intervals.average_precision_interval(normal, abnormal)
+  else:
+    auroc_ci, ap_ci = by_patient.intervals_of(labels, scores, patients)
   return Ranking(
     auroc=auroc(labels, scores),
-    auroc_ci=intervals.auroc_interval(normal, abnormal),
+    auroc_ci=auroc_ci,
     ap=average_precision(labels, scores),
-    ap_ci=intervals.average_precision_interval(normal, abnormal),
+    ap_ci=ap_ci,
     chi2=chi_squared(*scaled),
     chi2_corrected=chi_squared_corrected(*scaled),
     n_normal=len(normal),
     n_abnormal=len(abnormal),
+    n_patients=None if patients is None else len(np.unique(patients)),
   )
 
 
 def compare(
-  labels: Labels, a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"]
+  labels: Labels,
+  a: Float[np.ndarray, "n"],
+  b: Float[np.ndarray, "n"],
+  patients: Int[np.ndarray, "n"] | None = None,
 ) -> intervals.Difference | None:
-  """The AUROC of score `a` minus that of `b`, by the paired DeLong test.
+  """The AUROC of score `a` minus that of `b`, paired by image.
 
-  None with fewer than two images in a class.
+  By DeLong's test or, where patients are known, by resampling these. None with
+  fewer than two images, or patients, in a class.
 
   Raises:
     ValueError: as `rank`.
   """
-  return intervals.auroc_difference(split(labels, a), split(labels, b))
+  pairs = split(labels, a), split(labels, b)  # which also checks them
+  if patients is None:
+    return intervals.auroc_difference(*pairs)
+  return by_patient.auroc_difference(labels, a, b, patients)
 
 
 def auroc(labels: Labels, scores: Float[np.ndarray, "n"]) -> float | None:

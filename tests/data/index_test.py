@@ -71,3 +71,25 @@ def test_a_ratio_that_asks_for_too_much_is_refused_or_truncated():
   with pytest.raises(UserError, match=r"28 of unlabelled_abnormal \(there are"):
     mixed(40, 0.7)
   assert len(mixed(40, 0.7, truncate=True)["mixed"]) == 50 + 10 + 20
+
+
+def test_a_patient_is_held_out_as_a_whole_and_from_all_pools():
+  pools = {index.NORMAL: np.arange(12), "unlabelled": np.arange(24)}
+  patients = np.tile(np.repeat([7, 3, 5, 9], 3), 2)
+  found = index.hold_out(pools, 0.5, patients)
+  held = set(patients[found[index.HELD_OUT]])
+  assert held == {7, 5}  # at even distances in the order of the rows
+  assert found[index.HELD_OUT].tolist() == [0, 1, 2, 6, 7, 8]
+  for name, rows in pools.items():
+    assert not held & set(patients[found[name]])
+    left = [row for row in rows if patients[row] not in held]
+    assert found[name].tolist() == left
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.33])
+def test_images_of_as_many_patients_are_held_out_as_images(share):
+  pools = {index.NORMAL: np.arange(12), "unlabelled": np.arange(20)}
+  apart = index.hold_out(pools, share)
+  numbered = index.hold_out(pools, share, np.arange(20)[::-1])
+  for name, rows in apart.items():
+    np.testing.assert_array_equal(rows, numbered[name])

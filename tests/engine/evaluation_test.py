@@ -206,9 +206,9 @@ def counted(monkeypatch):
   seen = []
   parts = batched.Batched.parts
 
-  def count(self, placed, images):
+  def count(self, placed, images, beside=None):
     seen.append(len(images))
-    return parts(self, placed, images)
+    return parts(self, placed, images, beside)
 
   monkeypatch.setattr(batched.Batched, "parts", count)
   return seen

@@ -188,6 +188,25 @@ def test_patients_are_spoken_of_below_the_table(tmp_path, results):
   assert table.INDEPENDENT in table.results_table(results)
 
 
+def test_page_and_table_say_where_patients_were_resampled(tmp_path, results):
+  labels, whose = np.repeat([0, 1], 20), np.arange(40) // 4
+  values = np.random.default_rng(1).normal(size=40) + labels
+  further = TestSet({"rec": Score(metrics.rank(labels, values, whose))})
+  results = dataclasses.replace(results, sets={"far": further})
+  text = written(tmp_path, results)
+  captions = re.findall("<table[^>]*><caption>(.*?)</caption>", text)
+  assert len(captions) == len(set(captions))
+  said = "Intervals take 10 patients as independent"
+  assert said in text and said in table.results_table(results)
+  # The main test set's are still of images.
+  assert table.INDEPENDENT in text
+  assert "Differences are paired by image (DeLong)" in text
+  results = dataclasses.replace(results, main=further, sets={})
+  text = written(tmp_path, results)
+  assert table.INDEPENDENT not in text and "DeLong" not in text
+  assert said in text
+
+
 def test_a_page_that_cannot_be_written_leaves_the_old_one(
   tmp_path, results, monkeypatch
 ):

@@ -25,7 +25,7 @@ def test_the_variances_are_those_of_their_papers():
   wanted = wins.mean(1).var(ddof=1) / 20 + wins.mean(0).var(ddof=1) / 30
   assert found == pytest.approx(wanted)
   # 0.8 * 0.2 * (1 + 24 * 0.2 / 1.2 + 24 * 0.8 / 1.8) / 600
-  assert intervals._newcombe_variance(0.8, 30, 20) == pytest.approx(
+  assert intervals.newcombe_variance(0.8, 30, 20) == pytest.approx(
     0.16 * (1 + 4 + 32 / 3) / 600
   )
 
@@ -159,7 +159,7 @@ def test_perfect_separation_is_not_certainty():
   normal, abnormal = np.arange(10.0), np.arange(10.0) + 20
   low, high = intervals.auroc_interval(normal, abnormal)
   assert high == 1
-  error = intervals._newcombe_variance(low, 10, 10) ** 0.5
+  error = intervals.newcombe_variance(low, 10, 10) ** 0.5
   assert 1 - low == pytest.approx(1.959964 * error, rel=1e-6)
   mirrored = intervals.auroc_interval(abnormal, normal)
   assert mirrored == pytest.approx((0.0, 1 - low))

@@ -102,7 +102,7 @@ def test_ranking_is_plain_and_consistent():
   scores = (rng.normal(size=100) + labels).astype(np.float32)
   found = metrics.rank(labels, scores)
   kinds = {type(v) for v in dataclasses.astuple(found)}
-  assert kinds == {float, int, tuple}
+  assert kinds == {float, int, tuple, type(None)}
   assert found.auroc_ci[0] < found.auroc < found.auroc_ci[1]
   assert found.ap_ci[0] < found.ap < found.ap_ci[1]
   order = rng.permutation(100)

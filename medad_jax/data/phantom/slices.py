@@ -22,6 +22,8 @@ COUNTS: Mapping[str, tuple[int, int]] = {
   "test": (500, 500),
 }
 
+COLUMNS = {"organ": "brain", "modality": "MR"}  # of every image
+
 # Name and label of an image; the name carries the scan's number.
 Row = tuple[str, int]
 
@@ -48,8 +50,9 @@ def render(split: str, frame: decode.Frame) -> tuple[dict[str, Any], str]:
   """Renders a split at one size.
 
   Returns:
-    images [n h w c] uint8, labels [n] int32, masks [n h w] bool and the tuple
-    of names; and the fingerprint of the files, which a builder would record.
+    images [n h w c] uint8, labels [n] int32, masks [n h w] bool, the tuple of
+    names and the columns; and the fingerprint of the files, which a builder
+    would record.
   """
   wanted = rows()[split]
   images, masks, digests = [], [], []
@@ -60,12 +63,13 @@ def render(split: str, frame: decode.Frame) -> tuple[dict[str, Any], str]:
   for at, (row, (image, mask)) in enumerate(zip(wanted, bar, strict=True)):
     images.append(frame.image(image))
     masks.append(frame.mask(mask))
-    digests.append(store.identity(at, *row, image, mask))
+    digests.append(store.identity(at, *row, image, mask, COLUMNS))
   stored = {
     "images": np.stack(images),
     "labels": np.array([label for _, label in wanted], np.int32),
     "masks": np.stack(masks),
     "names": tuple(name for name, _ in wanted),
+    "columns": {k: (text,) * len(wanted) for k, text in COLUMNS.items()},
   }
   return stored, store.fingerprint(digests)
 

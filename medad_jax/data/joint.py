@@ -1,0 +1,138 @@
+"""Several data sets opened as one, to be trained and tested jointly."""
+
+from collections.abc import Iterable, Sequence
+import dataclasses
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from medad_jax.data import columns, spec
+from medad_jax.data.preparation import Preparation
+from medad_jax.types import UserError
+
+
+def open_sets(
+  names: str,
+  data_dir: str | os.PathLike[str] | None = None,
+  *,
+  image_size: int,
+  channels: int = 1,
+  resize: str | Preparation = "stretch",
+  need: Iterable[str] = spec.SPLITS,
+  further_tests: bool = False,
+) -> spec.Dataset:
+  """Opens one set or, of names with commas between, several as one.
+
+  Every image has the column `set` with its set's name. Rows of the training
+  splits are mixed in proportion to the sets' sizes, so that the first rows of a
+  split hold the first rows of every set. Test images follow set after set.
+
+  Args:
+    names: what the sets were built as.
+    data_dir: as for `spec.open_dataset`, like all that follow.
+    image_size: height and width, pixels.
+    channels: 1 (gray) or 3 (RGB).
+    resize: a short name, or a preparation.
+    need: the splits to open; each set must have all of them.
+    further_tests: whether to open the splits named test_NAME that sets have.
+
+  Raises:
+    UserError: a name is there twice, or as `spec.open_dataset`.
+  """
+  each = [name.strip() for name in names.split(",")]
+  if len(set(each)) < len(each):
+    raise UserError(
+      f"data.name='{names}' names a set more than once; name each once."
+    )
+  need = tuple(need)
+  return join(
+    [
+      spec.open_dataset(
+        name,
+        data_dir,
+        image_size=image_size,
+        channels=channels,
+        resize=resize,
+        need=need,
+        further_tests=further_tests,
+      )
+      for name in each
+    ]
+  )
+
+
+def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:
+  """One set of several, each row with its set's name as the column `set`.
+
+  A column that a set lacks is empty there. Splits have masks where all their
+  sets have some. The fingerprint is over all sets, in their order; that of a
+  single one stays.
+
+  Raises:
+    UserError: results of a set and of a further test set would have one name.
+  """
+  further = {name for one in sets for name in one.splits}
+  twice = [one.name for one in sets if f"test_{one.name}" in further]
+  if len(sets) > 1 and twice:
+    raise UserError(
+      f"{', '.join(twice)} is both a set and, as test_{twice[0]}, a further"
+      " test set of one; build one of them under another --name."
+    )
+  splits = {}
+  for split in dict.fromkeys(name for one in sets for name in one.splits):
+    parts = [_named(one, split) for one in sets if split in one.splits]
+    splits[split] = _concatenated(parts, mixed=not split.startswith("test"))
+  counts = {
+    split: sum(one.counts.get(split, 0) for one in sets)
+    for split in dict.fromkeys(name for one in sets for name in one.counts)
+  }
+  fingerprint = sets[0].fingerprint
+  if len(sets) > 1:
+    all_ = [[one.name, one.fingerprint] for one in sets]
+    fingerprint = hashlib.sha256(json.dumps(all_).encode()).hexdigest()
+  name = ",".join(one.name for one in sets)
+  return spec.Dataset(name, splits, fingerprint, counts)
+
+
+def _named(one: spec.Dataset, split: str) -> spec.Split:
+  found = one.splits[split]
+  known = {**found.columns, columns.SET: (one.name,) * len(found)}
+  return dataclasses.replace(found, columns=known)
+
+
+def _concatenated(parts: Sequence[spec.Split], mixed: bool) -> spec.Split:
+  """The rows of all parts: one after another, or mixed in proportion."""
+  if len(parts) == 1:
+    return parts[0]  # perhaps a map of a file, which stays one
+  sizes = [len(part) for part in parts]
+  order = _mixed(sizes) if mixed else np.arange(sum(sizes))
+  masks = [part.masks for part in parts if part.masks is not None]
+  texts = columns.concatenate([part.columns for part in parts], sizes)
+  names = [name for part in parts for name in part.names]
+  return spec.Split(
+    images=_placed([part.images for part in parts], order),
+    labels=_placed([part.labels for part in parts], order),
+    names=tuple(names[row] for row in order),
+    masks=_placed(masks, order) if len(masks) == len(parts) else None,
+    columns={k: tuple(v[row] for row in order) for k, v in texts.items()},
+  )
+
+
+def _mixed(sizes: Sequence[int]) -> np.ndarray:
+  """Rows of parts after one another, so that a prefix has its share of each."""
+  at = np.concatenate([(np.arange(n) + 0.5) / n for n in sizes])
+  return np.argsort(at, kind="stable")
+
+
+def _placed(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
+  """Row order[i] of the parts as row i; each part is read once."""
+  places = np.argsort(order)
+  first = parts[0]
+  found = np.empty((len(order), *first.shape[1:]), first.dtype)
+  start = 0
+  for part in parts:
+    found[places[start : start + len(part)]] = part
+    start += len(part)
+  return found
