@@ -47,7 +47,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
     super().__init__(source=source, **kwargs)
 
   def columns_of(self, name: str) -> Mapping[str, str]:
-    """What columns.csv says, and else the patient that the name states."""
+    """Columns from columns.csv, or else the patient that the name states."""
     return {**leaks.patient_column(name), **self._table.get(name, {})}
 
   @functools.cached_property

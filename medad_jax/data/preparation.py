@@ -118,7 +118,7 @@ Step = Crop | Pad | Equalize | Resize
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-  """What the pictures of a set become.
+  """The steps that make one array of every picture of a set.
 
   Attributes:
     steps: in their order.

@@ -134,7 +134,7 @@ def open_dataset(
 
 
 def is_further_test(split: str) -> bool:
-  """Whether a split is a test set beside the main one, `test`."""
+  """True for a test set beside the main one, `test`."""
   return split.startswith("test_")
 
 

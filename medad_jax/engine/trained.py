@@ -93,7 +93,7 @@ class Trained:
   def batches(
     self, images: np.ndarray, texts: columns.Texts | None = None
   ) -> Iterator[tuple[int, scorer.Scored]]:
-    """As `scorer.Scorer.batches`, of images and columns as in `score`.
+    """Yields (count, results) of images and columns as in `score`.
 
     Raises:
       UserError: the images are of another kind, or the run stopped before a
