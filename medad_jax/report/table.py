@@ -39,12 +39,12 @@ def all_sets(results: Results) -> list[TestSet]:
 
 
 def patients(found: TestSet) -> int | None:
-  """How many patients the intervals resample; None for images."""
+  """Number of patients that the intervals resample; None for images."""
   return next(iter(found.scores.values())).ranking.n_patients
 
 
 def basis(found: TestSet) -> str:
-  """What the intervals of a test set take as independent, in one sentence."""
+  """One sentence on what the intervals of a test set take as independent."""
   if (count := patients(found)) is None:
     return f"{INDEPENDENT}."
   return (

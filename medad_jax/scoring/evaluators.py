@@ -31,7 +31,7 @@ class Truth:
   patients: Int[np.ndarray, "n"] | None = None
 
   def some(self, rows: Int[np.ndarray, "m"]) -> "Truth":
-    """What is known of some of the images."""
+    """The truth of some of the images."""
     return Truth(
       self.labels[rows],
       None if self.masks is None else self.masks[rows],
