@@ -53,6 +53,7 @@ ENGINE = (
   {"fit", "validation", "reuse"},
   {"train", "scorer"},
   {"trained"},
+  {"latents"},
   {"evaluation", "calibration", "feasible"},
   {"experiment", "sheet"},
 )

@@ -16,10 +16,10 @@ from medad_jax.data import columns, spec
 from medad_jax.engine import (
   arrays,
   environment,
+  latents,
   members,
   processes,
   scorer,
-  synthetic,
   writers,
 )
 from medad_jax.engine.trained import Trained
@@ -131,7 +131,7 @@ def _evaluate_set(
         scores={k: values[:, 0] for k, values in scores.items()},
         rankings={k: parts[0].ranking for k, parts in per_seed.items()},
         gallery=_gallery(test, scores, kept),
-        latents=_latents(trained, test, kept),
+        latents=latents.by_class(trained, test, _read(kept, _LATENTS)),
       )
   return found, shown
 
@@ -229,11 +229,15 @@ def _kind(name: str) -> str:
   return next(kind for kind in SAVED if kind.startswith(name.split()[0]))
 
 
+def _read(kept: arrays.Arrays, name: str) -> np.ndarray | None:
+  return kept.read(name) if name in kept.names() else None
+
+
 def _map(kept: arrays.Arrays, name: str, seed: int) -> np.ndarray | None:
   """The maps [n h w] of a score and a seed, where they were kept."""
-  if f"{_MAP}{name}" not in kept.names():
+  maps = _read(kept, f"{_MAP}{name}")
+  if maps is None:
     return None
-  maps = kept.read(f"{_MAP}{name}")
   # Without masks only the first seed's maps were kept.
   return maps[:, seed] if seed < maps.shape[1] else None
 
@@ -371,14 +375,12 @@ def _gallery(
   *_, headline = scores.values()
   kinds = {0: "normal", 1: "abnormal"}
   maps = {name: _map(kept, name, 0) for name in scores}
-  x_hat = None
-  if _RECONSTRUCTION in kept.names():
-    x_hat = kept.read(_RECONSTRUCTION)[:, 0]
+  x_hat = _read(kept, _RECONSTRUCTION)
   # Copies: the files are gone when the figures are drawn.
   return [
     draw.Row(
       image=np.array(test.images[row]),
-      reconstruction=None if x_hat is None else np.array(x_hat[row]),
+      reconstruction=None if x_hat is None else np.array(x_hat[row, 0]),
       maps={k: np.array(v[row]) for k, v in maps.items() if v is not None},
       mask=None if test.masks is None else np.array(test.masks[row]),
       caption=f"{test.names[row]}\n{kinds[int(test.labels[row])]},"
@@ -386,28 +388,3 @@ def _gallery(
     )
     for row in draw.gallery_rows(test.labels, headline[:, 0])
   ]
-
-
-def _latents(
-  trained: Trained, test: spec.Split, kept: arrays.Arrays
-) -> dict[str, np.ndarray]:
-  """Latents [n d] of normal, abnormal and synthetic images, first seed only.
-
-  The latents of all members are concatenated. Empty where there are none.
-  """
-  # Every process takes part in scoring what is synthetic.
-  made = synthetic.images(trained.method, test.images[test.labels == 0])
-  extra = None
-  if made is not None:
-    extra = trained.score(made).latents
-  if _LATENTS not in kept.names():
-    return {}
-  # [n k z] -> [n k*z].
-  own = kept.read(_LATENTS)[:, 0].reshape(len(test), -1)
-  found = {
-    "normal": own[test.labels == 0],
-    "abnormal": own[test.labels == 1],
-  }
-  if extra is not None:
-    found["synthetic"] = extra[:, 0].reshape(len(extra), -1)
-  return found

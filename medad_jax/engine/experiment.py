@@ -90,10 +90,7 @@ def train_and_evaluate(
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices, material.codes)
     if settings.until is None:  # a part of the method has other scores
-      held_out = material.pools[index.HELD_OUT]
-      calibration.keep(
-        model, material.feed.images, held_out, workdir, material.texts
-      )
+      _calibrate(model, material, workdir)
     return _evaluate(model, material.dataset, folder, workdir)
 
 
@@ -119,6 +116,15 @@ class _Material:
   def columns(self) -> Mapping[str, np.ndarray]:
     """Codes of the columns that phases read, of the feed's rows."""
     return columns.encode(self.texts, self.codes, len(self.feed.images))
+
+
+def _calibrate(
+  model: trained.Trained, material: _Material, workdir: Path
+) -> None:
+  """Keeps the held-out images' scores with the checkpoints."""
+  rows = material.pools[index.HELD_OUT]
+  images = material.feed.images
+  calibration.keep(model, images, rows, workdir, material.texts)
 
 
 def _material(

@@ -137,12 +137,20 @@ def abstract_states(
   shape: Shape,
   earlier: Mapping[str, tuple[Sequence[Member], TrainState]] | None = None,
 ) -> TrainState:
-  """Shapes of `init_states`, what to restore into."""
-  own = _own_states(of_stage(stage, trials), earlier or {})
+  """Shapes of `init_states`, what to restore into.
+
+  The earlier states may be shapes, too.
+  """
+  who = of_stage(stage, trials)
+  there = {name: members for name, (members, _) in (earlier or {}).items()}
+
+  def init(states):
+    both = {name: (there[name], states[name]) for name in states}
+    return _init_states(stage, trials, shape, _own_states(who, both))
+
   # Traced only: nothing is computed or allocated.
-  shapes = jax.eval_shape(
-    lambda own: _init_states(stage, trials, shape, own), own
-  )
+  states = {name: states for name, (_, states) in (earlier or {}).items()}
+  shapes = jax.eval_shape(init, states)
   return checkpoint.abstract(shapes, parallel.everywhere())
 
 

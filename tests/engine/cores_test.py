@@ -8,10 +8,10 @@ import jax
 import pytest
 
 from medad_jax.engine import cores
+from medad_jax.engine.devices import Devices
 
 _PROGRAM = """
 from medad_jax.engine import cores
-from medad_jax.engine.devices import Devices
 cores._cores = lambda: 2
 found = cores.devices({members}{more})
 layouts = [found.layout(n, 8) for n in ({members}, 2, 1)]

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.engine import members, optim
-from medad_jax.types import Axis, Fit, TrainState
+from medad_jax.engine import members, scorer
+from medad_jax.types import Context, Fit, Phase, TrainState
+from tests import tiny
 from tests.methods import contract_test as contract
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
@@ -61,38 +62,43 @@ def programs(name: str, precision: str) -> Iterator:
   images = jnp.zeros((8, *shape))
   batch = {"image": images, "source": images, "label": rows, "valid": rows >= 0}
   batch |= {"slot": rows, "id": rows}
+  who = {s.name: members.of_stage(s, tiny.TRIALS) for s in method.phases()}
   for stage in method.phases():
+    reads = getattr(stage, "reads", ())
+    earlier = {name: (who[name], states[name]) for name in reads}
+    own = {name: one_of(states[name]) for name in reads}
     if isinstance(stage, Fit):
-      features = jax.vmap(stage.features, (0, None), 1)
-      yield jax.make_jaxpr(features)(states, batch).jaxpr
-      count = jax.eval_shape(features, states, batch).shape[-1]
+      yield jax.make_jaxpr(stage.features)(own, batch).jaxpr
+      count = jax.eval_shape(stage.features, own, batch).shape[-1]
       states[stage.name] = estimated(stage, count)
       continue
-    state = members.abstract_states(stage, (0,), shape)
+    state = members.abstract_states(stage, tiny.TRIALS, shape, earlier)
     states[stage.name] = state.replace(opt={})
-    if not stage.training.epochs:
+    if not isinstance(stage, Phase):
       continue
-    one = jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], xs), state)
-    if stage.prepare:
-      batch |= stage.prepare(np.zeros((8, *shape), np.uint8))
-    step = optim.gradient_step(stage, Axis())
-    frozen = dict(states)
-    yield jax.make_jaxpr(step)(one, batch, frozen, jnp.int32(1)).jaxpr
-    if stage.validate:
-      yield jax.make_jaxpr(stage.validate)(one, batch, jax.random.key(0)).jaxpr
-
-  def score(states, batch):
-    fitted = {p.name: states[p.name] for p in method.phases() if p.shared}
-    own = {k: v for k, v in states.items() if k not in fitted}
-    preds = jax.vmap(method.predict, (0, None))(own, batch)
-    return method.score(preds, batch, fitted)
-
+    if stage.inputs.prepare:
+      batch |= stage.inputs.prepare(np.zeros((8, *shape), np.uint8))
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    context = Context(
+      key, number, number, number, own=own, ensemble=dict(states)
+    )
+    one = one_of(state)
+    yield jax.make_jaxpr(stage.step)(one, batch, context).jaxpr
+    for monitor in stage.monitors.values():
+      yield jax.make_jaxpr(monitor.values)(one, batch, key).jaxpr
+  score = scorer.score_function(method, 1)
   yield jax.make_jaxpr(score)(states, batch).jaxpr
+
+
+def one_of(state):
+  """Shapes of the first member."""
+  return jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], xs), state)
 
 
 def estimated(stage: Fit, features: int) -> TrainState:
   drawn = np.random.RandomState(0).standard_normal((16, features))
-  params = stage.estimate(drawn.astype(np.float32))
+  params = stage.estimate(iter([drawn.astype(np.float32)]))
   return TrainState(
     step=jnp.ones(1, jnp.int32),
     params=jax.tree.map(lambda x: jnp.asarray(x)[None], params),
