@@ -114,7 +114,7 @@ def _check(given: protocol.Protocol, torch: bool) -> None:
 
 
 def _print_measured(times: sides.Times, repeats: int) -> None:
-  """How much of each part was measured, and what a unit took."""
+  """Prints the share of each part that was measured, and a unit's time."""
   print(
     f"\nmeasured in {repeats} turns      part              a turn        of all"
     "   share, %    ms each"

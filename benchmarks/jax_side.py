@@ -146,7 +146,7 @@ class Loop:
 
 
 class _Jax(sides.Parts):
-  """What the sides share: parts that are made, kept and run.
+  """Parts of this project that are made, kept and run.
 
   Args:
     config: of the method.

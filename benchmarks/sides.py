@@ -287,7 +287,7 @@ def _call(method: str, args: tuple[Any, ...]) -> Any:
 
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-  """What a new process finds in its environment."""
+  """Sets the environment that a new process inherits."""
   before = dict(os.environ)
   os.environ.update(values)
   try:

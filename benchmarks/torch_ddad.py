@@ -221,7 +221,7 @@ class Tuned(torch_side.TunedSide):
     return self._train(form, members)
 
   def _train(self, form: Form, members: int) -> Run:
-    """Of one net, or of stacked ones."""
+    """Training steps of one net, or of several stacked ones."""
     net = self._net(form)
     if form.stacked:
       net = torch_side.Stack([self._net(form) for _ in range(members)])
@@ -323,7 +323,7 @@ def _loader(dataset, batch: int, shuffle: bool) -> data.DataLoader:
 
 
 def _maps(teachers: list[nn.Module], image: torch.Tensor):
-  """Of frozen nets, one after another."""
+  """Discrepancy maps of frozen nets, which run one after another."""
   with torch.no_grad():
     x_hat = torch.stack([net(image) for net in teachers])
     return torch_nets.discrepancies(image, x_hat)

@@ -121,7 +121,7 @@ def _build(net: str, protocol: Protocol) -> nn.Module:
 
 
 def _corrupt(net: str, image: torch.Tensor) -> torch.Tensor:
-  """What the net sees."""
+  """Training inputs of the net; DAE's have coarse noise."""
   if net == "ae":
     return image
   shift = torch.randint(image.shape[-1], (2,), device=image.device)

@@ -147,7 +147,7 @@ def _guessed_syntax(data) -> str:
 
 
 def _is_inverted(data) -> bool:
-  """Whether low stored values are meant to be bright.
+  """True if low stored values are meant to be bright.
 
   MONOCHROME1 says so, and the shape INVERSE of the presentation's table; X-rays
   that say one say both (PS3.3, C.8.11.3), so together they count once. Each
@@ -163,7 +163,7 @@ def _is_inverted(data) -> bool:
 
 
 def _is_falling(tables: Any) -> bool:
-  """Whether the first of some tables gives low values for high ones."""
+  """True if the first of some tables gives low values for high ones."""
   if not tables:
     return False
   values = tables[0].get("LUTData")

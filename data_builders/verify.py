@@ -280,7 +280,7 @@ def _entry(role: Role, finding: Finding) -> str:
 
 
 def _state(path: Path) -> list[int] | None:
-  """What decides that a file is still the one that was read."""
+  """Size and time, by which a file is still the one that was read."""
   try:
     found = path.stat()
   except OSError:

@@ -120,7 +120,7 @@ class _Replacing:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-  """What is recorded of a split; None when absent or of another rule."""
+  """The record of a split; None when absent or of another rule."""
   try:
     entry = json.loads(path.read_bytes())
   except FileNotFoundError:

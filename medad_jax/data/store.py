@@ -192,7 +192,7 @@ def _rank(folder: Path) -> tuple[bool, list[int]]:
 
 
 def _are(kind: type, found: Any) -> bool:
-  """Whether it is a dictionary of values of that type."""
+  """True for a dictionary of values of that type."""
   return isinstance(found, Mapping) and all(
     isinstance(value, kind) and not isinstance(value, bool)
     for value in found.values()

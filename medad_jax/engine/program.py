@@ -296,7 +296,7 @@ class Program:
     return functools.partial(of_trials, places["hyper"])
 
   def _context(self, places, earlier) -> tuple[Context, Context]:
-    """What all steps know, members first, and the axis of members in it.
+    """The context that all steps share, and the axis of members in it.
 
     Keys and steps come from the states (`_now`).
     """

@@ -52,6 +52,10 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
   # Chained: whatever changes an earlier stage changes this one.
   reads = [earlier[name].text for name in getattr(stage, "reads", ())]
   fields = run.method_text if made_of is None else repr(made_of)
+  rows = {
+    name: hashlib.sha256(np.asarray(pool, np.int64).tobytes()).hexdigest()
+    for name, pool in run.pools.items()
+  }
   common = (stage.name, run.data_text, run.shape, fields, *reads)
   return Origin(
     _hash(common),
@@ -62,7 +66,7 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
           member.seed,
           sorted(run.trials[member.trial].hyper.items()),
           # The rows themselves: held-out images change them, not their name.
-          run.pools[member.pool].tolist(),
+          rows[member.pool],
         )
       )
       for member in members.of_stage(stage, run.trials)
@@ -121,6 +125,38 @@ def placed(
     ),
     opt=states.opt,
   )
+
+
+def remember(workdir: Path, stage: str, here: Sequence[int]) -> None:
+  """Writes which members of a stage were taken over, before its first step."""
+  if not processes.first():
+    return
+  path = _taken(workdir, stage)
+  if here:
+    files.write_json(path, {"members": list(here)})
+  else:
+    # An earlier start may have taken some and died before its first checkpoint.
+    path.unlink(missing_ok=True)
+
+
+def remembered(workdir: Path, stage: str) -> list[int]:
+  """Members that an earlier start of this run has taken over.
+
+  The other run may be gone or changed by now; training them again from their
+  last step would spoil them.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  path = _taken(workdir, stage)
+  if not path.exists():
+    return []
+  remedy = "start in a new --workdir"
+  return list(files.read_json(path, remedy)["members"])
+
+
+def _taken(workdir: Path, stage: str) -> Path:
+  return workdir / "checkpoints" / f"{stage}.taken.json"
 
 
 def _resized(target: TrainState | None, count: int) -> Any:

@@ -140,15 +140,14 @@ class PhaseRun:
     self.members = members.of_stage(phase, run.trials)
     self.order = make_order(phase, run.pools, run.trials)
     self.epoch_steps = self.order.epoch_steps()
+    self.checkpoints = checkpoint.Checkpoints(
+      run.workdir / "checkpoints", phase.name
+    )
+    self.given, ready = self._given(origin)
     # Members that another run has trained take no steps here.
-    self.given = reuse.found(phase, run, origin, self._abstract())
-    ready = self.given[0] if self.given else []
     self.steps = tuple(
       0 if m in ready else n
       for m, n in enumerate(count_steps(phase, self.order))
-    )
-    self.checkpoints = checkpoint.Checkpoints(
-      run.workdir / "checkpoints", phase.name
     )
 
   def train(self) -> TrainState:
@@ -200,6 +199,21 @@ class PhaseRun:
     return members.abstract_states(
       self.phase, run.trials, run.shape, self.earlier
     )
+
+  def _given(
+    self, origin: reuse.Origin
+  ) -> tuple[tuple[list[int], TrainState] | None, list[int]]:
+    """Members taken over now, and the numbers of all that ever were."""
+    run = self.run
+    if self.checkpoints.finished:
+      return None, []
+    # A checkpoint on the way holds them already, whatever the other run holds.
+    if self.checkpoints.latest() is not None:
+      return None, reuse.remembered(run.workdir, self.phase.name)
+    given = reuse.found(self.phase, run, origin, self._abstract())
+    here = [] if given is None else given[0]
+    reuse.remember(run.workdir, self.phase.name, here)
+    return given, here
 
   def _begin(self) -> tuple[TrainState, int]:
     """The states to start from and the steps they have behind them."""
@@ -288,6 +302,9 @@ class PhaseRun:
   def _program(self, segment: Segment, size: int) -> program.Program:
     """The program of a segment for batches of a size."""
     run = self.run
+    # A smaller batch ends an epoch: its calls take one step, and chunks of
+    # `steps_per_call` copies of it would be moved for nothing.
+    whole = size == self.phase.length.batch_size
     return program.Program(
       self.phase,
       run.devices.layout(len(segment.members), size),
@@ -296,7 +313,7 @@ class PhaseRun:
       run.trials,
       segment.members,
       {name: who for name, (who, _) in self.earlier.items()},
-      run.steps_per_call,
+      run.steps_per_call if whole else 1,
       run.variant_of(self.phase.name),
     )
 

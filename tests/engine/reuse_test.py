@@ -82,11 +82,15 @@ def test_what_would_come_out_differently_is_trained(first, tmp_path, change):
   assert ("taken" in log) == (change == "rows")
 
 
-def test_a_run_killed_after_taking_over_goes_on_the_same(first, tmp_path):
+# The other run may be gone when the command is repeated.
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_killed_after_taking_over_goes_on_the_same(
+  first, tmp_path, there
+):
   workdir, _ = first
   whole, _ = run(tmp_path / "whole", tiny.method(3), workdir)
   with pytest.raises(Killed):
     log = Killer(tmp_path / "cut", 1)
     run(tmp_path / "cut", tiny.method(3), workdir, log)
-  again, _ = run(tmp_path / "cut", tiny.method(3), workdir)
+  again, _ = run(tmp_path / "cut", tiny.method(3), workdir if there else None)
   assert_same(again["ensemble"], whole["ensemble"])
