@@ -98,19 +98,21 @@ class Conv(nn.Module):
   """A square convolution that pads with zeros, for torchvision's networks.
 
   Initial values are torchvision's: kernels normal with variance
-  2 / (side * side * out), biases zero. Padding is half the side, rounded down.
+  2 / (side * side * out), biases zero.
 
   Attributes:
     features: channels of the output.
     side: of the kernel.
     stride: in both directions.
     use_bias: whether a bias is added.
+    padding: on all four sides; None for half the side, rounded down.
   """
 
   features: int
   side: int
   stride: int = 1
   use_bias: bool = False
+  padding: int | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
@@ -118,10 +120,11 @@ class Conv(nn.Module):
     init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
     shape = (self.side, self.side, x.shape[-1], self.features)
     kernel = self.param("kernel", init, shape)
+    padding = self.side // 2 if self.padding is None else self.padding
     # Layers this wide run no faster by the CPU's forms, whose programs take
     # twice as long to compile and more memory.
     with ops.cpu_forms(False):
-      y = ops.conv2d(x, kernel, self.stride, self.side // 2)
+      y = ops.conv2d(x, kernel, self.stride, padding)
     if not self.use_bias:
       return y
     return shifted(y, self.param("bias", nn.initializers.zeros, y.shape[-1:]))

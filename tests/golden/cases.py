@@ -21,12 +21,12 @@ CONTEXT = types.Context(
 
 
 def load(case: str) -> dict[str, Any]:
-  """The arrays of `case.npz`; "shapes" and "grad_norms" as dicts."""
+  """The arrays of `case.npz`; those of JSON, such as "shapes", as dicts."""
   with np.load(_FOLDER / f"{case}.npz") as stored:
     out = dict(stored)
-  for name in ("shapes", "grad_norms"):
-    if name in out:
-      out[name] = json.loads(str(out[name]))
+  for name, value in out.items():
+    if value.dtype.kind == "U" and str(value)[:1] in "{[":
+      out[name] = json.loads(str(value))
   return out
 
 
