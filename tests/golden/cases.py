@@ -3,6 +3,7 @@
 import json
 import pathlib
 from typing import Any
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,20 @@ def statistics(case: str) -> dict[str, np.ndarray]:
       for name in stored
       if name.startswith(f"{case}/")
     }
+
+
+def normal(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Standard normal draws, float64, from the stream of that name."""
+  return _stream(name).standard_normal(shape)
+
+
+def uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Draws from [0, 1), float64, from the stream of that name."""
+  return _stream(name).uniform(0, 1, shape)
+
+
+def _stream(name):
+  return np.random.RandomState(zlib.crc32(name.encode()))
 
 
 def sampled(x: np.ndarray) -> np.ndarray:
