@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import _ddad, reconstruction, ssl
+from configs import _ddad, dpa, reconstruction, ssl
 from medad_jax.augment.nsa import synthesis
 from medad_jax.engine import config as configuration
 from medad_jax.training import Length, Optimizer, Schedule
@@ -14,6 +14,7 @@ from medad_jax.types import Axis, UserError
 
 FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
 ARGUMENTS = {
+  "dpa": [*dpa.arguments(), "phantom/wo_pg", "phantom/pg", "brain/wo_pg"],
   "fanogan": ["phantom", "brain"],
   "reconstruction": [f"brain/{m}" for m in reconstruction.METHODS],
   "ssl": [f"{d}/{m}" for d in ("brain", "phantom") for m in ssl.METHODS],

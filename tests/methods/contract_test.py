@@ -33,6 +33,12 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
   "fanogan": {"width": 4, "latent": 8},
+  "dpa": {
+    "weights": "random",
+    "channels": (4, 4, 4),
+    "latent": 3,
+    "layers": ("relu1_2",),
+  },
 }
 # Fields of its other stages.
 GAN = {
@@ -40,6 +46,13 @@ GAN = {
   "gan.epochs": 1,
   "gan.batch_size": 8,
   "train.steps": None,
+}
+GROWTH = {
+  "growth.sides": (8, 16),
+  "growth.layers": ("relu1_2",),
+  "growth.transition_steps": 40,
+  "growth.stable_steps": 4,
+  "train.steps": 4,
 }
 # Critic and generator play against each other: neither loss has to fall.
 GAMES = (("fanogan", "gan"),)
@@ -52,8 +65,8 @@ DDAD = {
   "refine.epochs": 1,
   "refine.batch_size": 8,
 }
-# One loss, an ensemble, two stages, parts that move in turn.
-KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
+# One loss, an ensemble, two stages, parts that move in turn, a net that grows.
+KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly", "dpa")
 # Patches and nets that halve often need more room.
 SHAPES = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), (64, 64, 1)),
@@ -78,7 +91,7 @@ def small_config(name: str) -> dict:
       "train.batch_size": 8,
       "train.learning_rate": rate(name),
     }
-  small |= {"ddad": DDAD, "fanogan": GAN}.get(name, {})
+  small |= {"ddad": DDAD, "fanogan": GAN, "dpa": GROWTH}.get(name, {})
   return configuration.with_hyper(config, small)
 
 
