@@ -15,6 +15,8 @@ relu3_2, batches of 16 and a few hundred steps.
 Kept as published: `wo_pg` and `pg` of nih_ap are different nets; some classes
 of svhn and nih_subset with L1 average two layers; the adversarial experiments
 have a lower learning rate than the others and see three batches a step.
+Not kept: `camelyon16/pg` saw one random crop of each patch throughout; here
+every step draws another, as in the other experiments.
 """
 
 from ml_collections import ConfigDict
@@ -58,6 +60,7 @@ CLASSES = {
 }
 _SEVEN = (32, 32, 64, 64, 64, 64, 64)  # of which the encoder takes the last
 _NIH_PG = ("r12", "r22", "r32")  # at 8x8, 16x16 and 32x32
+EQUALIZED = ("nih_ap",)
 # By set and experiment: learning rate, batch size, steps, channels, pixels a
 # side of the code, layers at 64x64, and at smaller sides where the net grows.
 # None are the layers of a loss of pixels alone.
@@ -91,6 +94,7 @@ EXPERIMENTS: dict[str, dict[str, tuple]] = {
 ADDED = ("with_L1", "with_adversarial", "with_adversarial_L1")
 WEIGHTS = ("0.1", "1")
 RGB = ("cifar10", "camelyon16", "c16")
+PATCH = 192  # pixels a side of Camelyon16's, of which training crops a part
 
 
 def arguments() -> list[str]:
@@ -107,23 +111,39 @@ def arguments() -> list[str]:
 
 
 def get_config(argument: str = "phantom/wo_pg") -> ConfigDict:
-  name, experiment, *last = argument.split("/")
+  name, _, rest = argument.partition("/")
+  experiment, _, last = rest.partition("/")
+  if rest != "wo_pg" or name in (*CLASSES, *EXPERIMENTS):
+    _base.check(argument, [*arguments(), "phantom/wo_pg", "phantom/pg"])
   config = _base.default("dpa", name)
   config.data.channels = 3 if name in RGB else 1
   if name == "phantom":
     _small(config, growing=experiment == "pg")
   elif name in CLASSES:
-    config.data.name = f"{name}:{last[0]}"
+    if name == "svhn":
+      config.data.preparation = "gray,resize:32"
+    config.data.name = f"{name}:{last}"
     config.data.image_size = 32
-    rate, steps, channels, layers = CLASSES[name][int(last[0])]
+    rate, steps, channels, layers = CLASSES[name][int(last)]
     channels = (channels,) * 4 if isinstance(channels, int) else channels
     _net(config, rate, 128, steps, channels, 1, layers)
   elif name in EXPERIMENTS:
     base, _, term = experiment.partition("_with_")
+    _data(config, name, base)
     _net(config, *EXPERIMENTS[name][base])
     if term:
-      _add(config, name, term, float(last[0]))
+      _add(config, name, term, float(last))
   return config
+
+
+def _data(config, name, base):
+  if name == "camelyon16":
+    config.data.stored_size = PATCH
+    config.data.augment = "crop,flip,flip_vertical"
+    return
+  equalized = name in EQUALIZED and not base.endswith("unsupervised")
+  between = "equalize," if equalized else ""
+  config.data.preparation = f"gray,crop:224,{between}resize:64"
 
 
 def _net(config, rate, batch, steps, channels, side, layers, below=()):

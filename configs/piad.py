@@ -90,6 +90,8 @@ def arguments() -> list[str]:
 def get_config(argument: str = "phantom") -> ConfigDict:
   name, _, rest = argument.partition("/")
   protocol, _, number = rest.partition("/")
+  if argument != "phantom" and (name in WITH_CV or protocol != "reproduce"):
+    _base.check(argument, ["phantom", *arguments()])
   config = _base.default("piad", name)
   config.data.channels = 3 if name in RGB else 1
   if name == "phantom":
@@ -103,10 +105,15 @@ def get_config(argument: str = "phantom") -> ConfigDict:
     config.data.name = f"{name}:{number}"
     config.data.image_size = 32
     row = _REPRODUCE_32
+  elif name == "camelyon16":
+    config.data.preparation = "crop:64"
+  elif name in WITH_CV:
+    config.data.preparation = "gray,crop:224,resize:64"
   if protocol == "with_cv":
     row = WITH_CV[name][int(number or 0)]
     if name == "svhn":
       config.data.channels = 1
+      config.data.preparation = "gray,resize:32"
   _net(config, *row)
   return config
 

@@ -1,6 +1,7 @@
 """DPA and PIAD in the engine: growing, critics, meshes, and what users see."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -11,7 +12,8 @@ from medad_jax.methods import _growth, dpa, piad
 from medad_jax.training import Length, Optimizer
 from medad_jax.types import UserError
 from tests import tiny
-from tests.engine.seams_test import killed_and_resumed, leaves, run
+from tests.engine.seams_test import leaves, run
+from tests.killed import killed_and_resumed
 
 SMALL = {
   "channels": (4, 4, 4),
@@ -40,9 +42,10 @@ def close(found, wanted, rtol=2e-3, atol=1e-5):
 
 
 def test_a_run_killed_inside_a_transition_goes_on_bit_for_bit(tmp_path):
-  whole = run(tmp_path / "whole", GROWING.phases())
+  train = functools.partial(run, stages=GROWING.phases())
+  whole = train(tmp_path / "whole")
   # Calls of two steps: two of the first stage, then one of the transition.
-  again = killed_and_resumed(tmp_path / "cut", GROWING.phases(), 3)
+  again = killed_and_resumed(train, tmp_path / "cut", 3)
   for name in ("stab8", "trns16", "train"):
     jax.tree.map(
       np.testing.assert_array_equal, leaves(again[name]), leaves(whole[name])
@@ -62,11 +65,11 @@ def test_members_that_grow_have_predecessors_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("method", [ADVERSARIAL, PIAD], ids=["dpa", "piad"])
 def test_critics_agree_on_any_mesh_and_resume(method, tmp_path):
-  one = run(tmp_path / "one", method.phases())["train"]
-  devices = tiny.devices(1, 2)
-  many = run(tmp_path / "many", method.phases(), devices=devices)["train"]
+  train = functools.partial(run, stages=method.phases())
+  one = train(tmp_path / "one")["train"]
+  many = train(tmp_path / "many", devices=tiny.devices(1, 2))["train"]
   close(many, one)
-  again = killed_and_resumed(tmp_path / "cut", method.phases(), 1)["train"]
+  again = killed_and_resumed(train, tmp_path / "cut", 1)["train"]
   jax.tree.map(np.testing.assert_array_equal, leaves(again), leaves(one))
   if method is PIAD:
     # Three steps, of which the second is measured.
