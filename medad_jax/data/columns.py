@@ -104,6 +104,39 @@ def make_codes(texts: Texts, names: Iterable[str]) -> dict[str, list[str]]:
   return {name: sorted(set(texts[name])) for name in names}
 
 
+def check_classes(
+  texts: Texts, codes: Codes, limits: Mapping[str, int]
+) -> None:
+  """Checks columns whose texts are classes that a method tells apart.
+
+  Args:
+    texts: columns by name.
+    codes: from `make_codes` of the same texts.
+    limits: by column, how many classes the method is made for.
+
+  Raises:
+    UserError: some images have none, or there are more classes than that.
+  """
+  for name, limit in limits.items():
+    if "" in codes[name]:
+      sets = texts.get(SET, ("",) * len(texts[name]))
+      pairs = zip(texts[name], sets, strict=True)
+      lacking = sorted({one for text, one in pairs if not text})
+      raise UserError(
+        f"the method tells apart what the column {name} says, and images of"
+        f" {', '.join(lacking) or 'the data set'} have none; set"
+        f" config.data.{name} to the {name} of each set, or build the set from"
+        " a source that names it."
+      )
+    if len(codes[name]) > limit:
+      shown = ", ".join(list(codes[name])[:8])
+      raise UserError(
+        f"the column {name} has {len(codes[name])} texts ({shown}) and the"
+        f" method is made for {limit}; set the method's number of them to"
+        f" {len(codes[name])}."
+      )
+
+
 def encode(
   texts: Texts | None, codes: Codes, count: int
 ) -> dict[str, Int[np.ndarray, "n"]]:

@@ -141,18 +141,19 @@ def _material(
   images = joined.join([dataset.splits[name].images for name in used])
   feed = _choose_feed(images, settings.data, devices)
   texts = columns.concatenate([dataset.splits[name].columns for name in used])
-  read = {
-    name
-    for stage in stages
-    if isinstance(stage, Phase)
-    for name in stage.inputs.columns
-  }
+  inputs = [stage.inputs for stage in stages if isinstance(stage, Phase)]
+  codes = columns.make_codes(
+    texts, sorted({n for i in inputs for n in i.columns})
+  )
+  for one in inputs:
+    limits = dict(zip(one.columns, one.classes, strict=False))
+    columns.check_classes(texts, codes, limits)
   return _Material(
     dataset,
     feed,
     index.hold_out(pools, settings.validation.share, columns.patients(texts)),
     texts,
-    columns.make_codes(texts, sorted(read)),
+    codes,
   )
 
 
