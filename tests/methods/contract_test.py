@@ -36,6 +36,12 @@ MODEL: dict[str, dict] = {
   "fanogan": {"width": 4, "latent": 8},
   "ganomaly_original": {"width": 4, "latent": 3},
   "memae_2d": {"channels": (4, 4), "slots": 8, "threshold": 0.15},
+  "dpa": {
+    "weights": "random",
+    "channels": (4, 4, 4),
+    "latent": 3,
+    "layers": ("relu1_2",),
+  },
 }
 # Fields of its other stages.
 GAN = {
@@ -43,6 +49,13 @@ GAN = {
   "gan.epochs": 1,
   "gan.batch_size": 8,
   "train.steps": None,
+}
+GROWTH = {
+  "growth.sides": (8, 16),
+  "growth.layers": ("relu1_2",),
+  "growth.transition_steps": 40,
+  "growth.stable_steps": 4,
+  "train.steps": 4,
 }
 # Critic and generator play against each other: neither loss has to fall.
 GAMES = (("fanogan", "gan"),)
@@ -91,7 +104,7 @@ def small_config(name: str) -> dict:
       "train.batch_size": 8,
       "train.learning_rate": rate(name),
     }
-  small |= {"ddad": DDAD, "fanogan": GAN}.get(name, {})
+  small |= {"ddad": DDAD, "fanogan": GAN, "dpa": GROWTH}.get(name, {})
   return configuration.with_hyper(config, small)
 
 
