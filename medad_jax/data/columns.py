@@ -63,6 +63,27 @@ def patients(texts: Texts) -> Int[np.ndarray, "n"] | None:
   return np.array([numbers[who] for who in whose], int)
 
 
+def groups(texts: Texts) -> dict[str, Int[np.ndarray, "m"]]:
+  """Rows whose results are of interest by themselves, in joined sets.
+
+  They are those of each set, by its name, and those of each organ and
+  modality, as "organ=chest". A column that tells the sets apart as they are is
+  left out. There are none in one set alone.
+  """
+  sets = np.array(texts.get(SET, ()))
+  names = dict.fromkeys(sets.tolist())
+  if len(names) < 2:
+    return {}
+  found = {name: np.flatnonzero(sets == name) for name in names}
+  for column in ("organ", "modality"):
+    own = np.array(texts.get(column, ()))
+    pairs = set(zip(own.tolist(), sets.tolist(), strict=False))
+    known = [text for text in dict.fromkeys(own.tolist()) if text]
+    if len(known) > 1 and len(pairs) > len(known):
+      found |= {f"{column}={x}": np.flatnonzero(own == x) for x in known}
+  return found
+
+
 def concatenate(
   parts: Sequence[Texts], counts: Sequence[int] | None = None
 ) -> dict[str, tuple[str, ...]]:

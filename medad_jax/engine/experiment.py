@@ -149,13 +149,16 @@ def _material(
   for one in inputs:
     limits = dict(zip(one.columns, one.classes, strict=False))
     columns.check_classes(texts, codes, limits)
-  return _Material(
-    dataset,
-    feed,
-    index.hold_out(pools, settings.validation.share, columns.patients(texts)),
-    texts,
-    codes,
-  )
+  patients = columns.patients(texts)
+  pools = index.hold_out(pools, settings.validation.share, patients)
+  if settings.data.sampling == "balanced":
+    pools = {
+      name: rows
+      if name == index.HELD_OUT
+      else index.balanced(rows, texts[columns.SET])
+      for name, rows in pools.items()
+    }
+  return _Material(dataset, feed, pools, texts, codes)
 
 
 def evaluate_run(
@@ -307,6 +310,11 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
       preparation=data.preparation,
       need=splits,
       further_tests=True,
+      known={
+        name: text
+        for name, text in (("organ", data.organ), ("modality", data.modality))
+        if text is not None
+      },
     )
 
 
