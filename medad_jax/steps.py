@@ -222,6 +222,8 @@ def _finished(state, params, extra, opt, context, metrics, after):
 def _moments(optimizer: Optimizer) -> list[optax.GradientTransformation]:
   if optimizer.algorithm == "adam":
     return [optax.scale_by_adam(optimizer.b1, optimizer.b2, optimizer.eps)]
+  if optimizer.algorithm == "keras_adam":
+    return [_keras_adam(optimizer)]
   if optimizer.algorithm == "sgd":
     return [optax.trace(optimizer.momentum)]
   # torch adds eps to the root, and its momentum accumulates scaled gradients.
@@ -229,6 +231,24 @@ def _moments(optimizer: Optimizer) -> list[optax.GradientTransformation]:
     optax.scale_by_rms(optimizer.b2, optimizer.eps, eps_in_sqrt=False),
     optax.trace(optimizer.momentum),
   ]
+
+
+def _keras_adam(optimizer: Optimizer) -> optax.GradientTransformation:
+  """Adam with epsilon before the bias correction (Kingma and Ba, section 2)."""
+  b1, b2 = optimizer.b1, optimizer.b2
+  moments = optax.scale_by_adam(b1, b2)
+
+  def update(grads, state, params=None):
+    _, state = moments.update(grads, state, params)
+    rate = jnp.sqrt(1 - b2**state.count) / (1 - b1**state.count)
+    updates = jax.tree.map(
+      lambda mean, square: rate * mean / (jnp.sqrt(square) + optimizer.eps),
+      state.mu,
+      state.nu,
+    )
+    return updates, state
+
+  return optax.GradientTransformation(moments.init, update)
 
 
 def _constant(optimizer, context):

@@ -65,7 +65,8 @@ class Optimizer:
   """An optimizer and its numbers; the names are those of torch.optim.
 
   Attributes:
-    algorithm: "adam", "sgd" (heavy-ball momentum) or "rmsprop".
+    algorithm: "adam", "keras_adam" (`eps` beside the root of the moment
+      before its bias is corrected), "sgd" (heavy-ball momentum) or "rmsprop".
     learning_rate: of the first epoch.
     b1: decay of Adam's first moment.
     b2: decay of Adam's second moment, and of RMSProp's only one.
@@ -76,7 +77,7 @@ class Optimizer:
     schedule: how the rate changes.
   """
 
-  algorithm: Literal["adam", "sgd", "rmsprop"] = "adam"
+  algorithm: Literal["adam", "keras_adam", "sgd", "rmsprop"] = "adam"
   learning_rate: Rate = 1e-3
   b1: Momentum = 0.9
   b2: Momentum = 0.999

@@ -49,6 +49,7 @@ class Batch(TypedDict):
   slot: Int[Array, "b"]  # position in the global batch -> per-example keys
   id: Int[Array, "b"]  # row of the data set
   source: NotRequired[Float[Array, "b h w c"]]  # a second image of the pool
+  view: NotRequired[Int[Array, "b"]]  # which view of the image to make
   anatomy: NotRequired[Bool[Array, "b h w"]]  # where an organ is
 
 
@@ -190,6 +191,8 @@ class Inputs:
   Attributes:
     source: whether every example has `source`, a second image of its pool.
     batches: fresh batches a step.
+    views: views of each image. With several, a pass is over all pairs of an
+      image and the number of a view, which is a batch's "view".
     prepare: what else a batch holds of each image, made once, on the host.
     columns: columns of the data set that a batch holds, as whole numbers: the
       place of a text among those of the training images, in their order; -1
@@ -198,6 +201,7 @@ class Inputs:
 
   source: bool = False
   batches: int = 1
+  views: int = 1
   prepare: Prepare | None = None
   columns: tuple[str, ...] = ()
 
