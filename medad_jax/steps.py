@@ -222,10 +222,16 @@ def _finished(state, params, extra, opt, context, metrics, after):
 def _moments(optimizer: Optimizer) -> list[optax.GradientTransformation]:
   if optimizer.algorithm == "adam":
     return [optax.scale_by_adam(optimizer.b1, optimizer.b2, optimizer.eps)]
-  if optimizer.algorithm == "keras_adam":
-    return [_keras_adam(optimizer)]
+  if optimizer.algorithm == "tf_adam":
+    return [_tf_adam(optimizer.b1, optimizer.b2, optimizer.eps)]
   if optimizer.algorithm == "sgd":
     return [optax.trace(optimizer.momentum)]
+  if optimizer.algorithm == "tf_rmsprop":
+    # TensorFlow's mean square starts at 1, so the first steps are shorter.
+    return [
+      optax.scale_by_rms(optimizer.b2, optimizer.eps, initial_scale=1.0),
+      optax.trace(optimizer.momentum),
+    ]
   # torch adds eps to the root, and its momentum accumulates scaled gradients.
   return [
     optax.scale_by_rms(optimizer.b2, optimizer.eps, eps_in_sqrt=False),
@@ -233,22 +239,23 @@ def _moments(optimizer: Optimizer) -> list[optax.GradientTransformation]:
   ]
 
 
-def _keras_adam(optimizer: Optimizer) -> optax.GradientTransformation:
-  """Adam with epsilon before the bias correction (Kingma and Ba, section 2)."""
-  b1, b2 = optimizer.b1, optimizer.b2
-  moments = optax.scale_by_adam(b1, b2)
+def _tf_adam(b1, b2, eps) -> optax.GradientTransformation:
+  """Adam with eps beside the root of the second moment before its correction.
+
+  TensorFlow's form, "epsilon hat" in section 2 of Kingma and Ba (ICLR 2015).
+  """
 
   def update(grads, state, params=None):
-    _, state = moments.update(grads, state, params)
-    rate = jnp.sqrt(1 - b2**state.count) / (1 - b1**state.count)
-    updates = jax.tree.map(
-      lambda mean, square: rate * mean / (jnp.sqrt(square) + optimizer.eps),
-      state.mu,
-      state.nu,
-    )
-    return updates, state
+    del params
+    trees = optax.tree_utils
+    count = optax.safe_increment(state.count)
+    mu = trees.tree_update_moment(grads, state.mu, b1, 1)
+    nu = trees.tree_update_moment(grads, state.nu, b2, 2)
+    rate = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+    updates = jax.tree.map(lambda m, v: rate * m / (jnp.sqrt(v) + eps), mu, nu)
+    return updates, optax.ScaleByAdamState(count, mu, nu)
 
-  return optax.GradientTransformation(moments.init, update)
+  return optax.GradientTransformation(optax.scale_by_adam().init, update)
 
 
 def _constant(optimizer, context):

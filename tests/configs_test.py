@@ -14,6 +14,7 @@ from medad_jax.types import Axis, UserError
 
 FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
 ARGUMENTS = {
+  "fanogan": ["phantom", "brain"],
   "reconstruction": [f"brain/{m}" for m in reconstruction.METHODS],
   "ssl": [f"{d}/{m}" for d in ("brain", "phantom") for m in ssl.METHODS],
 }

@@ -50,7 +50,7 @@ class Method:
   precision: _net.Precision = "float32"
   length: Length = Length(epochs=3, batch_size=128, drop_last=False)
   optimizer: Optimizer = Optimizer(
-    "keras_adam", learning_rate=1e-3, eps=1e-7, weight_decay=5e-4
+    "tf_adam", learning_rate=1e-3, eps=1e-7, weight_decay=5e-4
   )
 
   score_names = ("dirichlet",)

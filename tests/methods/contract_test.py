@@ -33,7 +33,17 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
   "deep_geo": {"width": 1, "translation": 4},
+  "fanogan": {"width": 4, "latent": 8},
 }
+# Fields of its other stages.
+GAN = {
+  "gan.critic_steps": 1,
+  "gan.epochs": 1,
+  "gan.batch_size": 8,
+  "train.steps": None,
+}
+# Critic and generator play against each other: neither loss has to fall.
+GAMES = (("fanogan", "gan"),)
 DDAD = {
   "ensemble.size": 2,
   "data.extra": 16,
@@ -70,8 +80,7 @@ def small_config(name: str) -> dict:
       "train.batch_size": 8,
       "train.learning_rate": rate(name),
     }
-  if name == "ddad":
-    small |= DDAD
+  small |= {"ddad": DDAD, "fanogan": GAN}.get(name, {})
   return configuration.with_hyper(config, small)
 
 
@@ -169,6 +178,8 @@ def test_steps_are_finite_and_learn_a_fixed_batch(name):
   for losses in trained(name)[1].values():
     assert np.isfinite(losses).all()
   for phase, losses in trained(name, fixed=True)[1].items():
+    if (name, phase) in GAMES:
+      continue
     # Refinement draws other anomalies at each step; its mean must still fall.
     assert (losses[-4:].mean(0) < losses[:4].mean(0)).all(), phase
 
