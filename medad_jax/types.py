@@ -282,14 +282,17 @@ class Fit:
     estimate: an iterator of features [n ...], batch after batch -> arrays by
       name, on the host; ONE member.
     reads: earlier stages that `features` needs.
+    draws: whether `estimate` draws at random; it is then called with the seed
+      of the member's trial as its second argument.
     made_of: as in `Phase`.
   """
 
   name: str
   pools: tuple[Pool, ...]
   features: Callable[[Mapping[str, TrainState], Batch], Any]
-  estimate: Callable[[Any], Mapping[str, Any]]
+  estimate: Callable[..., Mapping[str, Any]]
   reads: tuple[str, ...] = ()
+  draws: bool = False
   made_of: Any = None
 
   shared: ClassVar[bool] = False

@@ -13,7 +13,19 @@ from medad_jax.training import Length, Optimizer, Schedule
 from medad_jax.types import Axis, UserError
 
 FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
+ONE_CLASS = [
+  f"{name}/{protocol}{number}"
+  for protocol in ("reproduce", "with_cv")
+  for name, numbers in (
+    *((name, [f"/{n}" for n in range(10)]) for name in ("cifar10", "svhn")),
+    *((name, [""]) for name in ("camelyon16", "nih_ap", "nih_pa")),
+    *(("nih_subset", [""]),),
+  )
+  for number in numbers
+]
 ARGUMENTS = {
+  "deep_geo": ["phantom", "brain", *ONE_CLASS],
+  "deep_if": ["phantom", "brain", *ONE_CLASS],
   "fanogan": ["phantom", "brain"],
   "reconstruction": [f"brain/{m}" for m in reconstruction.METHODS],
   "ssl": [f"{d}/{m}" for d in ("brain", "phantom") for m in ssl.METHODS],
@@ -142,3 +154,43 @@ def test_a_file_says_only_what_differs(backbone):
   default = configuration.defaults("ddad", backbone)
   changed = {"data.name": "rsna", "data.extra": 4000}
   assert config.to_dict() == configuration.with_hyper(default, changed)
+
+
+def test_deep_geo_follows_the_published_protocols():
+  config, method = built("deep_geo", "cifar10/with_cv/3")
+  assert (config.data.name, config.data.channels) == ("cifar10:3", 3)
+  assert method.length == Length(4, 128, drop_last=False)
+  assert method.optimizer == Optimizer(
+    "tf_adam", 1e-3, eps=1e-7, weight_decay=5e-4
+  )
+  assert (method.blocks, method.width, method.translation) == (1, 4, 8)
+  _, method = built("deep_geo", "nih_ap/with_cv")
+  assert (method.blocks, method.width, method.translation) == (2, 8, 16)
+  assert method.length.epochs == 2
+  assert built("deep_geo", "svhn/with_cv/7")[0].data.channels == 1
+  assert built("deep_geo", "svhn/reproduce/7")[0].data.channels == 3
+
+
+def test_deep_if_follows_the_published_protocols():
+  assert built("deep_if", "cifar10/with_cv/2")[1].layer == "conv2d_7b"
+  assert built("deep_if", "cifar10/reproduce/2")[1].layer == "concat"
+  assert built("deep_if", "svhn/with_cv/6")[1].layer == "mixed_6a"
+  assert built("deep_if", "svhn/with_cv/3")[0].data.channels == 1
+  _, method = built("deep_if", "phantom")
+  assert method.rows <= 200
+
+
+@pytest.mark.parametrize("name", ["deep_geo", "deep_if"])
+@pytest.mark.parametrize(
+  ("argument", "says"),
+  [
+    ("cifar10/with_cv/10", "classes 0 to 9.*give cifar10/with_cv/3"),
+    ("svhn/reproduce", "classes 0 to 9.*give svhn/reproduce/3"),
+    ("nih_ap/pg", "reproduce and with_cv: give nih_ap/with_cv"),
+    ("nih_ap/with_cv/3", "does not exist"),
+    ("brain/with_cv", "brain has reproduce: give brain/reproduce"),
+  ],
+)
+def test_a_class_or_protocol_that_does_not_exist(name, argument, says):
+  with pytest.raises(UserError, match=says):
+    built(name, argument)

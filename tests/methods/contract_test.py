@@ -33,6 +33,7 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
   "deep_geo": {"width": 1, "translation": 4},
+  "deep_if": {"weights": "random", "layer": "conv2d_2b", "side": 40},
   "fanogan": {"width": 4, "latent": 8},
 }
 # Fields of its other stages.
