@@ -78,7 +78,7 @@ def test_one_stage_follows_the_published_protocol():
   assert method.length == Length(250, 64, drop_last=False)
   schedule = Schedule("cosine", final_rate=1e-6)
   assert method.optimizer == Optimizer(learning_rate=1e-3, schedule=schedule)
-  assert (config.data.image_size, config.data.resize) == (256, "crop")
+  assert (config.data.image_size, config.data.preparation) == (256, "crop")
   assert (config.data.channels, config.select) == (1, "last")
   assert method.recipe == synthesis.NSA
   assert built("ssl", "vin/fpi")[1].length.epochs == 400

@@ -107,7 +107,7 @@ class Conv(nn.Module):
   """A square convolution that pads with zeros, for torchvision's networks.
 
   Initial values are torchvision's: kernels normal with variance
-  2 / (side * side * out), biases zero. Padding is half the side, rounded down.
+  2 / (side * side * out), biases zero.
 
   Attributes:
     features: channels of the output.
@@ -115,6 +115,7 @@ class Conv(nn.Module):
     stride: in both directions.
     use_bias: whether a bias is added.
     kernel_init: draws other kernels than torchvision's.
+    padding: on all four sides; None for half the side, rounded down.
   """
 
   features: int
@@ -124,16 +125,18 @@ class Conv(nn.Module):
   kernel_init: jax.nn.initializers.Initializer = (
     nn.initializers.variance_scaling(2.0, "fan_out", "normal")
   )
+  padding: int | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
     """Images of 1/stride of the sides."""
     shape = (self.side, self.side, x.shape[-1], self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
+    padding = self.side // 2 if self.padding is None else self.padding
     # Layers this wide run no faster by the CPU's forms, whose programs take
     # twice as long to compile and more memory.
     with ops.cpu_forms(False):
-      y = ops.conv2d(x, kernel, self.stride, self.side // 2)
+      y = ops.conv2d(x, kernel, self.stride, padding)
     if not self.use_bias:
       return y
     return shifted(y, self.param("bias", nn.initializers.zeros, y.shape[-1:]))
