@@ -1,8 +1,9 @@
-"""The arguments of configurations that call one class of a set normal."""
+"""The one-class protocols of Shvetsova et al. (IEEE Access 2021)."""
 
 from medad_jax.types import UserError
 
 CLASSES = ("cifar10", "svhn")  # sets of ten classes
+RGB = (*CLASSES, "camelyon16", "camelyon16_x40")
 
 
 def read(
@@ -38,3 +39,8 @@ def read(
 
 def _example(name: str, protocol: str) -> str:
   return f"{name}/{protocol}" + "/3" * (name in CLASSES)
+
+
+def chest(crop: int = 224, equalize: bool = False) -> str:
+  """The preparation of the chest X-rays: 64x64 of the middle of 300x300."""
+  return f"gray,crop:{crop}{',equalize' * equalize},resize:64"

@@ -29,7 +29,11 @@ EPOCHS = {
   "nih_subset": (1,),
 }
 GRAY = (0, 2, 5, 7, 9)  # classes of svhn that `with_cv` reads in gray
-RGB = (*_one_class.CLASSES, "camelyon16")
+# Preparations by set, where `with_cv` has one of its own.
+TUNED = {
+  "nih_pa": _one_class.chest(equalize=True),
+  "nih_subset": _one_class.chest(crop=300),
+}
 
 
 def get_config(argument: str = "phantom") -> ConfigDict:
@@ -42,7 +46,7 @@ def get_config(argument: str = "phantom") -> ConfigDict:
     config.model.width = 1
     config.train.epochs = 1
     return config
-  config.data.channels = 3 if name in RGB else 1
+  config.data.channels = 3 if name in _one_class.RGB else 1
   if number is None:
     config.model.blocks = 2
     config.model.width = 8
@@ -52,7 +56,12 @@ def get_config(argument: str = "phantom") -> ConfigDict:
     config.data.name = f"{name}:{number}"
     config.data.image_size = 32
     config.evaluation.batch_size = 1024
+  if name == "camelyon16":
+    config.data.preparation = "crop:64"
+  elif name.startswith("nih_"):
+    config.data.preparation = _one_class.chest()
   if protocol == "with_cv":
+    config.data.preparation = TUNED.get(name, config.data.preparation)
     config.train.epochs = EPOCHS[name][number or 0]
     if name == "svhn" and number in GRAY:
       config.data.channels = 1

@@ -27,13 +27,17 @@ LAYERS = {
     *(_7A, _7A, "concat", _7A, _7A),
     *(_7A, "mixed_6a", "concat", _7A, _7A),
   ),
-  "camelyon16": ("conv2d_7b",),
+  "camelyon16_x40": ("conv2d_7b",),
   "nih_ap": (_7A,),
   "nih_pa": ("conv2d_1a",),
   "nih_subset": (_7A,),
 }
 GRAY = (0, 3, 5, 7, 8, 9)  # classes of svhn that `with_cv` reads in gray
-RGB = (*_one_class.CLASSES, "camelyon16")
+# Preparations by set, where `with_cv` has one of its own.
+TUNED = {
+  "nih_ap": _one_class.chest(equalize=True),
+  "nih_pa": _one_class.chest(crop=300, equalize=True),
+}
 
 
 def get_config(argument: str = "phantom") -> ConfigDict:
@@ -45,15 +49,21 @@ def get_config(argument: str = "phantom") -> ConfigDict:
     config.model.side = 96
     config.model.rows = 200
     return config
-  config.data.channels = 3 if name in RGB else 1
+  config.data.channels = 3 if name in _one_class.RGB else 1
   if number is not None:
     config.data.name = f"{name}:{number}"
     config.data.image_size = 32
+  if name == "camelyon16":
+    config.data.preparation = "crop:64"
+  elif name == "camelyon16_x40":
+    config.data.preparation = "crop:256"
+    config.data.image_size = 256
+  elif name.startswith("nih_"):
+    config.data.preparation = _one_class.chest()
   if protocol == "with_cv":
+    config.data.preparation = TUNED.get(name, config.data.preparation)
     config.model.layer = LAYERS[name][number or 0]
     if name == "svhn" and number in GRAY:
       config.data.channels = 1
-    if name == "camelyon16":
-      config.data.image_size = 256  # of the patches at x40
   config.evaluation.batch_size = 32
   return config

@@ -18,14 +18,13 @@ ONE_CLASS = [
   for protocol in ("reproduce", "with_cv")
   for name, numbers in (
     *((name, [f"/{n}" for n in range(10)]) for name in ("cifar10", "svhn")),
-    *((name, [""]) for name in ("camelyon16", "nih_ap", "nih_pa")),
-    *(("nih_subset", [""]),),
+    *((f"nih_{view}", [""]) for view in ("ap", "pa", "subset")),
   )
   for number in numbers
 ]
 ARGUMENTS = {
-  "deep_geo": ["phantom", "brain", *ONE_CLASS],
-  "deep_if": ["phantom", "brain", *ONE_CLASS],
+  "deep_geo": ["phantom", "brain", "camelyon16/with_cv", *ONE_CLASS],
+  "deep_if": ["phantom", "camelyon16", "camelyon16_x40/with_cv", *ONE_CLASS],
   "fanogan": ["phantom", "brain"],
   "reconstruction": [f"brain/{m}" for m in reconstruction.METHODS],
   "ssl": [f"{d}/{m}" for d in ("brain", "phantom") for m in ssl.METHODS],
@@ -167,6 +166,8 @@ def test_deep_geo_follows_the_published_protocols():
   _, method = built("deep_geo", "nih_ap/with_cv")
   assert (method.blocks, method.width, method.translation) == (2, 8, 16)
   assert method.length.epochs == 2
+  config, _ = built("deep_geo", "nih_pa/with_cv")
+  assert config.data.preparation == "gray,crop:224,equalize,resize:64"
   assert built("deep_geo", "svhn/with_cv/7")[0].data.channels == 1
   assert built("deep_geo", "svhn/reproduce/7")[0].data.channels == 3
 

@@ -27,7 +27,8 @@ class Data:
   """The images of a run.
 
   Attributes:
-    name: of the data set; of several, with commas, that are trained jointly.
+    name: of the data set; of several, with commas, that are trained jointly; of
+      one with classes as "cifar10:3", where 3 is the normal class.
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
     image_size: pixels a side, of the images that the method is fed.
     channels: 1 for gray, 3 for RGB.

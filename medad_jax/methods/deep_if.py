@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax import interpolation, rng, types
-from medad_jax.methods import _net
 from medad_jax.nets import inception
 from medad_jax.ranges import Count, Width
 from medad_jax.scoring import forest
+
+_NET = "inceptionresnetv2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,6 @@ class Method:
     layer: whose features the forest sees; "concat" for those of all layers.
     side: pixels of a side that images are resized to, as Pillow does it.
     rows: training images that the forest may see, the first ones; None for all.
-    precision: of the net (`_net.py`).
   """
 
   weights: types.Origin = "imported"
@@ -51,15 +51,12 @@ class Method:
   ] = "concat"
   side: Width = 299
   rows: Count | None = None
-  precision: _net.Precision = "float32"
 
   score_names = ("forest",)
 
   def phases(self):
     """ "features", which are not trained, then "forest"."""
-    features = types.Pretrained(
-      "features", self.init, {"inceptionresnetv2": self.weights}
-    )
+    features = types.Pretrained("features", self.init, {_NET: self.weights})
     # Where there are fewer images, all of them are seen.
     pool = types.Pool("normal", {"train": self.rows}, truncate=True)
     fit = types.Fit(
@@ -76,10 +73,9 @@ class Method:
     """The net of one member, under "inceptionresnetv2"."""
     del image_shape
     image = jnp.zeros((1, self.side, self.side, 3))
-    made = self.net().init(rng.stream(key, "inceptionresnetv2"), image)
+    made = self.net().init(rng.stream(key, _NET), image)
     # The running statistics are ImageNet's; nothing updates them.
-    name = "inceptionresnetv2"
-    return {name: made["params"]}, {name: made["batch_stats"]}
+    return {_NET: made["params"]}, {_NET: made["batch_stats"]}
 
   def net(self) -> inception.InceptionResNetV2:
     """The network up to the last layer that is needed."""
@@ -97,14 +93,11 @@ class Method:
     image = levels.astype(image.dtype) / 127.5 - 1
     image = jnp.broadcast_to(image, (*image.shape[:3], 3))
     state = states["features"]
-    name = "inceptionresnetv2"
-    out = _net.test(
-      self.net(),
-      {"net": state.params[name]},
-      {"net": state.extra[name]},
-      image,
-      precision=self.precision,
-    )
+    variables = {
+      "params": state.params[_NET],
+      "batch_stats": state.extra[_NET],
+    }
+    out = self.net().apply(variables, image)
     return jnp.concatenate([out[k] for k in inception.LAYERS if k in out], -1)
 
   def predict(self, states, batch):

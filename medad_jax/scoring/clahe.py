@@ -163,13 +163,9 @@ def _interpolated(
   sides: tuple[int, int],
 ) -> Int[Array, "h w"]:
   """Levels between the mappings of the four nearest tiles, cut to whole ones."""
-  total, parts = (
-    0,
-    [
-      _neighbors(length, side)
-      for length, side in zip(bins.shape, sides, strict=True)
-    ],
-  )
+  total, parts = 0, [
+    _neighbors(length, side) for length, side in zip(bins.shape, sides, strict=True)
+  ]
   for row, y in parts[0]:
     for column, x in parts[1]:
       level = mappings[row[:, None], column[None, :], bins]

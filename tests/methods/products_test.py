@@ -102,7 +102,8 @@ def one_of(state):
 def estimated(stage: Fit, features: tuple[int, ...]) -> TrainState:
   drawn = np.random.RandomState(0).uniform(size=(16, *features))
   drawn /= drawn.sum(-1, keepdims=True)  # some are probabilities
-  params = stage.estimate(iter([drawn.astype(np.float32)]))
+  seed = (0,) if stage.draws else ()
+  params = stage.estimate(iter([drawn.astype(np.float32)]), *seed)
   return TrainState(
     step=jnp.ones(1, jnp.int32),
     params=jax.tree.map(lambda x: jnp.asarray(x)[None], params),

@@ -1,6 +1,5 @@
 """Dirichlet distributions: against the reference's, and what they should be."""
 
-import json
 import zlib
 
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from medad_jax.scoring import dirichlet
 from tests.golden import cases
 
 GOLDEN = cases.load("geo_dirichlet")
-CONFIG = json.loads(str(GOLDEN["config"]))
+CONFIG = GOLDEN["config"]
 
 
 def rows(name: str, tag: str) -> np.ndarray:
