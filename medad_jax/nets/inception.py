@@ -229,7 +229,7 @@ class Mixed(nn.Module):
 
 
 class Residual(nn.Module):
-  """What came in, and a part of a convolution of branches of it.
+  """A residual block: the sum of x and a part of a convolution of branches.
 
   Attributes:
     branches: of units one after another.
