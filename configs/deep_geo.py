@@ -4,20 +4,19 @@
   python -m medad_jax.main --config=configs/deep_geo.py:cifar10/reproduce/3
   python -m medad_jax.main --config=configs/deep_geo.py:nih_ap/with_cv
 
-The argument is SET/PROTOCOL/CLASS, where the class is the normal one of
-`cifar10` and `svhn`. `reproduce` has the three epochs of the method's own
-paper and is there for any set, `with_cv` the epochs that cross-validation
-found. `phantom`, to try, has the narrowest Wide ResNet, images of 32x32 and one
-epoch.
+The argument is SET/PROTOCOL, and then the normal class of `cifar10` and `svhn`.
+`reproduce` has the three epochs of the method's own paper and is there for any
+set, `with_cv` the epochs that cross-validation found. `phantom`, to try, has
+the narrowest Wide ResNet, images of 32x32 and one epoch.
 
-The authors trained `nih_ap/with_cv` and `nih_pa/with_cv` on a fold in some of
-their runs; here the whole list trains. Their runs of SVHN with `with_cv` and
-the classes 1, 3, 4, 6 and 8 could not start: these have the whole split, too.
+Not kept: the authors trained some runs of `nih_ap/with_cv` and all of
+`nih_pa/with_cv` on a fold, and those of `svhn/with_cv` with the classes 1, 3,
+4, 6 and 8 could not start. Here all images train.
 """
 
 from ml_collections import ConfigDict
 
-from configs import _base, _one_class
+from configs import _base
 
 # Epochs of `with_cv`, by class where a set has ten.
 EPOCHS = {
@@ -28,41 +27,54 @@ EPOCHS = {
   "nih_pa": (1,),
   "nih_subset": (1,),
 }
+CLASSES = ("cifar10", "svhn")
 GRAY = (0, 2, 5, 7, 9)  # classes of svhn that `with_cv` reads in gray
-# Preparations by set, where `with_cv` has one of its own.
-TUNED = {
-  "nih_pa": _one_class.chest(equalize=True),
-  "nih_subset": _one_class.chest(crop=300),
+PREPARATIONS = {
+  "camelyon16/reproduce": "crop:64",
+  "camelyon16/with_cv": "crop:64",
+  "nih_pa/with_cv": "gray,crop:224,equalize,resize:64",
+  "nih_subset/with_cv": "gray,crop:300,resize:64",
 }
+CHEST = "gray,crop:224,resize:64"  # of the other protocols of nih
+
+
+def arguments() -> list[str]:
+  """All published protocols."""
+  return [
+    f"{name}/{protocol}" + (f"/{k}" if name in CLASSES else "")
+    for name, epochs in EPOCHS.items()
+    for protocol in ("reproduce", "with_cv")
+    for k in range(len(epochs))
+  ]
 
 
 def get_config(argument: str = "phantom") -> ConfigDict:
-  name, protocol, number = _one_class.read(
-    argument, ("reproduce", "with_cv"), tuple(EPOCHS)
-  )
+  name, _, rest = argument.partition("/")
+  protocol, _, number = rest.partition("/")
+  if name in EPOCHS or (name != "phantom" and rest != "reproduce"):
+    _base.check(argument, arguments())
   config = _base.default("deep_geo", name)
   if name == "phantom":
     config.data.image_size = 32
     config.model.width = 1
     config.train.epochs = 1
     return config
-  config.data.channels = 3 if name in _one_class.RGB else 1
-  if number is None:
-    config.model.blocks = 2
-    config.model.width = 8
-    config.model.translation = 16
-    config.evaluation.batch_size = 128
+  if name in CLASSES:
+    _small(config, f"{name}:{number}")
   else:
-    config.data.name = f"{name}:{number}"
-    config.data.image_size = 32
-    config.evaluation.batch_size = 1024
+    config.model.update(blocks=2, width=8, translation=16)
+    config.evaluation.batch_size = 128
   if name == "camelyon16":
-    config.data.preparation = "crop:64"
-  elif name.startswith("nih_"):
-    config.data.preparation = _one_class.chest()
+    config.data.channels = 3
+  usual = CHEST if name.startswith("nih_") else config.data.preparation
+  config.data.preparation = PREPARATIONS.get(f"{name}/{protocol}", usual)
   if protocol == "with_cv":
-    config.data.preparation = TUNED.get(name, config.data.preparation)
-    config.train.epochs = EPOCHS[name][number or 0]
-    if name == "svhn" and number in GRAY:
+    config.train.epochs = EPOCHS[name][int(number or 0)]
+    if name == "svhn" and int(number) in GRAY:
       config.data.channels = 1
   return config
+
+
+def _small(config, name):
+  config.data.update(name=name, image_size=32, channels=3)
+  config.evaluation.batch_size = 1024

@@ -77,7 +77,7 @@ class Descend:
     )
     # One reduction for everything that devices average.
     grads, metrics = context.axis.mean((grads, {"loss": loss, **metrics}))
-    params, opt = _updated(
+    params, opt = updated(
       self.optimizer, context, grads, state.opt, state.params
     )
     return _finished(state, params, extra, opt, context, metrics, self.after)
@@ -190,7 +190,7 @@ def _take(turn, params, extra, opt, batch, context, handed):
   )(own)
   metrics = {f"{turn.part}_loss": loss, **metrics}
   grads, metrics = context.axis.mean((grads, metrics))
-  own, moments = _updated(turn.optimizer, context, grads, opt[turn.part], own)
+  own, moments = updated(turn.optimizer, context, grads, opt[turn.part], own)
   # A gradient through what was handed on would reach parts out of their turn.
   handed = lax.stop_gradient(handed)
   return (
@@ -202,7 +202,18 @@ def _take(turn, params, extra, opt, batch, context, handed):
   )
 
 
-def _updated(optimizer, context, grads, opt, params):
+def updated(
+  optimizer: Optimizer, context: Context, grads: Any, opt: Any, params: Any
+) -> tuple[Any, Any]:
+  """The parameters after one update, and the optimizer's state.
+
+  Args:
+    optimizer: of these parameters.
+    context: of the step; its epoch decides the rate.
+    grads: of the whole batch, averaged over devices.
+    opt: the optimizer's state before.
+    params: the parameters before.
+  """
   updates, opt = transformation(optimizer).update(grads, opt, params)
   if optimizer.schedule.kind != "constant":
     factor = rate_factor(optimizer, context)

@@ -49,7 +49,7 @@ class Batch(TypedDict):
   slot: Int[Array, "b"]  # position in the global batch -> per-example keys
   id: Int[Array, "b"]  # row of the data set
   source: NotRequired[Float[Array, "b h w c"]]  # a second image of the pool
-  view: NotRequired[Int[Array, "b"]]  # which view of the image to make
+  copy: NotRequired[Int[Array, "b"]]  # which of an image's copies it is
   anatomy: NotRequired[Bool[Array, "b h w"]]  # where an organ is
 
 
@@ -70,6 +70,14 @@ class Axis:
     if self.name is None or self.size == 1:
       return tree
     return jax.lax.pmean(tree, self.name, axis_index_groups=self.groups)
+
+  def gather(self, tree: Any) -> Any:
+    """Arrays of the whole batch from those of its parts, in their order."""
+    if self.name is None or self.size == 1:
+      return tree
+    return jax.lax.all_gather(
+      tree, self.name, axis_index_groups=self.groups, tiled=True
+    )
 
   def min(self, tree: Any) -> Any:
     """Minimum over the devices that hold the other parts of the batch."""
@@ -165,7 +173,8 @@ Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
 Loss = Callable[
   [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
 ]
-# uint8 images [n h w c] -> arrays [n ...] by their names in `Batch`.
+# uint8 images [n h w c], as large as they are stored -> arrays [n ...] by their
+# names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
 
 
@@ -191,19 +200,24 @@ class Inputs:
   Attributes:
     source: whether every example has `source`, a second image of its pool.
     batches: fresh batches a step.
-    views: views of each image. With several, a pass is over all pairs of an
-      image and the number of a view, which is a batch's "view".
-    prepare: what else a batch holds of each image, made once, on the host.
+    copies: of each image. With several, a pass is over all pairs of an image
+      and the number of a copy, which is a batch's "copy"; the step makes of it
+      what it likes.
+    prepare: what else a batch holds of each image, made once, on the host. An
+      array [n h w ...] of the images' sides is moved with their views.
     columns: columns of the data set that a batch holds, as whole numbers: the
       place of a text among those of the training images, in their order; -1
       at evaluation for one that training did not see.
+    classes: for each of `columns`, how many texts it may have, all of them
+      known; empty for any number.
   """
 
   source: bool = False
   batches: int = 1
-  views: int = 1
+  copies: int = 1
   prepare: Prepare | None = None
   columns: tuple[str, ...] = ()
+  classes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,26 +6,29 @@ from pathlib import Path
 
 import pytest
 
-from configs import _ddad, reconstruction, ssl
+from configs import (
+  _ddad,
+  deep_geo,
+  deep_if,
+  dpa,
+  maddr,
+  piad,
+  reconstruction,
+  ssl,
+)
 from medad_jax.augment.nsa import synthesis
 from medad_jax.engine import config as configuration
 from medad_jax.training import Length, Optimizer, Schedule
 from medad_jax.types import Axis, UserError
 
 FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
-ONE_CLASS = [
-  f"{name}/{protocol}{number}"
-  for protocol in ("reproduce", "with_cv")
-  for name, numbers in (
-    *((name, [f"/{n}" for n in range(10)]) for name in ("cifar10", "svhn")),
-    *((f"nih_{view}", [""]) for view in ("ap", "pa", "subset")),
-  )
-  for number in numbers
-]
 ARGUMENTS = {
-  "deep_geo": ["phantom", "brain", "camelyon16/with_cv", *ONE_CLASS],
-  "deep_if": ["phantom", "camelyon16", "camelyon16_x40/with_cv", *ONE_CLASS],
+  "deep_geo": [*deep_geo.arguments(), "phantom", "brain/reproduce"],
+  "deep_if": [*deep_if.arguments(), "phantom", "brain/reproduce"],
+  "dpa": [*dpa.arguments(), "phantom/wo_pg", "phantom/pg", "brain/wo_pg"],
   "fanogan": ["phantom", "brain"],
+  "maddr": [*maddr.arguments("phantom"), *maddr.arguments("covid_ct,brain")],
+  "piad": [*piad.arguments(), "phantom", "brain/reproduce"],
   "reconstruction": [f"brain/{m}" for m in reconstruction.METHODS],
   "ssl": [f"{d}/{m}" for d in ("brain", "phantom") for m in ssl.METHODS],
 }
@@ -181,17 +184,59 @@ def test_deep_if_follows_the_published_protocols():
   assert method.rows <= 200
 
 
-@pytest.mark.parametrize("name", ["deep_geo", "deep_if"])
 @pytest.mark.parametrize(
-  ("argument", "says"),
+  ("name", "argument"),
   [
-    ("cifar10/with_cv/10", "classes 0 to 9.*give cifar10/with_cv/3"),
-    ("svhn/reproduce", "classes 0 to 9.*give svhn/reproduce/3"),
-    ("nih_ap/pg", "reproduce and with_cv: give nih_ap/with_cv"),
-    ("nih_ap/with_cv/3", "does not exist"),
-    ("brain/with_cv", "brain has reproduce: give brain/reproduce"),
+    *(("dpa", argument) for argument in ("cifar10/wo_pg/10", "cifar10/wo_pg")),
+    *(
+      ("dpa", argument) for argument in ("nih_ap/with_L1", "brain", "brain/pg")
+    ),
+    ("dpa", "nih_ap/wo_pg_with_L1/0.5"),
+    *(("piad", argument) for argument in ("cifar10/with_cv/10", "brain")),
+    ("piad", "svhn/reproduce"),
+    ("deep_geo", "cifar10/with_cv/10"),
+    ("deep_geo", "nih_ap/pg"),
+    ("deep_if", "svhn/reproduce"),
+    ("deep_if", "camelyon16/with_cv"),
   ],
 )
-def test_a_class_or_protocol_that_does_not_exist(name, argument, says):
-  with pytest.raises(UserError, match=says):
+def test_a_class_or_experiment_that_does_not_exist_is_one_sentence(
+  name, argument
+):
+  with pytest.raises(UserError, match=f"no configuration '{argument}'"):
     built(name, argument)
+
+
+def test_dpa_follows_the_published_experiments():
+  config, method = built("dpa", "nih_ap/pg")
+  assert method.growth.sides == (8, 16, 32, 64)
+  assert method.growth.layers == ("relu1_2", "relu2_2", "relu3_2")
+  assert [phase.name for phase in method.phases()][-2:] == ["trns64", "train"]
+  assert method.phases()[-1].length.steps == 7001
+  assert config.data.preparation == "gray,crop:224,equalize,resize:64"
+  config, method = built("dpa", "nih_pa/wo_pg_with_adversarial_L1/0.1")
+  assert (method.l1_weight, method.adversarial_weight) == (0.1, 0.1)
+  assert method.optimizer == Optimizer(learning_rate=2e-4)
+  assert config.data.preparation == "gray,crop:224,resize:64"
+  _, method = built("dpa", "nih_subset/wo_pg_with_L1/1")
+  assert method.layers == ("relu3_2", "relu4_2")
+  config, method = built("dpa", "camelyon16/wo_pg_L1_unsupervised")
+  assert (method.perceptual_weight, method.latent_side) == (0.0, 16)
+  assert config.data.augment == "crop,flip,flip_vertical"
+  config, method = built("dpa", "cifar10/wo_pg/3")
+  assert config.data.name == "cifar10:3" and config.data.channels == 3
+  assert method.channels == (32, 64, 128, 256) and method.latent == 256
+
+
+def test_piad_follows_the_published_experiments():
+  _, method = built("piad", "cifar10/with_cv/1")
+  assert method.channels == method.critic_channels == (32, 64, 128, 128, 128)
+  assert method.latent_critic_channels == (512, 512)
+  assert method.layers == ("relu3_2",) and method.length.steps == 80_000
+  config, method = built("piad", "svhn/with_cv/3")
+  assert config.data.channels == 1 and method.latent == 256
+  config, method = built("piad", "svhn/reproduce/3")
+  assert config.data.channels == 3 and method.length.steps == 100_000
+  assert method.critic == Optimizer(learning_rate=5e-4, b1=0.5, b2=0.99)
+  _, method = built("piad", "nih_ap/with_cv")
+  assert method.layers == ("relu3_2", "relu4_2")

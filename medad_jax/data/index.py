@@ -36,8 +36,8 @@ class Order:
       out; otherwise they are a last, smaller step.
     given_steps: steps that are called an epoch; None for those of a pass.
     batches: fresh batches a step; with several, steps go on through passes.
-    views: views of each row; with several, a pass is over the pairs of a row
-      and a view that `pairs` numbers.
+    copies: of each row; with several, a pass is over the pairs of a row and a
+      copy that `pairs` numbers.
   """
 
   pools: tuple[np.ndarray, ...]
@@ -47,7 +47,7 @@ class Order:
   drop_last: bool = True
   given_steps: int | None = None
   batches: int = 1
-  views: int = 1
+  copies: int = 1
 
   def epoch_steps(self) -> tuple[int, ...]:
     """Steps an epoch, for each member.
@@ -108,7 +108,7 @@ class Order:
       'id' and 'source' (another row of the same pool, uniform over all but
       the row itself) and 'slot' (position in the global batch), int32
       [stop - start, len(members), b]; of several batches a step, with those as
-      a last axis. 'view' where a row has several.
+      a last axis. 'copy' where a row has several.
     """
     steps = [
       np.stack([self._step(m, step) for m in members], 1)
@@ -119,11 +119,11 @@ class Order:
     if self.batches > 1:
       slot = slot[:, None]
     slot = np.broadcast_to(slot, ids.shape)
-    if self.views == 1:
+    if self.copies == 1:
       return {"id": ids, "source": sources, "slot": slot}
-    ids, view = np.divmod(ids, np.int32(self.views))
-    sources = sources // np.int32(self.views)
-    return {"id": ids, "source": sources, "slot": slot, "view": view}
+    ids, copy = np.divmod(ids, np.int32(self.copies))
+    sources = sources // np.int32(self.copies)
+    return {"id": ids, "source": sources, "slot": slot, "copy": copy}
 
   def _step(self, member: int, step: int) -> np.ndarray:
     """[2, b]: rows and sources; of several batches [2, b, n]."""
@@ -166,12 +166,12 @@ def cut(rows: Mapping[str, np.ndarray], part: Part) -> dict[str, np.ndarray]:
   return {name: array[at] for name, array in rows.items()}
 
 
-def pairs(rows: np.ndarray, views: int) -> np.ndarray:
-  """Numbers of all pairs of a row and a view: row * views + view, int32."""
-  if views == 1:
+def pairs(rows: np.ndarray, copies: int) -> np.ndarray:
+  """Numbers of all pairs of a row and a copy: row * copies + copy, int32."""
+  if copies == 1:
     return rows
-  first = rows.astype(np.int32)[:, None] * np.int32(views)
-  return (first + np.arange(views, dtype=np.int32)).ravel()
+  first = rows.astype(np.int32)[:, None] * np.int32(copies)
+  return (first + np.arange(copies, dtype=np.int32)).ravel()
 
 
 def pass_rows(
@@ -251,6 +251,19 @@ def _check_counts(pool: Pool, counts: Mapping[str, int]) -> None:
     raise UserError(
       f"the pool '{pool.name}' asks for {lacks} images; {pool.advice}."
     )
+
+
+def balanced(rows: np.ndarray, sets: Sequence[str] | np.ndarray) -> np.ndarray:
+  """Rows of which every set has as many, those of smaller ones repeated.
+
+  Args:
+    rows: of a pool.
+    sets: the set of every row of the data.
+  """
+  own = np.asarray(sets)[rows]
+  parts = [rows[own == name] for name in dict.fromkeys(own.tolist())]
+  most = max(map(len, parts), default=0)
+  return np.concatenate([np.resize(part, most) for part in parts])
 
 
 def hold_out(

@@ -93,14 +93,14 @@ def make_order(
   """The batches of all members of a phase."""
   who = members.of_stage(phase, trials)
   length = phase.length
-  views = phase.inputs.views
+  copies = phase.inputs.copies
   passes = {
     name: index.pairs(
       pools[name]
       if length.pass_rows is None
       # Repeated where the pool is smaller.
       else np.resize(pools[name], length.pass_rows),
-      views,
+      copies,
     )
     for name in {member.pool for member in who}
   }
@@ -112,7 +112,7 @@ def make_order(
     length.drop_last,
     length.epoch_steps,
     phase.inputs.batches,
-    views,
+    copies,
   )
 
 

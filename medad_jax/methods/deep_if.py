@@ -91,6 +91,7 @@ class Method:
     levels = jnp.round((image / 2 + 0.5) * 255).astype(jnp.int32)
     levels = interpolation.pillow_bilinear(levels, self.side)
     image = levels.astype(image.dtype) / 127.5 - 1
+    # Gray images are repeated.
     image = jnp.broadcast_to(image, (*image.shape[:3], 3))
     state = states["features"]
     variables = {

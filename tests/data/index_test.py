@@ -95,15 +95,15 @@ def test_images_of_as_many_patients_are_held_out_as_images(share):
     np.testing.assert_array_equal(rows, numbered[name])
 
 
-def test_views_of_a_row_are_pairs_of_their_own():
+def test_copies_of_a_row_are_pairs_of_their_own():
   rows = np.array([3, 7])
   pairs = index.pairs(rows, 5)
   assert sorted(divmod(int(n), 5) for n in pairs) == [
-    (row, view) for row in rows for view in range(5)
+    (row, copy) for row in rows for copy in range(5)
   ]
-  plain = index.Order((pairs,), ("a",), (0,), 10, views=5)
+  plain = index.Order((pairs,), ("a",), (0,), 10, copies=5)
   found = plain.rows(0, 1, [0])
-  assert set(found) == {"id", "source", "slot", "view"}
+  assert set(found) == {"id", "source", "slot", "copy"}
   assert set(found["id"].ravel()) == {3, 7}
-  assert found["view"].max() == 4 and found["view"].dtype == np.int32
+  assert found["copy"].max() == 4 and found["copy"].dtype == np.int32
   assert index.pairs(rows, 1) is rows

@@ -36,6 +36,22 @@ MODEL: dict[str, dict] = {
   "deep_geo": {"width": 1, "translation": 4},
   "deep_if": {"weights": "random", "layer": "conv2d_2b", "side": 40},
   "fanogan": {"width": 4, "latent": 8},
+  "ganomaly_original": {"width": 4, "latent": 3},
+  "memae_2d": {"channels": (4, 4), "slots": 8, "threshold": 0.15},
+  "dpa": {
+    "weights": "random",
+    "channels": (4, 4, 4),
+    "latent": 3,
+    "layers": ("relu1_2",),
+  },
+  "piad": {
+    "weights": "random",
+    "channels": (4, 4, 4),
+    "latent": 3,
+    "layers": ("relu1_2",),
+    "critic_channels": (4, 4, 4),
+    "latent_critic_channels": (4,),
+  },
 }
 # Fields of its other stages.
 GAN = {
@@ -44,8 +60,13 @@ GAN = {
   "gan.batch_size": 8,
   "train.steps": None,
 }
-# Critic and generator play against each other: neither loss has to fall.
-GAMES = (("fanogan", "gan"),)
+GROWTH = {
+  "growth.sides": (8, 16),
+  "growth.layers": ("relu1_2",),
+  "growth.transition_steps": 40,
+  "growth.stable_steps": 4,
+  "train.steps": 4,
+}
 DDAD = {
   "ensemble.size": 2,
   "data.extra": 16,
@@ -55,6 +76,14 @@ DDAD = {
   "refine.epochs": 1,
   "refine.batch_size": 8,
 }
+OTHERS = {
+  "ddad": DDAD,
+  "dpa": GROWTH,
+  "fanogan": GAN,
+  "piad": {"train.steps": 4},
+}
+# Critic and generator play against each other: neither loss has to fall.
+GAMES = (("fanogan", "gan"),)
 # One loss, an ensemble, two stages, parts that move in turn.
 KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
 # The one that every way to spread work is tried with, by kind: a method, or a
@@ -92,7 +121,7 @@ def small_config(name: str) -> dict:
       "train.batch_size": 8,
       "train.learning_rate": rate(name),
     }
-  small |= {"ddad": DDAD, "fanogan": GAN}.get(name, {})
+  small |= OTHERS.get(name, {})
   return configuration.with_hyper(config, small)
 
 

@@ -50,7 +50,7 @@ def batch(name):
   config = golden(name)["config"]
   rows, views = np.array(config["pairs"]).T
   image = images(*config["images"])[rows]
-  return cases.batch_of(image) | {"view": jnp.asarray(views)}
+  return cases.batch_of(image) | {"copy": jnp.asarray(views)}
 
 
 def state(params, extra):
@@ -101,7 +101,7 @@ def test_logits_are_those_of_keras(name):
   assert count == PARAMETERS[name]
   given = batch(name)
   views = transformations.transform(
-    given["image"], given["view"], method.translation
+    given["image"], given["copy"], method.translation
   )
   net = jax.jit(lambda own, x: method.logits(own, x, 0))
   logits = net(state(params, extra), views)
@@ -124,10 +124,10 @@ def in_float64(mode, monkeypatch):
 
 def loss_after(method, done, given):
   views = transformations.transform(
-    given["image"], given["view"], method.translation
+    given["image"], given["copy"], method.translation
   )
   logits = method.logits(state(done.params, done.extra), views, 0)
-  found = jnp.mean(deep_geo.cross_entropy(logits, given["view"]))
+  found = jnp.mean(deep_geo.cross_entropy(logits, given["copy"]))
   return float(found + penalty(done.params))
 
 
@@ -194,7 +194,7 @@ def test_training_sees_every_pair_once_a_pass():
     tuple(pair)
     for step in range(3)
     for pair in np.stack(
-      [order.rows(step, step + 1, (0,))[k].ravel() for k in ("id", "view")], 1
+      [order.rows(step, step + 1, (0,))[k].ravel() for k in ("id", "copy")], 1
     ).tolist()
   ]
   assert sorted(seen) == [(row, t) for row in range(3, 8) for t in range(72)]
@@ -217,7 +217,7 @@ def test_training_holds_at_most_twice_the_images(kind, tmp_path):
     constant = jax.tree.map(jnp.array, feed.constant)
     chunk = next(iter(feed.chunks(order, [(0, 8)], (0,), False)))
     batch = feed.batch(constant, jax.tree.map(lambda x: jnp.array(x[0]), chunk))
-    views = transformations.transform(batch["image"][0], batch["view"][0], 16)
+    views = transformations.transform(batch["image"][0], batch["copy"][0], 16)
     jax.block_until_ready(views)
     held = tracemalloc.get_traced_memory()[1] + on_devices() - before
   finally:

@@ -61,7 +61,7 @@ def programs(name: str, precision: str) -> Iterator:
   rows = jnp.arange(8)
   images = jnp.zeros((8, *shape))
   batch = {"image": images, "source": images, "label": rows, "valid": rows >= 0}
-  batch |= {"slot": rows, "id": rows, "view": rows}
+  batch |= {"slot": rows, "id": rows, "copy": rows}
   who = {s.name: members.of_stage(s, tiny.TRIALS) for s in method.phases()}
   for stage in method.phases():
     reads = getattr(stage, "reads", ())
