@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from medad_jax.data import columns, spec
+from medad_jax.data import columns, one_class, spec
 from medad_jax.types import UserError
 
 
@@ -30,7 +30,8 @@ def open_sets(
   split hold the first rows of every set. Test images follow set after set.
 
   Args:
-    names: what the sets were built as.
+    names: what the sets were built as; of a set with classes, "cifar10:3"
+      with the one that is normal (`one_class`).
     data_dir: as for `spec.open_dataset`, like all that follow.
     image_size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
@@ -54,18 +55,21 @@ def open_sets(
   return join(
     [
       _with_columns(
-        spec.open_dataset(
-          name,
-          data_dir,
-          image_size=image_size,
-          channels=channels,
-          preparation=preparation,
-          need=need,
-          further_tests=further_tests,
+        one_class.select(
+          spec.open_dataset(
+            built,
+            data_dir,
+            image_size=image_size,
+            channels=channels,
+            preparation=preparation,
+            need=need,
+            further_tests=further_tests,
+          ),
+          normal,
         ),
         {column: of_sets[at] for column, of_sets in texts.items()},
       )
-      for at, name in enumerate(each)
+      for at, (built, normal) in enumerate(map(one_class.parse, each))
     ]
   )
 
