@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class Run:
     method_of: the method with numbers of a trial in place, by field; None
       where trials differ in their seed alone.
     view: what training sees of the feed's images; None where it sees these.
+    watch: makes what measures a phase while it trains, with the arguments and
+      methods of `validation.Validation`; None for that.
   """
 
   workdir: Path
@@ -60,6 +63,7 @@ class Run:
   columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   method_of: Callable[[Mapping], Method] | None = None
   view: views.Views | None = None
+  watch: Callable[..., Any] | None = None
 
   @property
   def images(self) -> np.ndarray | joined.Joined:

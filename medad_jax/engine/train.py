@@ -102,10 +102,10 @@ def make_order(
       else np.resize(pools[name], length.pass_rows),
       copies,
     )
-    for name in {member.pool for member in who}
+    for name in {member.rows for member in who}
   }
   return index.Order(
-    tuple(passes[member.pool] for member in who),
+    tuple(passes[member.rows] for member in who),
     tuple(member.name for member in who),
     tuple(member.seed for member in who),
     length.batch_size,
@@ -195,9 +195,8 @@ class PhaseRun:
   @functools.cached_property
   def validation(self) -> validation.Validation:
     """The monitors that measure the phase while it trains."""
-    return validation.Validation(
-      self.phase, self.run, max(self.epoch_steps), self._abstract()
-    )
+    kind = self.run.watch or validation.Validation
+    return kind(self.phase, self.run, max(self.epoch_steps), self._abstract())
 
   def _abstract(self) -> TrainState:
     run = self.run
@@ -366,7 +365,8 @@ class PhaseRun:
     self, loss: np.ndarray, segment: Segment, start: int
   ) -> None:
     bad = np.argwhere(~np.isfinite(loss))
-    if not len(bad):
+    # Who watches compares trials, and one that diverges leaves the others.
+    if not len(bad) or self.run.watch is not None:
       return
     step, member = bad[0]
     saved = self.checkpoints.latest()

@@ -105,9 +105,9 @@ def _tables(results: Results, found: TestSet) -> list[str]:
     (name, metric(s, "auroc"), metric(s, "ap"), number(s.ranking.chi2, 2))
     for name, s in found.scores.items()
   ]
-  lines = _aligned(header, rows, right=1)
+  lines = aligned(header, rows, right=1)
   if pixels := pixel_rows(found.scores):
-    lines += ["", *_aligned(PIXEL_HEADER, pixels, right=4)]
+    lines += ["", *aligned(PIXEL_HEADER, pixels, right=4)]
   return lines
 
 
@@ -119,7 +119,7 @@ def _title(results: Results) -> str:
   return f"{title}\nnot the official weights: {origins}" if origins else title
 
 
-def _aligned(
+def aligned(
   header: Sequence[str], rows: Sequence[Sequence[str]], right: int
 ) -> list[str]:
   """Lines of equal width, the last `right` columns flush right."""
