@@ -61,18 +61,21 @@ def workdir_of(config: str, kind: str = "") -> Path:
   return Path("runs") / "_".join(filter(None, parts))
 
 
-def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
+def run(
+  main: Callable[..., Any], several: bool = False, words: bool = False
+) -> NoReturn:
   """Parses the flags and runs `main`; a user's mistake ends with status 2.
 
   Args:
     main: the binary.
     several: whether it can be one of several processes, by --distributed.
+    words: whether `main` takes the list of what is no flag.
   """
   if several:
     flags.DEFINE_bool("distributed", False, "One of several processes.")
 
   def guarded(argv: list[str]) -> None:
-    if len(argv) > 1:
+    if len(argv) > 1 and not words:
       raise UserError(f"'{argv[1]}' is not a flag; flags start with --")
     # orbax logs every file, and a failed one with its traceback. Failures also
     # arrive as exceptions, which are all that is needed.
@@ -88,7 +91,7 @@ def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
     if several and flags.FLAGS.distributed:
       processes.join()
     _check_platform()
-    main()
+    main(*([argv[1:]] if words else []))
 
   with sentences():
     app.run(guarded, flags_parser=_parse)

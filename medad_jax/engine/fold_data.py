@@ -92,7 +92,7 @@ def material(
   )
   found.check({name: dataset.splits[name].names for name in found.splits})
   sizes = [len(dataset.splits[name]) for name in splits]
-  starts = dict(zip(splits, np.cumsum([0, *sizes]), strict=False))
+  starts = dict(zip(splits, np.cumsum([0, *sizes]).tolist(), strict=False))
   images = joined.join([dataset.splits[name].images for name in splits])
   texts = columns.concatenate(
     [dataset.splits[name].columns for name in splits], sizes

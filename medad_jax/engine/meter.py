@@ -183,7 +183,7 @@ class Meter:
 
 
 class Watch:
-  """Measures one phase; has the methods of `validation.Validation`.
+  """Measures one phase; see `run.Observer`.
 
   Args:
     meter: measures.

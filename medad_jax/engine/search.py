@@ -22,6 +22,7 @@ from pathlib import Path
 import shutil
 from typing import Any
 
+import jax
 import numpy as np
 
 from medad_jax import files
@@ -43,7 +44,7 @@ from medad_jax.engine import (
 from medad_jax.engine.devices import Devices
 from medad_jax.engine.meter import Meter, Stopped
 from medad_jax.engine.settings import Settings
-from medad_jax.engine.workdir import RUN_FIELDS, Workdir
+from medad_jax.engine.workdir import Workdir, decisive
 from medad_jax.report import choice
 from medad_jax.types import Phase, Stage, UserError
 
@@ -158,11 +159,7 @@ def _claim(
     [[rows.tolist() for rows in vars(fold).values()] for fold in found.folds]
   )
   own = {
-    "config": {
-      name: value
-      for name, value in configuration.flatten(config).items()
-      if not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
-    },
+    "config": decisive(config),
     "grid": [dict(point) for point in grid],
     "folds": hashlib.sha256(lists.encode()).hexdigest(),
     "stopping": dataclasses.asdict(options.stopping),
@@ -214,6 +211,7 @@ def _measure(
     return meter
   _train(program, meter, trials, devices)
   meter.finish()
+  jax.clear_caches()  # the next program is another one
   # The final training starts anew, on all images.
   shutil.rmtree(program.folder / "checkpoints", ignore_errors=True)
   return meter

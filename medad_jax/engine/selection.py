@@ -99,8 +99,8 @@ def outcome(measured: Measured, stopping: Stopping, rule: str) -> Outcome:
   if stopping.kind == "early":
     at = [stopping.early(column)[0] for column in losses.T.tolist()]
   else:
-    means = losses_of = np.mean(measured.values[rule], 1)
-    means = losses_of if RULES[rule] else -losses_of
+    means = np.mean(measured.values[rule], 1)
+    means = means if RULES[rule] else -means
     best = None if np.isnan(means).all() else int(np.nanargmax(means))
     at = [best] * losses.shape[1]
   if None in at:

@@ -78,7 +78,10 @@ def make(space: Mapping[str, Iterable[Any]]) -> list[Axis]:
   axes = []
   for text, values in space.items():
     names = tuple(text.split("+"))
-    rows = tuple((v,) if len(names) == 1 else tuple(v) for v in values)
+    rows = tuple(
+      tuple(v) if len(names) > 1 and isinstance(v, list | tuple) else (v,)
+      for v in values
+    )
     if any(len(row) != len(names) for row in rows):
       raise UserError(
         f"the axis {text} needs {len(names)} values in brackets at each point."

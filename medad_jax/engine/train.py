@@ -26,7 +26,7 @@ from medad_jax.engine import (
 )
 from medad_jax.engine.calls import Calls
 from medad_jax.engine.clock import Clock
-from medad_jax.engine.run import Run, States
+from medad_jax.engine.run import Observer, Run, States
 from medad_jax.types import Fit, Phase, Pretrained, Stage, TrainState, UserError
 
 # (first step, behind the last one) of a call.
@@ -193,7 +193,7 @@ class PhaseRun:
     )
 
   @functools.cached_property
-  def validation(self) -> validation.Validation:
+  def validation(self) -> Observer:
     """The monitors that measure the phase while it trains."""
     kind = self.run.watch or validation.Validation
     return kind(self.phase, self.run, max(self.epoch_steps), self._abstract())
