@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -245,3 +247,35 @@ def test_a_folder_belongs_to_one_search(root, done):
   workdir, _ = done
   with pytest.raises(UserError, match="another search, which differs in grid"):
     run(root, workdir, ["train.learning_rate=0.5"])
+
+
+def command(root, *args):
+  done = subprocess.run(
+    [
+      *(sys.executable, "-m", "medad_jax.search"),
+      "--config=configs/reconstruction.py:some/ae",
+      f"--config.data.dir={root}",
+      f"--workdir={root}/never",
+      *args,
+    ],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
+  )
+  assert not (root / "never").exists()
+  assert len(done.stderr.strip().splitlines()) == 1
+  return done
+
+
+@pytest.mark.parametrize(
+  ("args", "says"),
+  [
+    ((), "no --space was given; give FIELD=VALUE,VALUE or one of dpa"),
+    (("--space=dpa", "--config.data.name=no"), "there are no folds in"),
+    (("--space=piad",), "model.channels is not a field"),
+  ],
+)
+def test_a_wrong_command_is_one_sentence(root, args, says):
+  done = command(root, *args)
+  assert done.returncode == 2 and says in done.stderr
