@@ -162,12 +162,11 @@ def _interpolated(
   mappings: Int[Array, "t t m"],
   sides: tuple[int, int],
 ) -> Int[Array, "h w"]:
-  """Levels between the mappings of the four nearest tiles, cut to whole ones."""
-  total, parts = 0, [
-    _neighbors(length, side) for length, side in zip(bins.shape, sides, strict=True)
-  ]
-  for row, y in parts[0]:
-    for column, x in parts[1]:
+  """Levels between the mappings of the four nearest tiles, as whole numbers."""
+  rows, columns = map(_neighbors, bins.shape, sides)
+  total = 0
+  for row, y in rows:
+    for column, x in columns:
       level = mappings[row[:, None], column[None, :], bins]
       total += level * (y[:, None] * x[None, :])
   # Weights are whole numbers, so that nothing is rounded before this.

@@ -32,6 +32,7 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), {"width": 4}),
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
+  "ra": {"widths": (4, 8), "latent": 3, "draws": 2, "weights": "random"},
 }
 DDAD = {
   "ensemble.size": 2,
@@ -49,6 +50,7 @@ SHAPES = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), (64, 64, 1)),
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), (32, 32, 3)),
   "resnet18_imagenet": (32, 32, 3),
+  "ra": (32, 32, 1),
 }
 
 
