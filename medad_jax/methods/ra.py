@@ -377,7 +377,7 @@ def _unit(image):
   return (image + 1) / 2
 
 
-def _sampled(code: Code, noise: Float[Array, "b z"]) -> Float[Array, "b z"]:
+def _sampled(code: Code, noise: Float[Array, "#b z"]) -> Float[Array, "b z"]:
   mean, log_var, _ = code
   return mean + jnp.exp(log_var / 2) * noise
 

@@ -151,8 +151,8 @@ def check_sides(sides: tuple[int, int], widths: tuple[int, ...]) -> None:
   if any(side % factor for side in sides):
     raise types.UserError(
       f"images of {sides[0]}x{sides[1]} were given, but each of the"
-      f" {len(widths)} levels of model.widths halves them: set data.image_size to"
-      f" a multiple of {factor}, or fewer widths"
+      f" {len(widths)} levels of model.widths halves them: set data.image_size"
+      f" to a multiple of {factor}, or fewer widths"
     )
 
 

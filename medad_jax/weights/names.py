@@ -274,6 +274,36 @@ def _decoder(
   return table
 
 
+def introspective(levels: int = 5, side: int = 128) -> Table:
+  """RA's encoder and decoder: `nets.introspective`, under these names.
+
+  Args:
+    levels: halvings of the sides.
+    side: of the images; PyTorch's names have the sides of the blocks' inputs.
+  """
+  table = {
+    "encoder.main.0": Module("encoder/Conv5x5_0", CONV),
+    "encoder.main.1": Module("encoder/BatchNorm_0", BATCH_NORM),
+    "encoder.fc": Module("encoder/Dense_0", DENSE),
+    "decoder.fc.0": Module("decoder/Dense_0", DENSE),
+    "decoder.main.predict": Module("decoder/Conv5x5_0", CONV),
+  }
+  inputs = {
+    "encoder": [side >> (level + 1) for level in range(levels)],
+    "decoder": [side >> level for level in range(levels, -1, -1)],
+  }
+  for part, sides in inputs.items():
+    for place, given in enumerate(sides):
+      theirs, ours = f"{part}.main.res_in_{given}", f"{part}/Residual_{place}"
+      table[f"{theirs}.conv_expand"] = Module(f"{ours}/Dense_0", POINTWISE)
+      for i in (0, 1):
+        table[f"{theirs}.conv{i + 1}"] = Module(f"{ours}/Conv3x3_{i}", CONV)
+        table[f"{theirs}.bn{i + 1}"] = Module(
+          f"{ours}/BatchNorm_{i}", BATCH_NORM
+        )
+  return table
+
+
 def _vgg(layers: tuple[str, ...]) -> Table:
   return {
     f"features.{i}": Module(name, CONV)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from medad_jax.methods import ra
 from medad_jax.nets import (
   autoencoder,
   encoder_decoder,
@@ -59,6 +60,11 @@ def ganomaly(key):
   }
 
 
+def reversed_autoencoder(key):
+  params, extra = ra.Method().init(key, (128, 128, 1))
+  return {"params": params, "batch_stats": extra}
+
+
 def part(name, number):
   """Trunk (0) or heads (1) of LPIPS."""
   return lambda key: {
@@ -96,6 +102,7 @@ CASES = {
   "recon_memae": (names.autoencoder(), trained(AE(hidden=1024, slots=25))),
   "recon_vae": (names.autoencoder(), vae),
   "recon_ganomaly": (names.ganomaly(), ganomaly),
+  "ra_net": (names.introspective(), reversed_autoencoder),
   "recon_dae_unet": (names.unet(), of(unet.UNet())),
   "ssl_encdec_sigmoid": (
     names.encoder_decoder(),
