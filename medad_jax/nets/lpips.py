@@ -111,7 +111,12 @@ class AlexNet(nn.Module):
       if place in (3, 6):
         x = nn.max_pool(x, (3, 3), (2, 2))
       conv = blocks.Conv(
-        *(channels, side, stride, True, padding), name=f"features_{place}"
+        channels,
+        side,
+        stride,
+        use_bias=True,
+        padding=padding,
+        name=f"features_{place}",
       )
       x = nn.relu(conv(x))
       out.append(x)
