@@ -282,7 +282,7 @@ class Method:
       {"lpips_alex": self._alex_distance(nets, image, x_hat)},
     )
     mean = jax.tree.map(lambda x: jnp.mean(x, 1), draws)
-    return mean.replace(draws=draws)
+    return mean.replace(draws=draws) if self.codes == "sampled" else mean
 
   def anomaly_map(
     self,

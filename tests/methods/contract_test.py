@@ -33,7 +33,13 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), {"width": 4}),
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
-  "ra": {"widths": (4, 8), "latent": 3, "draws": 2, "weights": "random"},
+  "ra": {
+    "widths": (4, 8),
+    "latent": 3,
+    "draws": 2,
+    "perceptual": "alex",
+    "weights": "random",
+  },
   "fanogan": {"width": 4, "latent": 8},
   "dpa": {
     "weights": "random",
