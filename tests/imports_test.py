@@ -61,6 +61,7 @@ ENGINE = (
 WEIGHTS = (
   {"tensors", "conversion"},
   {"pickled", "safetensors_file", "names"},
+  {"lpips_names"},
   {"pth", "catalog"},
   {"tensor_file", "pretrained"},
   {"importer"},

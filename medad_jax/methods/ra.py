@@ -37,7 +37,6 @@ from medad_jax.scoring import clahe, monitors, smoothing
 from medad_jax.training import Length, Optimizer
 
 _DEVIATION = 2.0  # pixels, of the Gaussian that smooths LPIPS maps
-_TINY = 1e-8  # the least product of lengths that a cosine divides by
 # The official encoder is shown one black image in training mode when it is
 # made: its running variances, of momentum 0.1, then stay at this for ever.
 _VARIANCE = 0.9
@@ -122,8 +121,11 @@ class Method:
       # More members, or other scores, leave a member as it is.
       made_of=dataclasses.replace(
         self,
-        **{"members": 1, "codes": "mean", "draws": 1},
-        **{"perceptual": "squeeze", "weights": "random"},
+        members=1,
+        codes="mean",
+        draws=1,
+        perceptual="squeeze",
+        weights="random",
       ),
     )
     return (perceptual, train)
@@ -189,7 +191,7 @@ class Method:
     )
     scale = 1 / image.shape[2] ** 2
     parts = {
-      "embedding": _embedding_loss(code[2], codes[0][2]),
+      "embedding": jnp.mean(losses.embedding_distance(code[2], codes[0][2])),
       "error": jnp.mean(_error(x_hat, image)),
       "divergence": jnp.mean(_divergence(code)),
       # The target x_hat is no constant, and the encoder's gradient has a part
@@ -273,11 +275,14 @@ class Method:
     x_hat = jnp.moveaxis(preds["x_hat"], 0, 1)
     x_hat = x_hat.reshape(len(image), -1, *image.shape[1:])
     maps = self.anomaly_map(nets, image, x_hat)
+    # As the official evaluation: LPIPS expects [-1, 1], and is shown [0, 1].
+    flat = x_hat.reshape(-1, *image.shape[1:])
+    distance = lpips.distance("alex", nets, image, flat)
     draws = types.Scores(
       {"anomaly": jnp.mean(maps, (2, 3))},
       {"anomaly": maps},
       2 * x_hat - 1,
-      {"lpips_alex": self._alex_distance(nets, image, x_hat)},
+      {"lpips_alex": distance.reshape(x_hat.shape[:2])},
     )
     mean = jax.tree.map(lambda x: jnp.mean(x, 1), draws)
     return mean.replace(draws=draws) if self.codes == "sampled" else mean
@@ -295,23 +300,19 @@ class Method:
       image: what was reconstructed.
       x_hat: n reconstructions.
     """
-    count, sides = x_hat.shape[1], image.shape[1:3]
+    count = x_hat.shape[1]
     flat = x_hat.reshape(-1, *image.shape[1:])
 
     def saliency(image, x_hat):
-      layers = _layers(self.perceptual, nets, 2 * image - 1, 2 * x_hat - 1)
-      return smoothing.gaussian(lpips.upsampled(layers, sides), _DEVIATION)
+      distance = lpips.distance_map(
+        self.perceptual, nets, 2 * image - 1, 2 * x_hat - 1
+      )
+      return smoothing.gaussian(distance, _DEVIATION)
 
     equal, equal_hat = (_equalized(x) for x in (image, flat))
     gap = jnp.abs(equal_hat - jnp.repeat(equal, count, 0))[..., 0]
     found = gap * saliency(image, flat) * saliency(equal, equal_hat)
-    return found.reshape(len(image), count, *sides)
-
-  def _alex_distance(self, nets, image, x_hat) -> Float[Array, "b n"]:
-    flat = x_hat.reshape(-1, *image.shape[1:])
-    # As the official evaluation: LPIPS expects [-1, 1], and is shown [0, 1].
-    layers = _layers("alex", nets, image, flat)
-    return sum(jnp.mean(x, (1, 2)) for x in layers).reshape(len(image), -1)
+    return found.reshape(x_hat.shape[:-1])
 
   def _encoder(self, axis: types.Axis) -> introspective.Encoder:
     return introspective.Encoder(self.widths, self.latent, self.projected, axis)
@@ -348,26 +349,22 @@ class _Nets:
     return self._pass("decoder", codes)
 
   def _pass(self, part: str, batches: Sequence[Array]) -> list[Any]:
-    given = (self._made[part], {"net": self._params[part]})
+    if self._train:
+      return [self._call(part, batch) for batch in batches]
+    out, size = self._call(part, jnp.concatenate(batches)), len(batches[0])
+    return [
+      jax.tree.map(lambda x, at=at: x[at : at + size], out)
+      for at in range(0, size * len(batches), size)
+    ]
+
+  def _call(self, part, x):
+    params, statistics = self._params[part], self.extra[part]
+    given = (self._made[part], {"net": params}, {"net": statistics}, x)
     if not self._train:
-      statistics = {"net": self.extra[part]}
-      out = _net.test(
-        *given, statistics, jnp.concatenate(batches), precision=self._precision
-      )
-      parts = jax.tree.map(lambda x: jnp.split(x, len(batches)), out)
-      return [
-        jax.tree.map(lambda _, x, i=i: x[i], out, parts)
-        for i in range(len(batches))
-      ]
-    found = []
-    for batch in batches:
-      statistics = {"net": self.extra[part]}
-      out, new = _net.train(
-        *given, statistics, batch, precision=self._precision
-      )
-      self.extra = {**self.extra, part: new["net"]}
-      found.append(out)
-    return found
+      return _net.test(*given, precision=self._precision)
+    out, new = _net.train(*given, precision=self._precision)
+    self.extra = {**self.extra, part: new["net"]}
+    return out
 
 
 def _unit(image):
@@ -390,29 +387,6 @@ def _divergence(code: Code) -> Float[Array, "b"]:
 def _error(x_hat, x) -> Float[Array, "b"]:
   """The squared error, summed over pixels."""
   return jnp.sum((x_hat - x) ** 2, (1, 2, 3))
-
-
-def _embedding_loss(
-  found: Sequence[Array], wanted: Sequence[Array]
-) -> Float[Array, ""]:
-  """Half the mean square and one minus the cosine, summed over levels."""
-  total = 0.0
-  for e, other in zip(found, wanted, strict=True):
-    a, b = (x.reshape(len(x), -1) for x in (e, other))
-    lengths = jnp.sum(a * a, 1) * jnp.sum(b * b, 1)
-    # A bound before the root, whose gradient at zero is infinite.
-    cosine = jnp.sum(a * b, 1) / jnp.sqrt(jnp.maximum(lengths, _TINY**2))
-    total += jnp.mean((a - b) ** 2) / 2 + jnp.mean(1 - cosine)
-  return total
-
-
-def _layers(name, nets, image, x_hat) -> list[Float[Array, "m _ _"]]:
-  """LPIPS's distances [b h w 1] and [b*n h w 1], the same b in a row."""
-  # An image is seen once, whatever the number of its reconstructions.
-  count = len(x_hat) // len(image)
-  seen = lpips.features(name, nets, image)
-  wanted = [jnp.repeat(x, count, 0) for x in seen]
-  return lpips.compared(name, nets, lpips.features(name, nets, x_hat), wanted)
 
 
 def _equalized(image):

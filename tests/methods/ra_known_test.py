@@ -17,7 +17,7 @@ from medad_jax.methods import ra
 from medad_jax.nets import lpips, ops
 from medad_jax.scoring import clahe, smoothing
 from medad_jax.training import Optimizer
-from medad_jax.weights import conversion, names
+from medad_jax.weights import conversion, lpips_names, names
 from tests.golden import cases, filler
 from tests.golden.cases import close
 from tests.methods import stepping
@@ -152,7 +152,7 @@ def pair():
 def squeeze():
   """A trunk from the hash, and the published heads."""
   shapes = jax.eval_shape(lambda: lpips.init("squeeze", jax.random.key(0)))
-  table = names.squeezenet()
+  table = lpips_names.squeezenet()
   entries = conversion.entries(table, {"params": shapes["squeezenet1_1"]})
   state = {}
   # In the order of the network, each weight before its bias.

@@ -20,7 +20,7 @@ from medad_jax.nets import (
   unet,
   vgg,
 )
-from medad_jax.weights import conversion, names, tensor_file
+from medad_jax.weights import conversion, lpips_names, names, tensor_file
 from tests.golden import cases, torchvision
 
 AE = autoencoder.Autoencoder
@@ -133,10 +133,10 @@ TORCHVISION = {
     of(vgg.VGG19(("pool5",)), (1, 32, 32, 3)),
     torchvision.vgg19(),
   ),
-  "vgg16": (names.vgg16(), part("vgg", 0), torchvision.vgg16()),
-  "alexnet": (names.alexnet(), part("alex", 0), torchvision.alexnet()),
+  "vgg16": (lpips_names.vgg16(), part("vgg", 0), torchvision.vgg16()),
+  "alexnet": (lpips_names.alexnet(), part("alex", 0), torchvision.alexnet()),
   "squeezenet": (
-    names.squeezenet(),
+    lpips_names.squeezenet(),
     part("squeeze", 0),
     {
       k: tuple(s)
@@ -145,7 +145,7 @@ TORCHVISION = {
     },
   ),
   "lpips_alex": (
-    names.lpips_heads(),
+    lpips_names.lpips_heads(),
     part("alex", 1),
     {
       f"lin{i}.model.1.weight": (1, n, 1, 1)
