@@ -68,13 +68,13 @@ def embedding_distance(
 
   Bercea et al., MIDL 2023, where a cosine is of all numbers of an embedding.
   """
-  total = 0.0
+  total = jnp.zeros(())
   for e, other in zip(found, wanted, strict=True):
     a, b = (x.reshape(len(x), -1) for x in (e, other))
     lengths = jnp.sum(a * a, 1) * jnp.sum(b * b, 1)
     # A bound before the root, whose gradient at zero is infinite.
     cosine = jnp.sum(a * b, 1) / jnp.sqrt(jnp.maximum(lengths, _LEAST**2))
-    total += jnp.mean((a - b) ** 2, 1) / 2 + 1 - cosine
+    total = total + jnp.mean((a - b) ** 2, 1) / 2 + 1 - cosine
   return total
 
 

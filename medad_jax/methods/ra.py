@@ -15,9 +15,9 @@ checkpoints. As the official code: codes are drawn in tests, too, and each draw
 is compared with the image; the score is their mean. There every draw is new.
 Here the same seeded draws serve all images, so that a score depends on the
 image alone. Batch normalization never sees a training batch, and two blocks
-have projections that they would not need. The learning rate never falls; its
-schedule was given losses for epochs. The early stop after 500 epochs without a
-better validation loss is `select`, which keeps the best of all epochs.
+have projections that they would not need. The learning rate never falls, as its
+schedule was given losses for epochs. There is no early stop; `select` can keep
+the best epoch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -276,8 +276,7 @@ class Method:
     x_hat = x_hat.reshape(len(image), -1, *image.shape[1:])
     maps = self.anomaly_map(nets, image, x_hat)
     # As the official evaluation: LPIPS expects [-1, 1], and is shown [0, 1].
-    flat = x_hat.reshape(-1, *image.shape[1:])
-    distance = lpips.distance("alex", nets, image, flat)
+    distance = lpips.distance("alex", nets, image, _in_a_row(x_hat))
     draws = types.Scores(
       {"anomaly": jnp.mean(maps, (2, 3))},
       {"anomaly": maps},
@@ -300,8 +299,7 @@ class Method:
       image: what was reconstructed.
       x_hat: n reconstructions.
     """
-    count = x_hat.shape[1]
-    flat = x_hat.reshape(-1, *image.shape[1:])
+    count, flat = x_hat.shape[1], _in_a_row(x_hat)
 
     def saliency(image, x_hat):
       distance = lpips.distance_map(
@@ -309,7 +307,8 @@ class Method:
       )
       return smoothing.gaussian(distance, _DEVIATION)
 
-    equal, equal_hat = (_equalized(x) for x in (image, flat))
+    both = (clahe.equalize(x[..., 0]) for x in (image, flat))
+    equal, equal_hat = (x[..., None] for x in both)
     gap = jnp.abs(equal_hat - jnp.repeat(equal, count, 0))[..., 0]
     found = gap * saliency(image, flat) * saliency(equal, equal_hat)
     return found.reshape(x_hat.shape[:-1])
@@ -389,8 +388,9 @@ def _error(x_hat, x) -> Float[Array, "b"]:
   return jnp.sum((x_hat - x) ** 2, (1, 2, 3))
 
 
-def _equalized(image):
-  return clahe.equalize(image[..., 0])[..., None].astype(image.dtype)
+def _in_a_row(x_hat):
+  """[b n h w c] -> [b*n h w c]."""
+  return x_hat.reshape(-1, *x_hat.shape[2:])
 
 
 def _with_variances(statistics):

@@ -44,7 +44,8 @@ def equalize(images: Float[Array, "*n h w"]) -> Float[Array, "*n h w"]:
 
 
 def _equalize(image: Float[Array, "h w"]) -> Float[Array, "h w"]:
-  sides = tuple(side // _TILES for side in image.shape)  # of a tile
+  h, w = image.shape
+  sides = h // _TILES, w // _TILES  # of a tile
   bins = _levels(image) // _BIN_LEVELS
   levels = _interpolated(bins, _mappings(bins, sides), sides)
   low, high = jnp.min(levels), jnp.max(levels)
@@ -164,7 +165,7 @@ def _interpolated(
 ) -> Int[Array, "h w"]:
   """Levels between the mappings of the four nearest tiles, as whole numbers."""
   rows, columns = map(_neighbors, bins.shape, sides)
-  total = 0
+  total = jnp.zeros_like(bins)
   for row, y in rows:
     for column, x in columns:
       level = mappings[row[:, None], column[None, :], bins]

@@ -189,7 +189,8 @@ MAPS = {
 def test_the_map():
   x, r = pair()
   nets = squeeze()
-  equal, equal_hat = (ra._equalized(image) for image in (x, r))
+  both = (clahe.equalize(image[..., 0]) for image in (x, r))
+  equal, equal_hat = (image[..., None] for image in both)
   distance = jax.jit(functools.partial(lpips.distance_map, "squeeze"))
   found = {
     "clahe x": equal[0, ..., 0],
@@ -205,4 +206,3 @@ def test_the_map():
     numbers = [got.mean(), got.max(), *(got[pixel] for pixel in PIXELS)]
     close(numbers, wanted, rtol=2e-5, atol=3e-9, err_msg=name)
   assert (found["anomaly"] > 0.009).sum() == 45
-  np.testing.assert_array_equal(clahe.equalize(x[..., 0])[0], found["clahe x"])
