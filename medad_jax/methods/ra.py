@@ -16,8 +16,7 @@ is compared with the image; the score is their mean. There every draw is new.
 Here the same seeded draws serve all images, so that a score depends on the
 image alone. Batch normalization never sees a training batch, and two blocks
 have projections that they would not need. The learning rate never falls, as its
-schedule was given losses for epochs. There is no early stop; `select` can keep
-the best epoch.
+schedule was given losses for epochs. `select` stands for the early stop.
 """
 
 from collections.abc import Mapping, Sequence

@@ -41,6 +41,8 @@ MODEL: dict[str, dict] = {
     "weights": "random",
   },
   "fanogan": {"width": 4, "latent": 8},
+  "ganomaly_original": {"width": 4, "latent": 3},
+  "memae_2d": {"channels": (4, 4), "slots": 8, "threshold": 0.15},
   "dpa": {
     "weights": "random",
     "channels": (4, 4, 4),
