@@ -101,7 +101,7 @@ class Method:
       "perceptual",
       self.init_perceptual,
       {part: self.weights for pair in parts for part in pair},
-      shared=True,
+      shared=True,  # one copy judges all members
     )
     step = steps.Alternate(
       (
@@ -116,7 +116,7 @@ class Method:
       self.init,
       step,
       monitors={"validation_loss": monitors.mean(self.validation_loss)},
-      looped=False,
+      looped=False,  # convolutions 5x5 are the library's
       # More members, or other scores, leave a member as it is.
       made_of=dataclasses.replace(
         self,
@@ -156,7 +156,7 @@ class Method:
     for part, (net, inputs) in made.items():
       found, statistics = _net.init(net, rng.stream(key, part), inputs)
       params[part], extra[part] = found["net"], statistics["net"]
-    extra["encoder"] = _with_variances(extra["encoder"])
+    extra["encoder"] = _with_variances(extra["encoder"])  # the decoder's: 1
     return params, extra
 
   def noise(
@@ -175,7 +175,7 @@ class Method:
     del handed
     nets = _Nets(self, params, extra, batch["image"].shape, context.axis)
     noise, image = self.noise(batch, context), _unit(batch["image"])
-    (fake,) = nets.decode(noise[0])
+    (fake,) = nets.decode(noise[0])  # samples of the prior
     (code,) = nets.encode(image)
     z = _sampled(code, noise[1])
     (x_hat,) = nets.decode(z)
@@ -188,7 +188,7 @@ class Method:
     rec_hat, fake_hat = nets.decode(
       _sampled(of_rec, noise[2]), _sampled(of_fake, noise[3])
     )
-    scale = 1 / image.shape[2] ** 2
+    scale = 1 / image.shape[2] ** 2  # errors are sums over pixels
     parts = {
       "embedding": jnp.mean(losses.embedding_distance(code[2], codes[0][2])),
       "error": jnp.mean(_error(x_hat, image)),
@@ -216,7 +216,7 @@ class Method:
     fake, x_hat = nets.decode(noise[0], z)
     of_rec, of_fake = nets.encode(x_hat, fake)
     drawn = _sampled(of_rec, noise[4]), _sampled(of_fake, noise[5])
-    rec_hat, fake_hat = nets.decode(*lax.stop_gradient(drawn))
+    rec_hat, fake_hat = nets.decode(*lax.stop_gradient(drawn))  # constants
     parts = {
       "error": jnp.mean(_error(x_hat, image)),
       "divergence_rec": jnp.mean(_divergence(of_rec)),
@@ -249,7 +249,7 @@ class Method:
     """ "x_hat" of each draw, [b n h w 1] in [0, 1], and "latent", the mean."""
     state = states["train"]
     if self.codes == "mean":
-      noise = jnp.zeros((1, 1, self.latent))
+      noise = jnp.zeros((1, 1, self.latent))  # mean + deviation * 0
     else:
       # The same for every image: its place in a batch must not matter.
       shape = (self.draws, 1, self.latent)
@@ -347,7 +347,7 @@ class _Nets:
     return self._pass("decoder", codes)
 
   def _pass(self, part: str, batches: Sequence[Array]) -> list[Any]:
-    if self._train:
+    if self._train:  # each by its own statistics
       return [self._call(part, batch) for batch in batches]
     out, size = self._call(part, jnp.concatenate(batches)), len(batches[0])
     return [
