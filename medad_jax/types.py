@@ -66,23 +66,20 @@ class Axis:
 
   def mean(self, tree: Any) -> Any:
     """Mean over the devices that hold the other parts of the batch."""
-    if self.name is None or self.size == 1:
-      return tree
-    return jax.lax.pmean(tree, self.name, axis_index_groups=self.groups)
+    return self._by(jax.lax.pmean, tree)
 
   def gather(self, tree: Any) -> Any:
     """Arrays of the whole batch from those of its parts, in their order."""
-    if self.name is None or self.size == 1:
-      return tree
-    return jax.lax.all_gather(
-      tree, self.name, axis_index_groups=self.groups, tiled=True
-    )
+    return self._by(jax.lax.all_gather, tree, tiled=True)
 
   def min(self, tree: Any) -> Any:
     """Minimum over the devices that hold the other parts of the batch."""
+    return self._by(jax.lax.pmin, tree)
+
+  def _by(self, together: Callable[..., Any], tree: Any, **options: Any) -> Any:
     if self.name is None or self.size == 1:
       return tree
-    return jax.lax.pmin(tree, self.name, axis_index_groups=self.groups)
+    return together(tree, self.name, axis_index_groups=self.groups, **options)
 
 
 @struct.dataclass
@@ -172,8 +169,7 @@ Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
 Loss = Callable[
   [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
 ]
-# uint8 images [n h w c], as large as they are stored -> arrays [n ...] by their
-# names in `Batch`.
+# uint8 images [n h w c] as stored -> arrays [n ...] by their names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
 
 
