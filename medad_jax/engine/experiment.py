@@ -253,12 +253,11 @@ def _check_selection(
 
 def _origins(stages: Iterable[Stage]) -> dict[str, str]:
   """Origins of pretrained weights; checked before anything is written."""
-  return {
-    part: pretrained.provenance(part, origin)
-    for stage in stages
-    if isinstance(stage, Pretrained)
-    for part, origin in stage.origins.items()
-  }
+  origins: dict[str, str] = {}
+  for stage in stages:
+    if isinstance(stage, Pretrained):
+      origins |= stage.origins
+  return pretrained.provenances(origins)
 
 
 def _remember(workdir: Path, origins: Mapping[str, str]) -> None:

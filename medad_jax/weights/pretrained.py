@@ -84,6 +84,26 @@ def provenance(name: str, origin: str) -> str:
   return load(name).provenance if origin == "imported" else origin
 
 
+def provenances(origins: Mapping[str, str]) -> dict[str, str]:
+  """The `provenance` of several networks, by name.
+
+  Args:
+    origins: "imported" or "random" by name.
+
+  Raises:
+    UserError: as `load`; it tells of all networks at once.
+  """
+  found, problems = {}, []
+  for name, origin in origins.items():
+    try:
+      found[name] = provenance(name, origin)
+    except UserError as error:
+      problems.append(str(error).removesuffix("."))
+  if problems:
+    raise UserError(f"{'; '.join(problems)}.")
+  return found
+
+
 def keep(name: str, arrays: Arrays, sha256: str) -> None:
   """Puts arrays into the cache, whole or not at all.
 
