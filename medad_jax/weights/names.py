@@ -347,7 +347,9 @@ def _resnet(torch: str = "", flax: str = "") -> dict[str, Module]:
   return table
 
 
-def _residual_code(torch: str, flax: str, latent_side: int) -> Table:
+def _residual_code(
+  torch: str, flax: str, latent_side: int
+) -> dict[str, Module]:
   """The layers next to the code; PyTorch counts the activations, too."""
   side = max(latent_side, 4)
   theirs, ours = f"{torch}model.res_{side}", f"{flax}/code_{side}"
