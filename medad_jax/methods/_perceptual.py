@@ -120,8 +120,8 @@ class Perceptual(_reconstruction.Reconstruction):
       params = {"params": features.params["vgg19"]}
       return net.apply(params, perceptual.preprocess(image))
 
-    # VGG19's own parameters are in no gradient: a step differentiates by the part
-    # of the method that moves.
+    # VGG19's own parameters are in no gradient: a step differentiates by the
+    # part of the method that moves.
     real, found = see(image), see(x_hat)
     return [
       perceptual.relative_l1(real[name], found[name], **known[name])

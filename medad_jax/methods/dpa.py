@@ -44,7 +44,7 @@ class Method(_perceptual.Perceptual):
     perceptual_weight: weight of the features' distance.
     l1_weight: weight of the mean absolute difference of pixels.
     l2_weight: weight of their mean squared difference.
-    adversarial_weight: weight of the critic's opinion; 0 for no critic, whose
+    adversarial_weight: weight of a critic's opinion, 0 for no critic; its
       channels are the encoder's.
     critic_batches: fresh batches that the critic takes before each step.
     mode: "reference" for the published code's behavior, "fixed" without its
@@ -131,13 +131,15 @@ class Method(_perceptual.Perceptual):
 
   def _init(self, stage, key, image_shape):
     """ "net", and "critic" where there is one."""
-    side, _, colors = image_shape
-    if stage.side is not None and self.growth.sides[-1] != side:
-      raise types.UserError(
-        f"growth.sides={self.growth.sides} was given for images of side {side};"
-        " let the last one be data.image_size."
-      )
-    image = jnp.zeros((1, *2 * (stage.side or side,), colors))
+    height, width, colors = image_shape
+    if stage.side is not None:
+      if {height, width} != {self.growth.sides[-1]}:
+        raise types.UserError(
+          f"growth.sides={self.growth.sides} was given for images of {height}x"
+          f"{width}; let the last one be data.image_size."
+        )
+      height = width = stage.side
+    image = jnp.zeros((1, height, width, colors))
     # Any value will do: it decides which modules there are.
     alpha = None if stage.fading is None else jnp.zeros(())
     net = self.net(types.Axis())

@@ -366,7 +366,9 @@ def _resnet(torch: str = "", flax: str = "") -> dict[str, Module]:
   return table
 
 
-def _residual_code(torch: str, flax: str, latent_side: int) -> Table:
+def _residual_code(
+  torch: str, flax: str, latent_side: int
+) -> dict[str, Module]:
   """The layers next to the code; PyTorch counts the activations, too."""
   side = max(latent_side, 4)
   theirs, ours = f"{torch}model.res_{side}", f"{flax}/code_{side}"
@@ -375,7 +377,9 @@ def _residual_code(torch: str, flax: str, latent_side: int) -> Table:
   return _residual_block(f"{theirs}.0", ours)
 
 
-def _residual_level(torch: str, flax: str, way: str, side: int) -> Table:
+def _residual_level(
+  torch: str, flax: str, way: str, side: int
+) -> dict[str, Module]:
   """A resolution; PyTorch counts pooling and upsampling, too."""
   theirs, ours = f"{torch}model.res_{side}", f"{flax}/{way}_{side}"
   return {
@@ -386,7 +390,7 @@ def _residual_level(torch: str, flax: str, way: str, side: int) -> Table:
   }
 
 
-def _residual_block(torch: str, flax: str) -> Table:
+def _residual_block(torch: str, flax: str) -> dict[str, Module]:
   """`nets.residual.Block` at one resolution."""
   return {
     f"{torch}.model.1.model.0": Module(f"{flax}/conv_0", CONV),
