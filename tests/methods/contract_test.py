@@ -34,6 +34,8 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
   "fanogan": {"width": 4, "latent": 8},
+  "ganomaly_original": {"width": 4, "latent": 3},
+  "memae_2d": {"channels": (4, 4), "slots": 8, "threshold": 0.15},
   "dpa": {
     "weights": "random",
     "channels": (4, 4, 4),
