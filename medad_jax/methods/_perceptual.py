@@ -150,6 +150,7 @@ class Perceptual(_reconstruction.Reconstruction):
       *more,
       precision=self.precision,
     )
+    # Flat codes, as all methods return them.
     return out | {"latent": out["latent"].reshape(len(image), -1)}
 
   def score(self, preds, batch, fitted):

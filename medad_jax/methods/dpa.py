@@ -66,7 +66,7 @@ class Method(_perceptual.Perceptual):
   length: Length = Length(steps=16_000, batch_size=128)
   optimizer: Optimizer = Optimizer(learning_rate=2e-3)
 
-  depth: ClassVar[int] = 2
+  depth: ClassVar[int] = 2  # "residual18"
   # An ensemble's members each have a predecessor of their own, which an
   # ensemble around this method could not provide.
   alone = (*_perceptual.Perceptual.alone, "growth")
@@ -153,6 +153,7 @@ class Method(_perceptual.Perceptual):
     image = jnp.zeros((1, height, width, colors))
     # Any value will do: it decides which modules there are.
     alpha = None if stage.fading is None else jnp.zeros(())
+    # Modules are drawn by their names, so that a stage's new ones are its own.
     net = self.net(types.Axis())
     params = {
       "net": net.init(rng.stream(key, "net"), image, alpha)["params"],
@@ -199,6 +200,7 @@ class Method(_perceptual.Perceptual):
     (stage,) = self.growth.stages()
     loss, parts, x_hat = self._reconstruct(stage, params, extra, batch, context)
     opinion = self.adversarial_weight * -jnp.mean(self.judge(params, x_hat))
+    # Logged as it enters the loss, with its weight.
     parts |= {"adversarial": opinion, "reconstruction": loss}
     return opinion + loss, (extra, parts, None)
 
@@ -217,6 +219,7 @@ class Method(_perceptual.Perceptual):
 
   def _reconstruct(self, stage, params, extra, batch, context):
     """The mean distance, terms of the constraint, the reconstructions."""
+    # None where nothing is faded: then neither images nor features are blended.
     progress = stage.progress(context.step)
     batch = self.constraint.mixed(batch, context)
     image = stage.image(batch["image"], progress)
@@ -248,6 +251,7 @@ class Method(_perceptual.Perceptual):
     return total
 
   def _layers(self, side):
+    # The last side's are the method's own, with growing or without.
     if side is None or side == self.growth.sides[-1]:
       return self.layers
     return (self.growth.layers[self.growth.sides.index(side)],)
@@ -265,6 +269,7 @@ class Method(_perceptual.Perceptual):
       and self.adversarial_weight
     ):
       return total
+    # Of pixels, whose means are the losses above.
     error = x_hat - image
     if self.l1_weight:
       total += self.l1_weight * jnp.mean(jnp.abs(error), -1)
