@@ -208,9 +208,7 @@ class Method(_perceptual.Perceptual):
     self, params: Any, image: Float[Array, "b h w c"]
   ) -> Float[Array, "b"]:
     """The critic's numbers."""
-    critic = {"net": params["critic"]}
-    out = _net.apply(self._critic, critic, image, precision=self.precision)
-    return out[:, 0, 0, 0]
+    return self.judged(self._critic, params["critic"], image)
 
   def _apply(self, params, image, alpha=None):
     inputs = (image,) if alpha is None else (image, alpha)

@@ -236,10 +236,7 @@ class Method(_perceptual.Perceptual):
 
   def judge(self, name: str, params: Any, x: Array) -> Float[Array, "b"]:
     """The numbers of a critic, by its name."""
-    net, own = self._critics[name], {"net": params[name]}
-    out = _net.apply(net, own, x, precision=self.precision)
-    # An image's is [b 1 1 1], a code's [b].
-    return out.reshape(len(x))
+    return self.judged(self._critics[name], params[name], x)
 
   def encode(
     self, params: Any, image: Float[Array, "b h h c"]
