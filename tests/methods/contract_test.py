@@ -56,6 +56,7 @@ MODEL: dict[str, dict] = {
     "layers": ("relu1_2",),
     "critic_channels": (4, 4, 4),
     "latent_critic_channels": (4,),
+    "critic_batches": 1,
   },
 }
 # Fields of its other stages.
@@ -88,7 +89,7 @@ OTHERS = {
   "piad": {"train.steps": 4},
 }
 # Critic and generator play against each other: neither loss has to fall.
-GAMES = (("fanogan", "gan"),)
+GAMES = (("fanogan", "gan"), ("piad", "train"))
 # One loss, an ensemble, two stages, parts that move in turn.
 KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
 # The one that every way to spread work is tried with, by kind: a method, or a

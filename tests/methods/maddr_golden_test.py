@@ -21,7 +21,7 @@ from medad_jax.methods import (
 )
 from medad_jax.training import Optimizer
 from medad_jax.types import Axis
-from medad_jax.weights import conversion, names
+from medad_jax.weights import conversion, residual_names
 from tests.golden import cases, filler, layout, perceptual
 from tests.golden.cases import close
 from tests.methods import stepping
@@ -296,7 +296,7 @@ def test_dpa(mode):
   shapes = {
     k: v for k, v in expected["shapes"].items() if not k.startswith("fc")
   }
-  table = {**names.residual_encoder(), **names.residual_decoder()}
+  table = {**residual_names.encoder(), **residual_names.decoder()}
   state = filler.named("maddr_dpa", shapes)
   start = with_heads(
     "maddr_dpa", mode, conversion.to_flax(table, state)["params"], {}
