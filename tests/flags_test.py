@@ -19,9 +19,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
 KNOWN = {
   "model.headline": "rec",
   "model.layer": "relu1_1",
-  "data.preparation": "crop",
+  "data.preparation": "pad,resize:8192",
   "data.stored_size": 8192,
-  "data.augment": "flip",
+  "data.augment": "affine:10:0.1:0.1,flip,crop",
 }
 DDAD = fields.default_of("ddad")
 BACKBONES = [

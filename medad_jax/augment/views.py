@@ -17,7 +17,7 @@ from medad_jax.augment import geometry
 from medad_jax.types import UserError
 
 _GRAMMAR = (
-  "truncate, affine:DEGREES:TRANSLATE:SCALE (up to 180, 1 and 0.99), flip,"
+  "truncate, affine:DEGREES:TRANSLATE:SCALE (up to 180, 0.5 and 0.5), flip,"
   " flip_vertical, crop"
 )
 _SHOWN = 80  # characters of a text in a sentence
@@ -167,8 +167,9 @@ _PLAIN: Mapping[str, Step] = {
   "flip_vertical": Flip(axis=0),
   "crop": Crop(),
 }
-# What draws may not exceed; a scale below 1 keeps the smallest factor positive.
-_MOST = (180.0, 1.0, 0.99)
+# The largest numbers of an affine step: pixels of up to 8192 a side then stay
+# inside the 15 bits that its fixed point leaves them.
+_MOST = (180.0, 0.5, 0.5)
 
 
 def _step(part: str, text: str) -> Step:

@@ -51,7 +51,7 @@ class Gray:
     return Image.fromarray((sums >> 16).astype(np.uint8))
 
   def mask(self, picture: Picture) -> Picture:
-    """The mask as it is."""
+    """The mask as it is, for it is gray."""
     return picture
 
   def __str__(self) -> str:
@@ -88,6 +88,7 @@ class Pad:
 
   def image(self, picture: Picture) -> Picture:
     """The square; each channel has its own minimum."""
+    # RA's loader has it so: black would be a level that the scan lacks.
     lows = [low for low, _ in _extrema(picture)]
     return self._padded(picture, tuple(lows))
 
@@ -118,6 +119,7 @@ class Equalize:
     """The picture with gray levels spread."""
     from PIL import ImageOps
 
+    # Its integer steps leave histograms of few pixels as they are.
     return ImageOps.equalize(picture)
 
   def mask(self, picture: Picture) -> Picture:

@@ -36,14 +36,16 @@ class Data:
     image_size: pixels a side, of the images that the method is fed.
     channels: 1 for gray, 3 for RGB.
     preparation: what is done with a picture before it is stored, once: steps
-      such as "crop:224,equalize,resize:64", or a short name
-      (`data.preparation.parse` has the grammar).
+      with commas between, of gray, crop:N, pad, equalize, resize:N[:lanczos],
+      shorter:N[:lanczos] and shrink:N, or the short name stretch or crop. See
+      `data.preparation.parse`.
     stored_size: pixels a side of the stored images; None for `image_size`. Of
       larger ones the middle is scored, and the middle or a random part is
       trained on.
     augment: what is done with training images on the device, anew in every
-      step: such as "affine:10:0.1:0.1,flip,crop", or "" for nothing
-      (`augment.views.parse` has the grammar).
+      step: steps with commas between, of truncate,
+      affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop. See
+      `augment.views.parse`.
     feed: "resident" (on the devices), "grain" (from files) or None to choose
       by size.
     resident_mb: the largest set, in MB, that is kept on the devices.

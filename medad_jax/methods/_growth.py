@@ -39,6 +39,7 @@ class Growth:
   smooth: bool = True
 
   def __post_init__(self):
+    # A transition fades from half the side, and a new module halves it.
     doubled = (2 * side for side in self.sides[:-1])
     if tuple(doubled) != self.sides[1:] or len(self.sides) == 1:
       raise types.UserError(
@@ -58,10 +59,12 @@ class Growth:
     """
     if not self.sides:
       return (Stage("train"),)
+    # Each stage reads the one before it alone, which holds all older weights.
     found = [Stage(f"stab{self.sides[0]}", self.sides[0])]
     for side in self.sides[1:]:
       fades = Stage(f"trns{side}", side, self.transition_steps, found[-1].name)
       found += [fades, Stage(f"stab{side}", side, None, fades.name)]
+    # As in methods of one stage, so that scores need not know of growing.
     return (*found[:-1], dataclasses.replace(found[-1], name="train"))
 
 
@@ -96,6 +99,7 @@ class Stage:
     high = shrunk(image, image.shape[1] // self.side)
     if alpha is None:
       return high
+    # Both from full size: the reference does not shrink `high` once more.
     low = shrunk(image, 2 * image.shape[1] // self.side)
     low = low.repeat(2, axis=1).repeat(2, axis=2)
     return (1 - alpha) * low + alpha * high
@@ -109,6 +113,7 @@ class Stage:
     if self.fading is None:
       return None
     table = jnp.asarray(accumulated(self.fading)[: self.fading])
+    # Steps after the last one, which no run takes, are as the last one.
     return table[jnp.minimum(step, self.fading - 1)]
 
 

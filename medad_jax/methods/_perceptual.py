@@ -120,6 +120,8 @@ class Perceptual(_reconstruction.Reconstruction):
       params = {"params": features.params["vgg19"]}
       return net.apply(params, perceptual.preprocess(image))
 
+    # VGG19's own parameters are in no gradient: a step differentiates by the part
+    # of the method that moves.
     real, found = see(image), see(x_hat)
     return [
       perceptual.relative_l1(real[name], found[name], **known[name])
@@ -188,6 +190,8 @@ def criticize(
     fake: others, constants to the gradient.
     share: see `losses.gradient_penalty`.
   """
+  # A constant already where only the critic moves. The line says so, and keeps
+  # it true.
   fake = jax.lax.stop_gradient(fake)
   of_real, of_fake = critic(real), critic(fake)
   parts = {
@@ -196,6 +200,7 @@ def criticize(
     "penalty": _PENALTY
     * jnp.mean(losses.gradient_penalty(critic, real, fake, share)),
   }
+  # Each part is a mean over examples, so that devices may share a batch.
   return sum(parts.values()), parts
 
 

@@ -95,6 +95,7 @@ class Method(_perceptual.Perceptual):
 
     The last stage is called "train".
     """
+    # One VGG19 for all stages, up to the deepest layer that any of them sees.
     layers = dict.fromkeys((*self.growth.layers, *self.layers))
     features = (self.features(tuple(layers)),) if self.perceptual_weight else ()
     read = tuple(stage.name for stage in features)
@@ -105,9 +106,11 @@ class Method(_perceptual.Perceptual):
     def init(key, image_shape):
       return self._init(stage, key, image_shape)
 
+    # The optimizer is not inherited: a stage's step makes a new one.
     def inherit(params, extra, own):
       return _growth.grafted(params, own[stage.before].params), extra
 
+    # The critic's batches come first, the net's own is the last.
     adversarial = self.adversarial_weight > 0
     inputs = dataclasses.replace(
       self.constraint.inputs(), batches=1 + self.critic_batches * adversarial
@@ -131,6 +134,7 @@ class Method(_perceptual.Perceptual):
     if stage.name != "train":
       steps_ = stage.fading or growth.stable_steps
       return dataclasses.replace(length, steps=steps_)
+    # Only a number of steps is added up, epochs are not the reference's.
     if self.mode == "reference" and length.steps is not None:
       more = _growth.final_steps(length.steps)
       return dataclasses.replace(length, steps=more)
@@ -145,6 +149,7 @@ class Method(_perceptual.Perceptual):
         " let the last one be data.image_size."
       )
     image = jnp.zeros((1, *2 * (stage.side or side,), colors))
+    # Any value will do: it decides which modules there are.
     alpha = None if stage.fading is None else jnp.zeros(())
     net = self.net(types.Axis())
     params = {
@@ -157,6 +162,7 @@ class Method(_perceptual.Perceptual):
 
   @property
   def _critic(self):
+    # An encoder whose code is one number.
     return residual.Encoder(self.channels, 1, depth=self.depth)
 
   def _step(self, stage):
@@ -175,7 +181,7 @@ class Method(_perceptual.Perceptual):
 
   def criticize(self, params, extra, batch, context, handed):
     """The critic's loss of images and their reconstructions."""
-    del handed
+    del handed  # the critic's batches and the net's are different ones
     image = batch["image"]
     x_hat = self._apply(params, image)["x_hat"]
     share = self.share(batch, context, "penalty")
@@ -187,6 +193,7 @@ class Method(_perceptual.Perceptual):
   def oppose(self, params, extra, batch, context, handed):
     """The autoencoder's loss: distances, and the critic's opinion."""
     del handed
+    # A net with a critic does not grow.
     (stage,) = self.growth.stages()
     loss, parts, x_hat = self._reconstruct(stage, params, extra, batch, context)
     opinion = self.adversarial_weight * -jnp.mean(self.judge(params, x_hat))
@@ -221,6 +228,7 @@ class Method(_perceptual.Perceptual):
 
   def _distance(self, stage, progress, features, image, x_hat):
     """Each image's distance in a stage [b]."""
+    # What has no weight is not computed, as VGG19 may not be there.
     total = 0.0
     if self.perceptual_weight:
       found = self.distance(features, self._layers(stage.side), image, x_hat)
@@ -248,6 +256,7 @@ class Method(_perceptual.Perceptual):
     if self.perceptual_weight:
       relative = super().map_of(features, image, x_hat)
       total += self.perceptual_weight * relative
+    # "fixed": what the configurations with both terms ask to be tested by.
     if (
       self.mode == "fixed"
       and self.perceptual_weight

@@ -53,6 +53,8 @@ class Balance:
   def start(self, params: Any) -> Any:
     """No measurement and weights of 1, for the parts of a net."""
 
+    # Measurements fill the rows from their start, so that the smoothing always
+    # begins with the first one.
     def of_part(tree):
       none = jnp.zeros((len(kernels(tree)), self.kept))
       return {"adversarial": none, "distance": none, "weight": jnp.ones(())}
@@ -66,6 +68,8 @@ class Balance:
     """The state after a measurement of two gradients, where it is due."""
     count = state["count"]
     now = jnp.minimum(count + 1, self.kept)
+    # Computed in every step and used in few: under vmap a condition would
+    # compute both branches, too.
     new = {
       part: self._part(
         state[part], adversarial[part], distance[part], count, now
@@ -86,6 +90,7 @@ class Balance:
   def _appended(self, kept, norms, count):
     """The oldest measurement leaves where there is no room for another."""
     full = jnp.roll(kept, -1, axis=1)
+    # The roll puts the oldest one last, where the newest takes its place.
     kept = jnp.where(count == self.kept, full, kept)
     at = jnp.minimum(count, self.kept - 1)
     return lax.dynamic_update_slice(kept, norms[:, None], (0, at))
@@ -110,6 +115,7 @@ class Balance:
     ratio = smoothed[0] / jnp.where(there, smoothed[1], 1)
     ratio = jnp.sort(jnp.where(there, ratio, jnp.inf), axis=None)
     total = count * adversarial.shape[0]
+    # Of an even number NumPy's median is the mean of the two in the middle.
     return (ratio[(total - 1) // 2] + ratio[total // 2]) / 2
 
   def smoothed(self, values: Float[Array, "n t"]) -> Float[Array, "n t"]:
@@ -221,6 +227,7 @@ class Method(_perceptual.Perceptual):
     self, batch: types.Batch, context: types.Context
   ) -> Float[Array, "b y y z"]:
     """Standard normal codes, by the example."""
+    # By the batch's key, which both critics and the autoencoder ask once each.
     keys = rng.per_example(rng.stream(context.key, "prior"), batch["slot"])
     return jax.vmap(lambda key: jax.random.normal(key, self._code_shape))(keys)
 
@@ -292,6 +299,7 @@ class Iteration:
   ) -> tuple[types.TrainState, types.Metrics]:
     """See `types.Step`; "loss" is the distance, which the method scores by."""
     method, last = self.method, self.critics.batches
+    # It counts the step, too.
     state, found = self.critics(state, batch, context)
     own = jax.tree.map(lambda x: x[last], batch)
     key = jax.random.fold_in(context.key, last)
@@ -301,9 +309,11 @@ class Iteration:
       return method.losses({**state.params, "net": net}, own, at)
 
     net = state.params["net"]
+    # One forward pass, and a backward pass for each of the two losses.
     _, pull, parts = jax.vjp(losses, net, has_aux=True)
     one, none = jnp.ones(()), jnp.zeros(())
     (distance,), (adversarial,) = pull((one, none)), pull((none, one))
+    # Of the whole batch: norms of parts of it would be other numbers.
     distance, adversarial, parts = context.axis.mean(
       (distance, adversarial, parts)
     )

@@ -46,7 +46,7 @@ class Encoder(nn.Module):
   @nn.compact
   def __call__(
     self,
-    image: Float[Array, "b h h c"],
+    image: Float[Array, "b h w c"],
     alpha: Float[Array, ""] | None = None,
   ) -> Float[Array, "b y y z"]:
     """Codes, unbounded.
@@ -174,7 +174,7 @@ class Autoencoder(nn.Module):
   @nn.compact
   def __call__(
     self,
-    image: Float[Array, "b h h c"],
+    image: Float[Array, "b h w c"],
     alpha: Float[Array, ""] | None = None,
   ) -> dict[str, Array]:
     """ "x_hat" [b h h c] and "latent" [b y y z].

@@ -42,7 +42,8 @@ def test_images_that_are_fed_as_they_are_stored_have_no_view():
     ("affine:10:0.1:nan", "has 'affine:10:0.1:nan'"),
     ("affine:181:0:0", "up to 180"),
     ("affine:-1:0:0", "up to 180"),
-    ("affine:0:0:1", "and 0.99"),
+    ("affine:0:0.6:0", "0.5 and 0.5"),
+    ("affine:0:0:0.6", "0.5 and 0.5"),
   ],
 )
 def test_another_text_is_refused_in_a_sentence(text, sentence):

@@ -9,9 +9,17 @@ import pytest
 
 from medad_jax.augment import views
 from medad_jax.data import cache, joined, resident, spec, stream
-from medad_jax.engine import calibration, experiment, fit, program, train
+from medad_jax.engine import (
+  calibration,
+  experiment,
+  fit,
+  program,
+  synthetic,
+  train,
+)
 from medad_jax.engine import config as configuration
 from medad_jax.engine.trained import Trained
+from medad_jax.methods import ae
 from medad_jax.training import Length
 from medad_jax.types import NORMAL, Fit, Inputs, Phase, UserError
 from tests import tiny
@@ -206,6 +214,22 @@ def test_scoring_sees_the_middle_and_no_draws(text, tmp_path):
     model.score(images["test"])
   with pytest.raises(UserError, match="were given to a model of"):
     model.score(middle["test"].astype(np.float16))
+
+
+class Brighter(ae.Method):
+  """Makes anomalies that are half as dark."""
+
+  def synthesize(self, keys, batch):
+    return batch["image"] / 2 + 0.5
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_synthetic_images_are_of_the_type_that_a_model_scores(kind):
+  normal = tiny.images(4).astype(kind)
+  found = synthetic.images(Brighter(), normal)
+  assert found.dtype == kind
+  rounding = 0.51 if kind == np.uint8 else 1e-4
+  np.testing.assert_allclose(found, normal / 2 + 127.5, atol=rounding)
 
 
 class Ready(Exception):

@@ -42,6 +42,14 @@ MODEL: dict[str, dict] = {
     "latent": 3,
     "layers": ("relu1_2",),
   },
+  "piad": {
+    "weights": "random",
+    "channels": (4, 4, 4),
+    "latent": 3,
+    "layers": ("relu1_2",),
+    "critic_channels": (4, 4, 4),
+    "latent_critic_channels": (4,),
+  },
 }
 # Fields of its other stages.
 GAN = {
@@ -57,8 +65,6 @@ GROWTH = {
   "growth.stable_steps": 4,
   "train.steps": 4,
 }
-# Critic and generator play against each other: neither loss has to fall.
-GAMES = (("fanogan", "gan"),)
 DDAD = {
   "ensemble.size": 2,
   "data.extra": 16,
@@ -68,6 +74,14 @@ DDAD = {
   "refine.epochs": 1,
   "refine.batch_size": 8,
 }
+OTHERS = {
+  "ddad": DDAD,
+  "dpa": GROWTH,
+  "fanogan": GAN,
+  "piad": {"train.steps": 4},
+}
+# Critic and generator play against each other: neither loss has to fall.
+GAMES = (("fanogan", "gan"),)
 # One loss, an ensemble, two stages, parts that move in turn.
 KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
 # The one that every way to spread work is tried with, by kind: a method, or a
@@ -104,7 +118,7 @@ def small_config(name: str) -> dict:
       "train.batch_size": 8,
       "train.learning_rate": rate(name),
     }
-  small |= {"ddad": DDAD, "fanogan": GAN, "dpa": GROWTH}.get(name, {})
+  small |= OTHERS.get(name, {})
   return configuration.with_hyper(config, small)
 
 
