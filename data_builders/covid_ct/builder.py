@@ -22,7 +22,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   The repository's lists Data-split/*/*.txt, with the folders CT_COVID and
   CT_NonCOVID in Images-processed; or images/ and data.json. Training has the
   normal images of the training list, the other lists of the two classes are
-  unlabelled. A name that a list has twice is read once: the test list of 98
+  unlabeled. A name that a list has twice is read once: the test list of 98
   lines has 97 images. Slices of a patient are in one split, by the authors.
   """
 
