@@ -22,7 +22,7 @@ _MOST = 2**31  # numbers of a volume; more are a damaged header
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a file says of its volume.
+  """The facts that a file states of its volume.
 
   Attributes:
     shape: of the volume; axes of length 1 beyond the third are left out.

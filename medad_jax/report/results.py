@@ -26,15 +26,15 @@ class Score:
   Attributes:
     ranking: of the images.
     pixels: of the maps; None where the set has no masks or the score no map.
-    accuracy: the best that a threshold can have; None without two classes.
     over_seeds: spread of each metric by its name; empty for one training. With
       several, the metrics themselves are means.
+    accuracy: the best that a threshold can have; None without two classes.
   """
 
   ranking: metrics.Ranking
   pixels: pixel_metrics.Pixels | None = None
-  accuracy: Accuracy | None = None
   over_seeds: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
+  accuracy: Accuracy | None = None
 
 
 @dataclasses.dataclass(frozen=True)

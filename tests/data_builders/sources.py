@@ -22,7 +22,7 @@ UNLABELLED = {"brain", "covid_ct", "folder", "lag", "phantom", "rsna", "vin"}
 TWO_SPLITS = {"train": (8, 0), "test": (4, 3)}
 
 # Sources that name their files in a list; the others are what is there.
-LISTED = {"brain", "covid_ct", "isic", "lag", "rsna", "shenzhen", "vin"}
+LISTED = {"brain", "covid_ct", "isic", "lag", "rsna", "vin"}
 
 
 def counts(builder: str) -> dict[str, tuple[int, int]]:
