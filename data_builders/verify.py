@@ -45,6 +45,7 @@ def verify(
   misfits: Mapping[Path, str],
   root: Path,
   journal: Path | None = None,
+  healthy: Sequence[tuple[Path, Path | None]] = (),
 ) -> Mapping[Path, str]:
   """Decodes all files in parallel; complains about all bad ones at once.
 
@@ -55,6 +56,8 @@ def verify(
     root: the source folder; names in messages start below it.
     journal: where sound files are noted, so that a build that was killed, or
       whose source was fixed, need not decode them again.
+    healthy: images with the files that mark their healthy pixels, which may
+      be most of them.
 
   Returns:
     The digest of every image.
@@ -64,8 +67,9 @@ def verify(
       `inspect`), masks have another size than their image or all of them mark
       most of it, or there are misfits.
   """
-  roles = {(image, False): None for image, _ in pairs}
-  roles |= {(mask, True): None for _, mask in pairs if mask is not None}
+  every = [*pairs, *healthy]
+  roles = {(image, False): None for image, _ in every}
+  roles |= {(mask, True): None for _, mask in every if mask is not None}
   found = _inspect_all(list(roles), misfits, journal)
   broken = {
     path: finding.problem
@@ -73,9 +77,9 @@ def verify(
     if finding.problem is not None
   }
   # The size of what cannot be opened is nobody's concern.
-  bad = {**_check_sizes(pairs, found, broken), **misfits, **broken}
+  bad = {**_check_sizes(every, found, broken), **misfits, **broken}
   if bad:
-    named = (path for pair in pairs for path in pair if path is not None)
+    named = (path for pair in every for path in pair if path is not None)
     unique = list(dict.fromkeys([*named, *misfits]))
     lines = [
       f"{_below(path, root)}: {bad[path]}" for path in unique if path in bad
@@ -85,7 +89,7 @@ def verify(
       " them or take them out, then run the same command again:\n"
       + notices.listed(lines)
     )
-  _check_areas(found, root)
+  _check_areas({mask: found[mask, True] for _, mask in pairs if mask}, root)
   return {
     path: finding.digest
     for (path, is_mask), finding in found.items()
@@ -230,13 +234,9 @@ def _check_sizes(
   return bad
 
 
-def _check_areas(found: Mapping[Role, Finding], root: Path) -> None:
+def _check_areas(found: Mapping[Path, Finding], root: Path) -> None:
   """Names masks that are empty or mark most of their image."""
-  shares = {
-    str(_below(path, root)): f.marked
-    for (path, mask), f in found.items()
-    if mask
-  }
+  shares = {str(_below(path, root)): f.marked for path, f in found.items()}
   empty = [name for name, share in shares.items() if share == 0]
   large = [name for name, share in shares.items() if share > 0.5]
   if shares and len(large) == len(shares):

@@ -12,6 +12,8 @@ from medad_jax.data import columns, spec
 from medad_jax.data.preparation import Preparation
 from medad_jax.types import UserError
 
+_TRAIN = "train"
+
 
 def open_sets(
   names: str,
@@ -29,8 +31,11 @@ def open_sets(
   splits are mixed in proportion to the sets' sizes, so that the first rows of a
   split hold the first rows of every set. Test images follow set after set.
 
+  A set named with splits, `NAME:SPLIT+SPLIT`, trains on all images of these and
+  tests on none: a protocol whose test images are of another set.
+
   Args:
-    names: what the sets were built as.
+    names: what the sets were built as, with commas between.
     data_dir: as for `spec.open_dataset`, like all that follow.
     image_size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
@@ -39,36 +44,78 @@ def open_sets(
     further_tests: whether to open the splits named test_NAME that sets have.
 
   Raises:
-    UserError: a name is there twice, or as `spec.open_dataset`.
+    UserError: a name is there twice, no set has a split that is needed, or as
+      `spec.open_dataset`.
   """
-  each = [name.strip() for name in names.split(",")]
-  if len(set(each)) < len(each):
+  each = [_Named(name) for name in names.split(",")]
+  if len({one.name for one in each}) < len(each):
     raise UserError(
       f"data.name='{names}' names a set more than once; name each once."
     )
   need = tuple(need)
-  return join(
-    [
-      spec.open_dataset(
-        name,
-        data_dir,
-        image_size=image_size,
-        channels=channels,
-        resize=resize,
-        need=need,
-        further_tests=further_tests,
+  sets = []
+  for one in each:
+    wanted = one.need(need)
+    found = spec.open_dataset(
+      one.name,
+      data_dir,
+      image_size=image_size,
+      channels=channels,
+      resize=resize,
+      need=wanted,
+      further_tests=further_tests and not one.training,
+    )
+    sets.append(one.for_training(found) if one.training else found)
+  joined = join(sets)
+  if absent := [name for name in need if name not in joined.splits]:
+    raise UserError(
+      f"data.name='{names}' leaves no set with {', '.join(absent)}; name one"
+      " without splits after a colon."
+    )
+  return joined
+
+
+class _Named:
+  """A set of `data.name`: NAME, or NAME:SPLIT+SPLIT for training alone.
+
+  Attributes:
+    name: what the set was built as.
+    training: the splits whose images all train; empty for an ordinary set.
+  """
+
+  def __init__(self, text: str):
+    self.name, colon, splits = (part.strip() for part in text.partition(":"))
+    self.training = tuple(part.strip() for part in splits.split("+") if part)
+    if colon and not self.training:
+      raise UserError(
+        f"data.name has '{text}'; name the splits that train after the colon,"
+        " as in ixi:train+val+test."
       )
-      for name in each
-    ]
-  )
+
+  def need(self, need: Sequence[str]) -> tuple[str, ...]:
+    """The splits to open where those of `need` are asked for."""
+    if not self.training:
+      return tuple(need)
+    return self.training if _TRAIN in need else ()
+
+  def for_training(self, found: spec.Dataset) -> spec.Dataset:
+    """The set with all opened splits as one that trains."""
+    parts = [found.splits[name] for name in found.splits]
+    decisive = [found.fingerprint, self.training]
+    return spec.Dataset(
+      found.name,
+      {_TRAIN: _concatenated(parts, mixed=True)} if parts else {},
+      hashlib.sha256(json.dumps(decisive).encode()).hexdigest(),
+      {_TRAIN: sum(found.counts.get(name, 0) for name in self.training)},
+    )
 
 
 def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:
   """One set of several, each row with its set's name as the column `set`.
 
-  A column that a set lacks is empty there. Splits have masks where all their
-  sets have some. The fingerprint is over all sets, in their order; that of a
-  single one stays.
+  A column that a set lacks is empty there. Splits have masks, and healthy
+  pixels, where all their sets have some. The fingerprint is over all sets, in
+  their order; that of a single one stays.
 
   Raises:
     UserError: results of a set and of a further test set would have one name.
@@ -109,6 +156,7 @@ def _concatenated(parts: Sequence[spec.Split], mixed: bool) -> spec.Split:
   sizes = [len(part) for part in parts]
   order = _mixed(sizes) if mixed else np.arange(sum(sizes))
   masks = [part.masks for part in parts if part.masks is not None]
+  healthy = [part.healthy for part in parts if part.healthy is not None]
   texts = columns.concatenate([part.columns for part in parts], sizes)
   names = [name for part in parts for name in part.names]
   return spec.Split(
@@ -117,6 +165,7 @@ def _concatenated(parts: Sequence[spec.Split], mixed: bool) -> spec.Split:
     names=tuple(names[row] for row in order),
     masks=_placed(masks, order) if len(masks) == len(parts) else None,
     columns={k: tuple(v[row] for row in order) for k, v in texts.items()},
+    healthy=_placed(healthy, order) if len(healthy) == len(parts) else None,
   )
 
 

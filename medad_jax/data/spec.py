@@ -41,6 +41,10 @@ class Split:
     columns: what else is known of each image, a text by the column's name; an
       empty one where it is unknown. `columns.PATIENT` and others have names
       of their own.
+    healthy: pixels that are known to be healthy, of sets whose masks are boxes
+      drawn around abnormalities: every row that has a class among its columns
+      is one box, and an image of several boxes has as many rows. None for
+      masks that outline the abnormality itself.
   """
 
   images: UInt8[np.ndarray, "n h w c"]
@@ -50,6 +54,7 @@ class Split:
   columns: Mapping[str, tuple[str, ...]] = dataclasses.field(
     default_factory=dict
   )
+  healthy: Bool[np.ndarray, "n h w"] | None = None
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -178,7 +183,9 @@ def _fingerprint(
 
 
 def _warn_of_unmarked(title: str, split: Split) -> None:
-  unmarked.warn(title, split.names, split.labels, split.masks)
+  # A set of boxes also has abnormal images that nobody drew a box in.
+  if split.healthy is None:
+    unmarked.warn(title, split.names, split.labels, split.masks)
 
 
 def _root(data_dir: str | os.PathLike[str] | None) -> Path:
