@@ -334,11 +334,17 @@ class Scores:
     maps: pixel maps by name, each [b, h, w]; may be empty.
     reconstruction: what the method thinks healthy looks like [b, h, w, c], or
       None where it cannot tell.
+    distances: distances of images and reconstructions by nets that the method
+      has, each [b]; an evaluation reports "lpips_alex".
+    draws: the same of every random draw that a score is the mean of, with an
+      axis for the draws after that of the images; None for other scores.
   """
 
   image: Mapping[str, Any]
   maps: Mapping[str, Any]
   reconstruction: Any = None
+  distances: Mapping[str, Any] = struct.field(default_factory=dict)
+  draws: "Scores | None" = None
 
 
 @runtime_checkable
@@ -367,6 +373,9 @@ class Method(Protocol):
       each image: an evaluation draws it and can save it.
     """
     ...
+
+  # A method whose paper states a threshold for the headline's map may have it
+  # as `published_threshold`: local detection is then counted there, too.
 
   def score(
     self, preds: Preds, batch: Batch, fitted: Mapping[str, TrainState]

@@ -179,9 +179,7 @@ def detect(
   )
 
 
-def thresholds(
-  maps: Float[np.ndarray, "n d h w"],
-) -> dict[str, float]:
+def thresholds(maps: Float[np.ndarray, "..."]) -> dict[str, float]:
   """Thresholds that few pixels of healthy images reach, by their share.
 
   The smallest number that at most 1, 2 and 5 % of all pixels reach, over all
@@ -189,7 +187,7 @@ def thresholds(
   a threshold; up to that grid this is the same, and it fits maps of any scale.
 
   Args:
-    maps: of healthy images only.
+    maps: of healthy images only, of any shape.
   """
   pool = np.array(maps, np.float32).ravel()
   if not len(pool):
