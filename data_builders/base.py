@@ -123,6 +123,12 @@ class SetBuilder(
     """True if examples mark healthy pixels, as `spec.Split.healthy` says."""
     return False
 
+  def encode_healthy(self, row: Row, image: bytes) -> bytes:
+    """Encoded mark of a row's healthy pixels; the file's own by default."""
+    if row.healthy is None:
+      return pictures.black(image)
+    return pictures.brighter_half(row.healthy.read_bytes())
+
   def channels(self) -> int:
     """Channels of the images: 1 where all are gray, otherwise 3."""
     with _reading(self.source):
@@ -169,13 +175,6 @@ class SetBuilder(
     if row.mask is None:
       return image, pictures.black(image)
     return image, pictures.gray(masks.encoded(row.mask.read_bytes()))
-
-  def _read_healthy(self, row: Row, image: bytes) -> bytes | None:
-    if not self.has_healthy():
-      return None
-    if row.healthy is None:
-      return pictures.black(image)
-    return pictures.gray(masks.encoded(row.healthy.read_bytes()))
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator[Any]]:
     del dl_manager  # the user has the files: licenses forbid a download
@@ -239,7 +238,9 @@ class SetBuilder(
         name=_legible(row.name),
         columns={name: _legible(known.get(name, "")) for name in names},
       )
-      healthy = self._read_healthy(row, data[0])
+      healthy = None
+      if self.has_healthy():
+        healthy = self.encode_healthy(row, data[0])
       digest.update(
         store.identity(at, row.name, row.label, *data, row.columns, healthy)
       )

@@ -67,9 +67,10 @@ def verify(
       `inspect`), masks have another size than their image or all of them mark
       most of it, or there are misfits.
   """
-  every = [*pairs, *healthy]
-  roles = {(image, False): None for image, _ in every}
-  roles |= {(mask, True): None for _, mask in every if mask is not None}
+  roles = {(image, False): None for image, _ in pairs}
+  roles |= {(mask, True): None for _, mask in pairs if mask is not None}
+  # Not masks of what is abnormal: they may be gray, and mark most of an image.
+  roles |= {(mask, False): None for _, mask in healthy if mask is not None}
   found = _inspect_all(list(roles), misfits, journal)
   broken = {
     path: finding.problem
@@ -77,9 +78,13 @@ def verify(
     if finding.problem is not None
   }
   # The size of what cannot be opened is nobody's concern.
-  bad = {**_check_sizes(every, found, broken), **misfits, **broken}
+  sizes = _check_sizes(pairs, found, broken, True)
+  sizes |= _check_sizes(healthy, found, broken, False)
+  bad = {**sizes, **misfits, **broken}
   if bad:
-    named = (path for pair in every for path in pair if path is not None)
+    named = (
+      path for pair in [*pairs, *healthy] for path in pair if path is not None
+    )
     unique = list(dict.fromkeys([*named, *misfits]))
     lines = [
       f"{_below(path, root)}: {bad[path]}" for path in unique if path in bad
@@ -218,15 +223,16 @@ def _check_sizes(
   pairs: Sequence[tuple[Path, Path | None]],
   found: Mapping[Role, Finding],
   broken: Mapping[Path, str],
-) -> Mapping[Path, str]:
-  """Masks whose size is not their image's."""
+  role: bool,
+) -> dict[Path, str]:
+  """Masks, read in one role, whose size is not their image's."""
   bad = {}
   for image, mask in pairs:
     if mask is None or image in broken or mask in broken:
       continue
-    if (image, False) not in found or (mask, True) not in found:
+    if (image, False) not in found or (mask, role) not in found:
       continue
-    size, other = found[image, False].size, found[mask, True].size
+    size, other = found[image, False].size, found[mask, role].size
     if size != other:
       bad[mask] = "its size is {}x{}, its image's {}x{} pixels".format(
         *other, *size

@@ -29,7 +29,7 @@ _EIGHT = np.ones((3, 3), bool)
 
 @dataclasses.dataclass(frozen=True)
 class Regions:
-  """What is to be found in the images of a test set, one row a box.
+  """The boxes to find in the images of a test set, one row a box.
 
   Attributes:
     rows: the image of each box.
