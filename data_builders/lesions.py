@@ -16,6 +16,7 @@ SEED = 20231019
 
 _BACKGROUND = 0.08  # of the range; the air around a head is darker
 _SHELL = 0.24  # share of the half width that scalp and skull take
+_LEAST = 1000  # pixels of brain, of the generated heads' size
 _GRAIN = 0.7  # share of the slice's fine detail that a lesion keeps
 
 
@@ -36,9 +37,7 @@ def add(
   Returns:
     The slice with the lesion, and the lesion's pixels.
   """
-  side = max(picture.shape)
-  square = np.asarray(preparation.Pad().image(Image.fromarray(picture)))
-  small = preparation.shrink(square.astype(np.float32) / 255, anatomy.SIZE)
+  side, small = max(picture.shape), _small(picture)
   head = _head(small)
   signal, mask, _ = lesions.add(_stream(number), head)
   fine = small - ndimage.gaussian_filter(small, 1.0)
@@ -53,12 +52,33 @@ def add(
   return np.where(marks, anatomy.digitize(drawn), picture), marks
 
 
-def _head(small: Float[np.ndarray, "h w"]) -> anatomy.Head:
-  """The slice as one of the generated heads: where its brain is, its tones."""
+def has_head(picture: UInt8[np.ndarray, "h w"]) -> bool:
+  """True if a slice holds enough of a brain for a lesion."""
+  small = _small(picture)
+  if not (small > _BACKGROUND).any():
+    return False
+  return int((_brain(small)[0] > 0.9).sum()) >= _LEAST
+
+
+def _small(picture: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+  """The slice in a square of the generated heads' size, in [0, 1]."""
+  square = np.asarray(preparation.Pad().image(Image.fromarray(picture)))
+  return preparation.shrink(square.astype(np.float32) / 255, anatomy.SIZE)
+
+
+def _brain(
+  small: Float[np.ndarray, "h w"],
+) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
+  """How far each pixel is brain, and its depth as of `anatomy.Head`."""
   outline = _largest(small > _BACKGROUND)
   inside = ndimage.distance_transform_edt(outline)
-  depth = 1 - inside / max(inside.max(), 1)
-  brain = anatomy.step((1 - _SHELL) - depth, 0.03)
+  depth = 1 - inside / inside.max()
+  return anatomy.step((1 - _SHELL) - depth, 0.03), depth
+
+
+def _head(small: Float[np.ndarray, "h w"]) -> anatomy.Head:
+  """The slice as one of the generated heads: where its brain is, its tones."""
+  brain, depth = _brain(small)
   tissue = small[brain > 0.5]
   return anatomy.Head(
     signal=small,
@@ -71,10 +91,8 @@ def _head(small: Float[np.ndarray, "h w"]) -> anatomy.Head:
 
 def _largest(marks: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
   """The largest region, without holes."""
-  named, count = ndimage.label(marks)
+  named, _ = ndimage.label(marks)
   sizes = np.bincount(named.ravel())[1:]
-  if not count:
-    raise ValueError("no head in the slice")
   return ndimage.binary_fill_holes(named == 1 + np.argmax(sizes))
 
 

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 import re
 
+from jaxtyping import UInt8
 import numpy as np
 
 from data_builders import base, folders, lesions, nifti, pictures
@@ -88,8 +89,13 @@ class Builder(base.SetBuilder, skip_registration=True):
     for first, *others in of.values():
       for path in others:
         found[path] = f"the same subject as {self._name(first)}"
+    headless = {
+      path: "no head in its slice, so that no lesion can be drawn"
+      for path in self._files["test"]
+      if not _has_head(path)
+    }
     volumes = [path for path in self._images() if nifti.is_volume(path)]
-    return {**nifti.problems(volumes), **found}
+    return {**headless, **nifti.problems(volumes), **found}
 
   def left_out(self) -> Sequence[str]:
     """Counts of files that are not read, and names of cropped ones."""
@@ -119,9 +125,7 @@ class Builder(base.SetBuilder, skip_registration=True):
       if not row.label:
         yield image, pictures.black(image)
         continue
-      with decode.open_image(image) as picture:
-        pixels = np.asarray(picture.convert("L"))
-      drawn, mask = lesions.add(pixels, _number(files[name]))
+      drawn, mask = lesions.add(_pixels(image), _number(files[name]))
       white = np.where(mask, np.uint8(255), np.uint8(0))
       yield pictures.encoded(drawn), pictures.encoded(white)
 
@@ -180,6 +184,21 @@ def _cropped(paths: Sequence[Path]) -> set[Path]:
   """Cropped files whose subject has another file."""
   whole = {_number(path) for path in paths if _CROPPED not in path.name}
   return {p for p in paths if _CROPPED in p.name and _number(p) in whole}
+
+
+def _has_head(path: Path) -> bool:
+  try:
+    return lesions.has_head(_pixels(_slice(path)))
+  # Verification has a better sentence on a file that cannot be read.
+  except UserError:
+    raise
+  except Exception:
+    return True
+
+
+def _pixels(image: bytes) -> UInt8[np.ndarray, "h w"]:
+  with decode.open_image(image) as picture:
+    return np.asarray(picture.convert("L"))
 
 
 def _slice(path: Path) -> bytes:
