@@ -284,5 +284,5 @@ def _label(split: str) -> int:
 def _known(name: str, plan: Plan) -> dict[str, str]:
   known = {columns.PATIENT: plan.file.stem}
   if plan.box is not None:
-    known[columns.CLASS] = class_of(plan.box.label) or ""
+    known[columns.FINDING] = class_of(plan.box.label) or ""
   return known

@@ -159,7 +159,7 @@ class Source:
   ) -> base.Row:
     known = {columns.PATIENT: Path(line).stem}
     if kind:
-      known[columns.CLASS] = kind
+      known[columns.FINDING] = kind
     return base.Row(
       line,
       label,

@@ -70,6 +70,14 @@ class Axis:
       return tree
     return jax.lax.pmean(tree, self.name, axis_index_groups=self.groups)
 
+  def gather(self, tree: Any) -> Any:
+    """Arrays of the whole batch from those of its parts, in their order."""
+    if self.name is None or self.size == 1:
+      return tree
+    return jax.lax.all_gather(
+      tree, self.name, axis_index_groups=self.groups, tiled=True
+    )
+
   def min(self, tree: Any) -> Any:
     """Minimum over the devices that hold the other parts of the batch."""
     if self.name is None or self.size == 1:
@@ -164,7 +172,8 @@ Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
 Loss = Callable[
   [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
 ]
-# uint8 images [n h w c] -> arrays [n ...] by their names in `Batch`.
+# uint8 images [n h w c], as large as they are stored -> arrays [n ...] by their
+# names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
 
 
@@ -190,16 +199,20 @@ class Inputs:
   Attributes:
     source: whether every example has `source`, a second image of its pool.
     batches: fresh batches a step.
-    prepare: what else a batch holds of each image, made once, on the host.
+    prepare: what else a batch holds of each image, made once, on the host. An
+      array [n h w ...] of the images' sides is moved with their views.
     columns: columns of the data set that a batch holds, as whole numbers: the
       place of a text among those of the training images, in their order; -1
       at evaluation for one that training did not see.
+    classes: for each of `columns`, how many texts it may have, all of them
+      known; empty for any number.
   """
 
   source: bool = False
   batches: int = 1
   prepare: Prepare | None = None
   columns: tuple[str, ...] = ()
+  classes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

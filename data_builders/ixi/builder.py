@@ -10,7 +10,7 @@ import re
 from jaxtyping import UInt8
 import numpy as np
 
-from data_builders import base, folders, lesions, nifti, pictures
+from data_builders import base, folders, lesions, mni, pictures
 from medad_jax.data import columns, decode
 from medad_jax.types import UserError
 
@@ -30,7 +30,7 @@ class Builder(base.SetBuilder, skip_registration=True):
   tenth of the subjects each is for validation and for testing, chosen by a hash
   of the subject number, which the files' names hold: IXI002.png and
   sub-IXI002_ses-M00_T1w.png are of one subject. Of a volume the slice is taken
-  and scaled as `nifti.axial_slice` says.
+  and scaled as `mni.axial_slice` says.
 
   IXI has no abnormal images. The further test set `lesions` has a synthetic
   lesion in every test slice, with its exact mask and its kind as the class.
@@ -68,7 +68,7 @@ class Builder(base.SetBuilder, skip_registration=True):
         1,
         columns={
           **_patient(path),
-          columns.CLASS: lesions.kind_of(_number(path)),
+          columns.FINDING: lesions.kind_of(_number(path)),
         },
       )
       for path in splits["test"]
@@ -94,8 +94,8 @@ class Builder(base.SetBuilder, skip_registration=True):
       for path in self._files["test"]
       if not _has_head(path)
     }
-    volumes = [path for path in self._images() if nifti.is_volume(path)]
-    return {**headless, **nifti.problems(volumes), **found}
+    volumes = [path for path in self._images() if mni.is_volume(path)]
+    return {**headless, **mni.problems(volumes), **found}
 
   def left_out(self) -> Sequence[str]:
     """Counts of files that are not read, and names of cropped ones."""
@@ -131,7 +131,7 @@ class Builder(base.SetBuilder, skip_registration=True):
 
   def _row(self, path: Path) -> base.Row:
     # Volumes are no images that can be verified as such.
-    image = None if nifti.is_volume(path) else path
+    image = None if mni.is_volume(path) else path
     return base.Row(self._name(path), 0, image, columns=_patient(path))
 
   def _name(self, path: Path) -> str:
@@ -150,7 +150,7 @@ class Builder(base.SetBuilder, skip_registration=True):
       else {_WHOLE: self.source}
     )
     return {
-      name: folders.read(place, (".png", *nifti.ENDINGS))
+      name: folders.read(place, (".png", *mni.ENDINGS))
       for name, place in places.items()
     }
 
@@ -190,8 +190,6 @@ def _has_head(path: Path) -> bool:
   try:
     return lesions.has_head(_pixels(_slice(path)))
   # Verification has a better sentence on a file that cannot be read.
-  except UserError:
-    raise
   except Exception:
     return True
 
@@ -202,8 +200,8 @@ def _pixels(image: bytes) -> UInt8[np.ndarray, "h w"]:
 
 
 def _slice(path: Path) -> bytes:
-  if nifti.is_volume(path):
-    return pictures.encoded(nifti.axial_slice(path))
+  if mni.is_volume(path):
+    return pictures.encoded(mni.axial_slice(path))
   return pictures.plain(path.read_bytes())
 
 

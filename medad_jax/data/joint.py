@@ -1,6 +1,6 @@
 """Several data sets opened as one, to be trained and tested jointly."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import hashlib
 import json
@@ -9,7 +9,6 @@ import os
 import numpy as np
 
 from medad_jax.data import columns, spec
-from medad_jax.data.preparation import Preparation
 from medad_jax.types import UserError
 
 _TRAIN = "train"
@@ -21,9 +20,10 @@ def open_sets(
   *,
   image_size: int,
   channels: int = 1,
-  resize: str | Preparation = "stretch",
+  preparation: str = "stretch",
   need: Iterable[str] = spec.SPLITS,
   further_tests: bool = False,
+  known: Mapping[str, str] | None = None,
 ) -> spec.Dataset:
   """Opens one set or, of names with commas between, several as one.
 
@@ -31,7 +31,7 @@ def open_sets(
   splits are mixed in proportion to the sets' sizes, so that the first rows of a
   split hold the first rows of every set. Test images follow set after set.
 
-  A set named with splits, `NAME:SPLIT+SPLIT`, trains on all images of these and
+  A set named with splits, `NAME@SPLIT+SPLIT`, trains on all images of these and
   tests on none: a protocol whose test images are of another set.
 
   Args:
@@ -39,13 +39,15 @@ def open_sets(
     data_dir: as for `spec.open_dataset`, like all that follow.
     image_size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
-    resize: a short name, or a preparation.
+    preparation: of the pictures of all sets.
     need: the splits to open; each set must have all of them.
     further_tests: whether to open the splits named test_NAME that sets have.
+    known: by column, its text for each set, with commas between; it takes the
+      place of the sets' own column.
 
   Raises:
-    UserError: a name is there twice, no set has a split that is needed, or as
-      `spec.open_dataset`.
+    UserError: a name is there twice, no set has a split that is needed, a
+      column has a text for other than each set, or as `spec.open_dataset`.
   """
   each = [_Named(name) for name in names.split(",")]
   if len({one.name for one in each}) < len(each):
@@ -53,30 +55,33 @@ def open_sets(
       f"data.name='{names}' names a set more than once; name each once."
     )
   need = tuple(need)
+  texts = _texts_of_sets(known or {}, [one.name for one in each])
   sets = []
-  for one in each:
+  for at, one in enumerate(each):
     wanted = one.need(need)
     found = spec.open_dataset(
       one.name,
       data_dir,
       image_size=image_size,
       channels=channels,
-      resize=resize,
+      preparation=preparation,
       need=wanted,
       further_tests=further_tests and not one.training,
     )
-    sets.append(one.for_training(found) if one.training else found)
+    found = one.for_training(found) if one.training else found
+    of_set = {column: of_sets[at] for column, of_sets in texts.items()}
+    sets.append(_with_columns(found, of_set))
   joined = join(sets)
   if absent := [name for name in need if name not in joined.splits]:
     raise UserError(
       f"data.name='{names}' leaves no set with {', '.join(absent)}; name one"
-      " without splits after a colon."
+      " without splits after an @."
     )
   return joined
 
 
 class _Named:
-  """A set of `data.name`: NAME, or NAME:SPLIT+SPLIT for training alone.
+  """A set of `data.name`: NAME, or NAME@SPLIT+SPLIT for training alone.
 
   Attributes:
     name: what the set was built as.
@@ -84,12 +89,12 @@ class _Named:
   """
 
   def __init__(self, text: str):
-    self.name, colon, splits = (part.strip() for part in text.partition(":"))
+    self.name, at, splits = (part.strip() for part in text.partition("@"))
     self.training = tuple(part.strip() for part in splits.split("+") if part)
-    if colon and not self.training:
+    if at and not self.training:
       raise UserError(
-        f"data.name has '{text}'; name the splits that train after the colon,"
-        " as in ixi:train+val+test."
+        f"data.name has '{text}'; name the splits that train after the @, as"
+        " in ixi@train+val+test."
       )
 
   def need(self, need: Sequence[str]) -> tuple[str, ...]:
@@ -141,6 +146,38 @@ def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:
     fingerprint = hashlib.sha256(json.dumps(all_).encode()).hexdigest()
   name = ",".join(one.name for one in sets)
   return spec.Dataset(name, splits, fingerprint, counts)
+
+
+def _texts_of_sets(
+  known: Mapping[str, str], sets: Sequence[str]
+) -> dict[str, list[str]]:
+  """The text of each set, by column."""
+  found = {
+    name: [text.strip() for text in texts.split(",")]
+    for name, texts in known.items()
+  }
+  for name, texts in found.items():
+    if len(texts) != len(sets) or not all(texts):
+      raise UserError(
+        f"data.{name}='{known[name]}' was given for {len(sets)} sets; give one"
+        f" {name} for each of {', '.join(sets)}, with commas between."
+      )
+  return found
+
+
+def _with_columns(one: spec.Dataset, texts: Mapping[str, str]) -> spec.Dataset:
+  """The set with the same text for all its images in some columns."""
+  splits = {
+    name: dataclasses.replace(
+      split,
+      columns={
+        **split.columns,
+        **{column: (text,) * len(split) for column, text in texts.items()},
+      },
+    )
+    for name, split in one.splits.items()
+  }
+  return dataclasses.replace(one, splits=splits)
 
 
 def _named(one: spec.Dataset, split: str) -> spec.Split:

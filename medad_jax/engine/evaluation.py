@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import columns, spec
+from medad_jax.data import columns, preparation, spec
 from medad_jax.engine import (
   arrays,
   environment,
@@ -43,8 +43,9 @@ def evaluate(
 ) -> tuple[Results, draw.Shown]:
   """Scores the test sets and writes scores, results and what is to be saved.
 
-  Every image is scored once. In a run of several processes all of them score,
-  and the first one measures maps and writes.
+  Every image is scored once, the middle of one that is stored larger. In a run
+  of several processes all of them score, and the first one measures maps and
+  writes.
 
   Args:
     trained: what scores.
@@ -73,7 +74,7 @@ def evaluate(
   shown: Any = None
   healthy: measuring.Normal | None = None
   for name in (_MAIN, *others):
-    test = dataset.splits[name]
+    test = dataset.splits[name].center(trained.shape[0])
     # On disk, as maps add up: 2.5 GB for 10,000 images of 64x64 pixels, three
     # maps and five seeds.
     with arrays.Arrays(out, len(test)) as room:
@@ -120,11 +121,12 @@ def _measure_set(
   """The results of a test split, and what figures show of the main one.
 
   The split's own results come first, under its name. Of several joined sets
-  those of each follow, under the names of split and set.
+  those of each follow, under the names of split and set, and those of each
+  organ and modality of several sets.
   """
   whole, per_seed = measuring.measure(test, seen, healthy)
   found = {name: whole}
-  for one, rows in _joined(test).items():
+  for one, rows in columns.groups(test.columns).items():
     found[f"{name}_{one}"], _ = measuring.measure(test, seen, healthy, rows)
   if name != _MAIN:
     return found, None
@@ -141,15 +143,6 @@ def _measure_set(
 def _suffix(name: str) -> str:
   """What the files of a test split have in their names."""
   return name.removeprefix(_MAIN)
-
-
-def _joined(test: spec.Split) -> dict[str, np.ndarray]:
-  """Rows of each of several joined sets; empty where there is but one."""
-  sets = np.array(test.columns.get(columns.SET, ()))
-  names = dict.fromkeys(sets.tolist())
-  if len(names) < 2:
-    return {}
-  return {name: np.flatnonzero(sets == name) for name in names}
 
 
 def _results(
@@ -208,7 +201,7 @@ def _table(test: spec.Split, scores: Found, trials: members.Trials) -> str:
   text = io.StringIO(newline="")
   table = csv.writer(text)
   # Names may be the same in several sets.
-  sets = [test.columns[columns.SET]] if _joined(test) else []
+  sets = [test.columns[columns.SET]] if columns.groups(test.columns) else []
   table.writerow(["id", "name", "label", *["set"] * len(sets), *found])
   known = zip(test.names, test.labels, *sets, strict=True)
   values = zip(*found.values(), strict=True)
@@ -242,7 +235,7 @@ def _gallery(test: spec.Split, seen: kept.Kept) -> list[draw.Row]:
   # Copies: the files are gone when the figures are drawn.
   return [
     draw.Row(
-      image=np.array(test.images[row]),
+      image=preparation.to_uint8(np.array(test.images[row])),
       reconstruction=None if x_hat is None else np.array(x_hat[row, 0]),
       maps={k: np.array(v[row]) for k, v in maps.items() if v is not None},
       mask=None if test.masks is None else np.array(test.masks[row]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -165,7 +166,7 @@ def _regions(
   """What is to be found: boxes of the set, or those around its masks."""
   if masks is None:
     return None
-  classes = test.columns.get(columns.CLASS, ("",) * len(test))
+  classes = test.columns.get(columns.FINDING, ("",) * len(test))
   kinds = [classes[row] for row in rows]
   if test.healthy is not None:
     at = np.array([i for i, kind in enumerate(kinds) if kind], int)
@@ -242,14 +243,17 @@ def _over_seeds(scores: Sequence[Score]) -> Score:
   first, *others = scores
   if not others:
     return first
-  ranking, spreads = over_seeds.over_seeds([s.ranking for s in scores])
-  pixels, found = None, None
-  if first.pixels is not None:
-    pixels, spread = over_seeds.over_seeds([s.pixels for s in scores])
-    spreads |= spread
+  values: dict[str, Any] = {}
+  spreads: dict[str, over_seeds.Spread] = {}
+  for name in ("ranking", "pixels", "accuracy"):
+    parts = [getattr(score, name) for score in scores]
+    if parts[0] is not None:
+      values[name], spread = over_seeds.over_seeds(parts)
+      spreads |= spread
+  found = None
   if first.detection is not None:
     found = detection.over_seeds([s.detection for s in scores if s.detection])
-  return Score(ranking, pixels, spreads, found)
+  return Score(**values, over_seeds=spreads, detection=found)
 
 
 def _fidelity(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from medad_jax import files
 from medad_jax.scoring import intervals, metrics, pixel_metrics
+from medad_jax.scoring.accuracy import Accuracy
 from medad_jax.scoring.detection import AtThreshold, Detection, Rate
 from medad_jax.scoring.fidelity import Fidelity
 from medad_jax.scoring.over_seeds import Spread
@@ -28,6 +29,7 @@ class Score:
   Attributes:
     ranking: of the images.
     pixels: of the maps; None where the set has no masks or the score no map.
+    accuracy: the best that a threshold can have; None without two classes.
     over_seeds: spread of each metric by its name; empty for one training. With
       several, the metrics themselves are means.
     detection: boxes that the maps find; None where there are none.
@@ -37,6 +39,7 @@ class Score:
 
   ranking: metrics.Ranking
   pixels: pixel_metrics.Pixels | None = None
+  accuracy: Accuracy | None = None
   over_seeds: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
   detection: Detection | None = None
   over_draws: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
@@ -185,7 +188,7 @@ def _set_to_json(found: TestSet) -> dict[str, Any]:
 def _score_to_json(score: Score) -> dict[str, Any]:
   """Metrics side by side, as their names do not overlap; classes below."""
   tree: dict[str, Any] = {}
-  for value in (score.ranking, score.pixels):
+  for value in (score.ranking, score.pixels, score.accuracy):
     if value is not None:
       tree |= _plain(value)
   if score.detection is not None:
@@ -229,6 +232,7 @@ def _score_from_json(tree: Mapping[str, Any]) -> Score:
   return Score(
     ranking=_typed(metrics.Ranking, tree),
     pixels=_typed(pixel_metrics.Pixels, tree) if "n_pixels" in tree else None,
+    accuracy=_typed(Accuracy, tree) if "oracle_accuracy" in tree else None,
     detection=Detection({name: _at_from_json(found) for name, found in at})
     if at
     else None,

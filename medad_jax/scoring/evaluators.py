@@ -12,8 +12,8 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 import numpy as np
 
+from medad_jax.scoring import accuracy, metrics, pixel_metrics
 from medad_jax.scoring import detection as local
-from medad_jax.scoring import metrics, pixel_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,11 @@ def pixels(truth: Truth, found: Found) -> pixel_metrics.Pixels | None:
   return pixel_metrics.summarize(found.maps, truth.masks)
 
 
+def best_accuracy(truth: Truth, found: Found) -> accuracy.Accuracy | None:
+  """The best accuracy that a threshold can have."""
+  return accuracy.summarize(truth.labels, found.scores)
+
+
 def detection(truth: Truth, found: Found) -> local.Detection | None:
   """Boxes that the maps find; None without maps, boxes or thresholds."""
   maps = found.draws
@@ -79,5 +84,6 @@ def detection(truth: Truth, found: Found) -> local.Detection | None:
 EVALUATORS: Mapping[str, Evaluator] = {
   "ranking": ranking,
   "pixels": pixels,
+  "accuracy": best_accuracy,
   "detection": detection,
 }

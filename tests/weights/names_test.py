@@ -12,6 +12,7 @@ from medad_jax.nets import (
   autoencoder,
   encoder_decoder,
   gan,
+  lpips,
   projection,
   refine,
   resnet,
@@ -55,6 +56,13 @@ def ganomaly(key):
   return {
     collection: {part: parts[part][collection] for part in parts}
     for collection in ("params", "batch_stats")
+  }
+
+
+def part(name, number):
+  """Trunk (0) or heads (1) of LPIPS."""
+  return lambda key: {
+    "params": lpips.init(name, key)[lpips.PARTS[name][number]]
   }
 
 
@@ -117,6 +125,25 @@ TORCHVISION = {
     names.vgg19(),
     of(vgg.VGG19(("pool5",)), (1, 32, 32, 3)),
     torchvision.vgg19(),
+  ),
+  "vgg16": (names.vgg16(), part("vgg", 0), torchvision.vgg16()),
+  "alexnet": (names.alexnet(), part("alex", 0), torchvision.alexnet()),
+  "squeezenet": (
+    names.squeezenet(),
+    part("squeeze", 0),
+    {
+      k: tuple(s)
+      for k, s in cases.load("ra_map")["squeeze_shapes"].items()
+      if k.startswith("features.")
+    },
+  ),
+  "lpips_alex": (
+    names.lpips_heads(),
+    part("alex", 1),
+    {
+      f"lin{i}.model.1.weight": (1, n, 1, 1)
+      for i, n in enumerate((64, 192, 384, 256, 256))
+    },
   ),
   "r42": (
     names.vgg19_statistics("r42"),
