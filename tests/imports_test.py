@@ -62,6 +62,7 @@ ENGINE = (
 WEIGHTS = (
   {"tensors", "conversion"},
   {"pickled", "safetensors_file", "names"},
+  {"lpips_names"},
   {"pth", "catalog"},
   {"tensor_file", "pretrained"},
   {"importer"},

