@@ -1,7 +1,5 @@
 """Local detection against the reference's numbers and against its rule."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -11,7 +9,7 @@ from medad_jax.scoring import detection, fidelity, intervals, metrics
 from tests.golden import cases, filler
 
 GOLDEN = cases.load("ra_eval")
-SETS = json.loads(str(GOLDEN["sets"]))
+SETS = GOLDEN["sets"]
 
 
 def unit(case, shape):
@@ -118,7 +116,7 @@ def test_thresholds_are_the_references_up_to_its_grid():
   maps = maps_of("Normal_brain")
   wanted = dict(
     zip(
-      json.loads(str(GOLDEN["threshold_names"])),
+      GOLDEN["threshold_names"],
       GOLDEN["terms/thresholds"],
       strict=True,
     )
@@ -149,7 +147,7 @@ def test_a_walk_over_tied_rates_would_be_arbitrary():
 
 
 def test_global_detection_is_the_references():
-  names = json.loads(str(GOLDEN["global_names"]))
+  names = GOLDEN["global_names"]
   wanted = dict(zip(names, GOLDEN["terms/global"], strict=True))
   normal = GOLDEN["score/Normal_brain"]
   np.testing.assert_allclose(
