@@ -156,7 +156,7 @@ class Source:
     found["test_pathology"] = [
       n for n in subjects if self._labels[n] - _NORMAL - {_MOTION}
     ]
-    found["test_artefact"] = [
+    found["test_artifact"] = [
       n
       for n in subjects
       if _MOTION in self._labels[n]

@@ -23,7 +23,7 @@ SLICES = {
   "val": ("normal_val", 0),
   "test": ("normal_test", 0),
   "test_pathology": ("global_pathology", 1),
-  "test_artefact": ("global_artefact", 1),
+  "test_artifact": ("global_artefact", 1),
 }
 # The lists of boxes, one a class, and the labels of fastMRI+ in each. The
 # spelling of a list's name is that of its file.

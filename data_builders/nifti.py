@@ -36,7 +36,7 @@ class Damaged(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a file says of its volume.
+  """The description of a volume in its file.
 
   Attributes:
     shape: of the volume; axes of length 1 beyond the third are left out.

@@ -9,7 +9,7 @@ from medad_jax.types import UserError
 
 
 class Builder(base.SetBuilder, skip_registration=True):
-  """Axial T1-weighted brain slices; abnormal means a finding or an artefact.
+  """Axial T1-weighted brain slices; abnormal means a finding or an artifact.
 
   The source either has the folders that RA (Bercea et al., MIDL 2023) prepared,
   brain_mid_png, brain_mid_anno_pos_png and brain_mid_anno_neg_png, with the
@@ -17,7 +17,7 @@ class Builder(base.SetBuilder, skip_registration=True):
   fastMRI+, and splits may be absent.
 
   `test` has normal slices only. Further test sets are `pathology` and
-  `artefact`, labeled as a whole, and `local`: one row for each box around a
+  `artifact`, labeled as a whole, and `local`: one row for each box around a
   finding, with the box as its mask, its class, and the healthy pixels of the
   slice. IXI's slices, on which RA trains, too, are a set of their own.
   """
@@ -39,7 +39,7 @@ class Builder(base.SetBuilder, skip_registration=True):
     "val": 15,
     "test": 30,
     "test_pathology": 27,
-    "test_artefact": 23,
+    "test_artifact": 23,
     "test_local": 187,
   }
 

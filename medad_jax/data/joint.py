@@ -56,28 +56,39 @@ def open_sets(
     )
   need = tuple(need)
   texts = _texts_of_sets(known or {}, [one.name for one in each])
-  sets = []
-  for at, one in enumerate(each):
-    wanted = one.need(need)
-    found = spec.open_dataset(
+  found = [
+    spec.open_dataset(
       one.name,
       data_dir,
       image_size=image_size,
       channels=channels,
       preparation=preparation,
-      need=wanted,
+      need=one.need(need),
       further_tests=further_tests and not one.training,
     )
-    found = one.for_training(found) if one.training else found
-    of_set = {column: of_sets[at] for column, of_sets in texts.items()}
-    sets.append(_with_columns(found, of_set))
-  joined = join(sets)
+    for one in each
+  ]
+  joined = join(
+    [
+      _with_columns(
+        one.for_training(whole),
+        {column: of_sets[at] for column, of_sets in texts.items()},
+      )
+      for at, (one, whole) in enumerate(zip(each, found, strict=True))
+    ]
+  )
+  _check_splits(names, joined, need)
+  return joined
+
+
+def _check_splits(
+  names: str, joined: spec.Dataset, need: Sequence[str]
+) -> None:
   if absent := [name for name in need if name not in joined.splits]:
     raise UserError(
       f"data.name='{names}' leaves no set with {', '.join(absent)}; name one"
       " without splits after an @."
     )
-  return joined
 
 
 class _Named:
@@ -104,7 +115,9 @@ class _Named:
     return self.training if _TRAIN in need else ()
 
   def for_training(self, found: spec.Dataset) -> spec.Dataset:
-    """The set with all opened splits as one that trains."""
+    """The set with all opened splits as one that trains, if that is wanted."""
+    if not self.training:
+      return found
     parts = [found.splits[name] for name in found.splits]
     decisive = [found.fingerprint, self.training]
     return spec.Dataset(

@@ -93,10 +93,12 @@ def score(
   at = 0
   for count, found in trained.batches(test.images, test.columns):
     images.append(scorer.on_host(found.scores.image, count))
+    # Draws of scores are few numbers; their maps are on disk.
     if found.scores.draws is not None:
       draws.append(scorer.on_host(found.scores.draws.image, count))
     chosen = _chosen(found, every, all_maps, save)
     _check_made(chosen, save)  # at the first batch, in all processes
+    # The other processes score, and leave measuring to the first one.
     if processes.first():
       room.append(scorer.on_host(chosen, count))
       close.append(_fidelity(test.images[at : at + count], found.scores, count))
@@ -169,6 +171,7 @@ def _fidelity(
   x_hat = scorer.on_host(of.reconstruction, count)
   if not drawn:
     x_hat = x_hat[:, :, None]
+  # As nets see them, but from 0 to 1: levels are 0 to 255 in either storage.
   x = np.asarray(images, np.float32) / 255
   x_hat = np.clip((x_hat + 1) / 2, 0, 1)
   found = {
@@ -176,6 +179,7 @@ def _fidelity(
     "ssim": fidelity.structural_similarity,
   }
   several = x_hat.shape[1:3]
+  # Each draw by itself: the mean of reconstructions is smoother than each.
   numbers = {}
   for name, measure in found.items():
     parts = [measure(x, x_hat[:, s, d]) for s, d in np.ndindex(several)]

@@ -46,6 +46,8 @@ def normal(test: spec.Split, kept: Kept, method: Method) -> Normal:
 
   The headline's published threshold, if the method has one, comes first.
   """
+  # Test images: a threshold on held-out ones would leave fewer to train on, and
+  # the published thresholds are of test images, too.
   rows = np.flatnonzero(test.labels == 0)
   published = getattr(method, "published_threshold", None)
   *_, headline = kept.scores
@@ -81,6 +83,8 @@ def measure(
   found = _Rows(kept, rows, every)
   truth = _truth(test, rows, every, mapped=found.has_maps())
   scores, draws = found.scores, found.draws
+  # A set with normal images of its own may be of another scanner: mixing them
+  # would measure the difference of scanners.
   if len(healthy) and truth.labels.all():
     truth = _with_normal(truth, _some_texts(test, rows), healthy)
     scores = _beside(scores, healthy.scores)
@@ -137,6 +141,7 @@ def _thresholds(
   kept: Kept, name: str, seed: int, rows: np.ndarray
 ) -> dict[str, float]:
   maps = kept.draw_maps(name, seed)
+  # The mean of draws is smoother than each: its threshold would be too low.
   if maps is None:
     maps = kept.maps(name, seed)
   if maps is None:
@@ -150,6 +155,7 @@ def _truth(
   masks = test.masks
   if masks is not None and not every:
     masks = masks[rows]
+  # Without maps nothing looks for regions, whose masks take memory.
   regions = _regions(test, rows, masks) if mapped else None
   return evaluators.Truth(
     test.labels[rows],
@@ -169,9 +175,11 @@ def _regions(
   classes = test.columns.get(columns.FINDING, ("",) * len(test))
   kinds = [classes[row] for row in rows]
   if test.healthy is not None:
+    # Rows without a finding are whole images, not boxes.
     at = np.array([i for i, kind in enumerate(kinds) if kind], int)
     marks, healthy = masks[at], test.healthy[rows]
   else:
+    # Background counts as healthy, too: nobody outlined the body.
     at, marks = detection.boxes(masks)
     healthy = np.ones(masks.shape, bool)
     for row, mark in zip(at, marks, strict=True):

@@ -29,9 +29,9 @@ class Score:
   Attributes:
     ranking: of the images.
     pixels: of the maps; None where the set has no masks or the score no map.
-    accuracy: the best that a threshold can have; None without two classes.
     over_seeds: spread of each metric by its name; empty for one training. With
       several, the metrics themselves are means.
+    accuracy: the best that a threshold can have; None without two classes.
     detection: boxes that the maps find; None where there are none.
     over_draws: the same of the ranking's metrics over the random draws of one
       training, whose mean is the score; empty for scores without draws.
@@ -39,8 +39,8 @@ class Score:
 
   ranking: metrics.Ranking
   pixels: pixel_metrics.Pixels | None = None
-  accuracy: Accuracy | None = None
   over_seeds: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
+  accuracy: Accuracy | None = None
   detection: Detection | None = None
   over_draws: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
 

@@ -218,7 +218,7 @@ def test_raw_files_become_slices_boxes_and_heads(tmp_path):
   sizes = {name: len(one) for name, one in splits.items()}
   assert sizes == {
     **{"train": 9, "val": 1, "test": 2},
-    **{"test_pathology": 1, "test_artefact": 2, "test_local": 3},
+    **{"test_pathology": 1, "test_artifact": 2, "test_local": 3},
   }
   local = splits["test_local"]
   assert local.columns[columns.FINDING] == ("edema", "mass_all", "artefacts")
@@ -292,7 +292,7 @@ def test_lists_say_which_raw_files_are_what(tmp_path):
   names = [path.stem for path in sorted(source.glob("*.h5"))]
   (source / fastmri_lists.LISTS).mkdir()
   parts = {"train": names[:2], "val": names[2:3], "test": names[3:5]}
-  parts |= {"test_pathology": [names[12]], "test_artefact": [names[13]]}
+  parts |= {"test_pathology": [names[12]], "test_artifact": [names[13]]}
   for split, (name, _) in fastmri_lists.SLICES.items():
     lines = [f"{fastmri_lists.IMAGES}/{stem}.png" for stem in parts[split]]
     sources.csv_list(source, name, lines)

@@ -36,7 +36,7 @@ FURTHER = {
     "val": (2, 0),
     "test": (4, 0),
     "test_pathology": (0, 3),
-    "test_artefact": (0, 2),
+    "test_artifact": (0, 2),
     "test_local": (0, 15),
   },
 }

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from medad_jax import types
+from medad_jax import steps, types
 from medad_jax.data import columns, spec
 from medad_jax.engine import measuring
 from medad_jax.report import table
-from medad_jax.training import Length
+from medad_jax.training import Length, Optimizer
 from tests.engine.evaluation_test import evaluate, make_config
 
 SIZE = 16
@@ -29,7 +29,11 @@ class Drawing:
 
   def phases(self):
     pools, length = (types.NORMAL,), Length(epochs=1, batch_size=8)
-    return (types.Phase("train", length, pools, None, None),)
+    step = steps.Descend(self.predict, Optimizer())
+    return (types.Phase("train", length, pools, self.init, step),)
+
+  def init(self, key, image_shape):
+    return {}, {}
 
   def predict(self, states, batch):
     del states
