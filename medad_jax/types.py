@@ -347,7 +347,7 @@ class Scores:
     maps: pixel maps by name, each [b, h, w]; may be empty.
     reconstruction: what the method thinks healthy looks like [b, h, w, c], or
       None where it cannot tell.
-    distances: of images and reconstructions, each [b]; "lpips_alex" is reported.
+    distances: of images and reconstructions, each [b], such as "lpips_alex".
     draws: the same of each random draw that scores are means of, [b, d, ...].
   """
 

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -56,25 +57,20 @@ def open_sets(
     )
   need = tuple(need)
   texts = _texts_of_sets(known or {}, [one.name for one in each])
-  found = [
-    spec.open_dataset(
-      one.name,
-      data_dir,
-      image_size=image_size,
-      channels=channels,
-      preparation=preparation,
-      need=one.need(need),
-      further_tests=further_tests and not one.training,
-    )
-    for one in each
-  ]
   joined = join(
     [
       _with_columns(
-        one.for_training(whole),
+        one.open(
+          need,
+          further_tests,
+          data_dir=data_dir,
+          image_size=image_size,
+          channels=channels,
+          preparation=preparation,
+        ),
         {column: of_sets[at] for column, of_sets in texts.items()},
       )
-      for at, (one, whole) in enumerate(zip(each, found, strict=True))
+      for at, one in enumerate(each)
     ]
   )
   _check_splits(names, joined, need)
@@ -108,16 +104,24 @@ class _Named:
         " in ixi@train+val+test."
       )
 
-  def need(self, need: Sequence[str]) -> tuple[str, ...]:
-    """The splits to open where those of `need` are asked for."""
-    if not self.training:
-      return tuple(need)
-    return self.training if _TRAIN in need else ()
+  def open(
+    self, need: Sequence[str], further_tests: bool, **how: Any
+  ) -> spec.Dataset:
+    """The set with the splits that are needed, or with one that trains.
 
-  def for_training(self, found: spec.Dataset) -> spec.Dataset:
-    """The set with all opened splits as one that trains, if that is wanted."""
+    Args:
+      need: the splits of an ordinary set.
+      further_tests: whether an ordinary set has further ones.
+      **how: for `spec.open_dataset`.
+    """
     if not self.training:
-      return found
+      return spec.open_dataset(
+        self.name, need=need, further_tests=further_tests, **how
+      )
+    wanted = self.training if _TRAIN in need else ()
+    found = spec.open_dataset(
+      self.name, need=wanted, further_tests=False, **how
+    )
     parts = [found.splits[name] for name in found.splits]
     decisive = [found.fingerprint, self.training]
     return spec.Dataset(

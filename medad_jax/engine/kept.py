@@ -103,6 +103,7 @@ def score(
       room.append(scorer.on_host(chosen, count))
       close.append(_fidelity(test.images[at : at + count], found.scores, count))
     at += count
+  # In the method's order, the headline last.
   # A run that stopped after a stage lacks the scores of later ones.
   there = [name for name in trained.method.score_names if name in images[0]]
   return Kept(

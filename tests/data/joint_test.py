@@ -139,7 +139,7 @@ def opened(monkeypatch):
   }
   asked = {}
 
-  def open_dataset(name, data_dir, *, need, further_tests, **_):
+  def open_dataset(name, *, need, further_tests, **_):
     asked[name] = need
     one = whole[name]
     if further_tests:
