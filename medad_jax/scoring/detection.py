@@ -44,17 +44,6 @@ class Regions:
   marks: Bool[np.ndarray, "r h w"] | Float[np.ndarray, "r h w"]
   healthy: Bool[np.ndarray, "n h w"]
 
-  def some(self, rows: Int[np.ndarray, "m"]) -> "Regions":
-    """The boxes of some of the images, in the order of these."""
-    places = {int(row): place for place, row in enumerate(rows)}
-    kept = [i for i, row in enumerate(self.rows) if int(row) in places]
-    return Regions(
-      np.array([places[int(self.rows[i])] for i in kept], int),
-      tuple(self.classes[i] for i in kept),
-      self.marks[kept],
-      self.healthy[rows],
-    )
-
 
 @dataclasses.dataclass(frozen=True)
 class Rate:

@@ -104,11 +104,6 @@ def test_boxes_are_those_around_regions():
   np.testing.assert_array_equal(rows, [0, 2, 2])
   assert [int(mark.sum()) for mark in marks] == [8, 1, 8]
   assert marks[0, 1:3, 1:5].all()
-  regions = detection.Regions(rows, ("x", "y", "z"), marks, ~masks)
-  some = regions.some(np.array([2, 1]))
-  np.testing.assert_array_equal(some.rows, [0, 0])
-  assert some.classes == ("y", "z")
-  np.testing.assert_array_equal(some.healthy, ~masks[[2, 1]])
 
 
 def test_thresholds_are_the_references_up_to_its_grid():
