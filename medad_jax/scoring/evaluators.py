@@ -29,8 +29,8 @@ class Truth:
   """
 
   labels: metrics.Labels
-  masks: Bool[np.ndarray, "n h w"] | None = None
-  patients: Int[np.ndarray, "m"] | None = None
+  masks: Bool[np.ndarray, "m h w"] | None = None
+  patients: Int[np.ndarray, "n"] | None = None
   regions: local.Regions | None = None
 
 
@@ -45,9 +45,9 @@ class Found:
     thresholds: of the maps, by name; see `detection.thresholds`.
   """
 
-  scores: Float[np.ndarray, "m"]
-  maps: Float[np.ndarray, "n h w"] | None = None
-  draws: Float[np.ndarray, "n d h w"] | None = None
+  scores: Float[np.ndarray, "n"]
+  maps: Float[np.ndarray, "m h w"] | None = None
+  draws: Float[np.ndarray, "m d h w"] | None = None
   thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
