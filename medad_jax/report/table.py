@@ -80,8 +80,10 @@ def pixel_rows(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
   ]
 
 
-def detection_rows(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
-  """Boxes found at each threshold, class by class; see `DETECTION_HEADER`."""
+def detection_rows(
+  scores: Mapping[str, Score], classes: bool = True
+) -> list[tuple[str, ...]]:
+  """Boxes found at each threshold, and of each class; see `DETECTION_HEADER`."""
   rows = []
   for name, score in scores.items():
     at = score.detection.at if score.detection is not None else {}
@@ -90,7 +92,7 @@ def detection_rows(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
       rates = {"all": found.total}
       if found.without_artefacts is not None:
         rates[f"all but {detection.ARTEFACTS}"] = found.without_artefacts
-      if len(found.classes) > 1:
+      if classes and len(found.classes) > 1:
         rates |= found.classes
       rows += [
         (name, limit, kind, *_rate(rate)) for kind, rate in rates.items()
@@ -122,7 +124,8 @@ def metric(score: Score, name: str) -> str:
   if not hasattr(of, name):
     of = score.pixels
   text = with_interval(getattr(of, name), getattr(of, f"{name}_ci", None))
-  if drawn := score.over_draws.get(name):
+  drawn = score.over_draws.get(name)
+  if drawn is not None and drawn.std is not None:
     text += f" (draws ± {number(drawn.std, 3)})"
   return text
 
@@ -181,7 +184,7 @@ def _tables(results: Results, found: TestSet) -> list[str]:
   lines = _aligned(header, rows, right=3)
   if pixels := pixel_rows(found.scores):
     lines += ["", *_aligned(PIXEL_HEADER, pixels, right=4)]
-  if boxes := detection_rows(dict(_last_detecting(found))):
+  if boxes := detection_rows(dict(_last_detecting(found)), False):
     lines += ["", *_aligned(DETECTION_HEADER, boxes, right=2)]
   if close := fidelity_line(found):
     lines += ["", close]
