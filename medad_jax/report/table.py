@@ -83,7 +83,7 @@ def pixel_rows(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
 def detection_rows(
   scores: Mapping[str, Score], classes: bool = True
 ) -> list[tuple[str, ...]]:
-  """Boxes found at each threshold, and of each class; see `DETECTION_HEADER`."""
+  """Boxes found at each threshold, also by class; see `DETECTION_HEADER`."""
   rows = []
   for name, score in scores.items():
     at = score.detection.at if score.detection is not None else {}
