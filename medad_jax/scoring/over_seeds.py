@@ -51,9 +51,10 @@ def over_seeds(
   return dataclasses.replace(first, **changed), spreads  # type: ignore
 
 
-def spread(values: Sequence[float | None]) -> Spread:
+def spread(values: Sequence[int | float | None]) -> Spread:
   """Mean and deviation of a metric's values; None where one is undefined."""
-  known = [value for value in values if value is not None]
+  # Counts become fractions here.
+  known = [float(value) for value in values if value is not None]
   if len(known) < len(values):
     return Spread(None, None, tuple(values))
   return Spread(statistics.fmean(known), statistics.stdev(known), tuple(known))
