@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from configs import _base
 
 # Sets that are trained together.
-TRAINED = {"fastmri": "fastmri,ixi:train+val+test"}
+TRAINED = {"fastmri": "fastmri,ixi@train+val+test"}
 
 
 def get_config(dataset: str = "phantom") -> ConfigDict:

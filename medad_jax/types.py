@@ -343,10 +343,8 @@ class Scores:
     maps: pixel maps by name, each [b, h, w]; may be empty.
     reconstruction: what the method thinks healthy looks like [b, h, w, c], or
       None where it cannot tell.
-    distances: distances of images and reconstructions by nets that the method
-      has, each [b]; an evaluation reports "lpips_alex".
-    draws: the same of every random draw that a score is the mean of, with an
-      axis for the draws after that of the images; None for other scores.
+    distances: of images and reconstructions, each [b], such as "lpips_alex".
+    draws: the same of each random draw that scores are means of, [b, d, ...].
   """
 
   image: Mapping[str, Any]
@@ -382,9 +380,6 @@ class Method(Protocol):
       each image: an evaluation draws it and can save it.
     """
     ...
-
-  # A method whose paper states a threshold for the headline's map may have it
-  # as `published_threshold`: local detection is then counted there, too.
 
   def score(
     self, preds: Preds, batch: Batch, fitted: Mapping[str, TrainState]

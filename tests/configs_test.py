@@ -204,7 +204,7 @@ def test_piad_follows_the_published_experiments():
 
 def test_ra_follows_the_published_protocol():
   config, method = built("ra", "fastmri")
-  assert config.data.name == "fastmri,ixi:train+val+test"
+  assert config.data.name == "fastmri,ixi@train+val+test"
   assert (config.data.image_size, config.data.channels) == (128, 1)
   assert method.length == Length(1500, 8)
   assert method.optimizer == Optimizer(learning_rate=5e-5)

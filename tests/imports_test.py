@@ -53,7 +53,8 @@ ENGINE = (
   {"fit", "validation", "reuse"},
   {"train", "scorer"},
   {"trained"},
-  {"latents"},
+  {"latents", "kept"},
+  {"measuring"},
   {"evaluation", "calibration", "feasible"},
   {"experiment", "sheet"},
 )
@@ -92,6 +93,8 @@ OWNERS = {
   "orbax": {"medad_jax/engine/checkpoint"},
   "safetensors": {"medad_jax/weights/safetensors_file"},
   "scipy": {
+    "medad_jax/scoring/detection",
+    "medad_jax/scoring/fidelity",
     "medad_jax/scoring/intervals",
     "medad_jax/scoring/pixel_metrics",
   },

@@ -109,6 +109,8 @@ def _scores(found: TestSet, seeds: int, of: str = "") -> str:
       table.metric(score, "auroc"),
       _interval_bar(score, low),
       table.metric(score, "ap"),
+      table.number(score.ranking.fpr95, 3),
+      table.number(score.ranking.fpr99, 3),
       table.number(score.ranking.chi2, 2),
       table.number(score.ranking.chi2_corrected, 2),
     )
@@ -121,16 +123,27 @@ def _scores(found: TestSet, seeds: int, of: str = "") -> str:
     f"AUROC {spread}",
     scale,
     f"AP {spread}",
+    "FPR at 95 % sensitivity",
+    "at 99 %",
     "χ²",
     "χ², no empty bins",
   )
-  tables = [_table(f"Scores of the images{of}", header, rows, right=2)]
+  tables = [_table(f"Scores of the images{of}", header, rows, right=4)]
   if seeds == 1:
     tables.append(f"<p>{escape(table.basis(found))}</p>")
   if pixels := table.pixel_rows(scores):
     marked = [(f"<code>{escape(n)}</code>", *values) for n, *values in pixels]
     caption = f"Maps, measured by their pixels{of}"
     tables.append(_table(caption, table.PIXEL_HEADER, marked, right=4))
+  if boxes := table.detection_rows(scores):
+    marked = [
+      (f"<code>{escape(n)}</code>", *map(escape, values))
+      for n, *values in boxes
+    ]
+    caption = f"Boxes that the maps find{of}"
+    tables.append(_table(caption, table.DETECTION_HEADER, marked, right=2))
+  if close := table.fidelity_line(found):
+    tables.append(f"<p>{escape(close[0].upper() + close[1:])}.</p>")
   return "\n".join(tables)
 
 
@@ -214,11 +227,24 @@ def _caveats(results: Results) -> Iterator[str]:
       " two-sided and not"
       f" adjusted for the number of comparisons ({number})."
     )
+  yield from _about_thresholds(results)
+
+
+def _about_thresholds(results: Results) -> Iterator[str]:
+  """Where thresholds of scores and of maps come from."""
   yield (
-    "No threshold was chosen: a threshold, an epoch or a score picked by its"
-    " result on these images would have to be judged on others."
+    "No threshold of the scores was chosen: a threshold, an epoch or a score"
+    " picked by its result on these images would have to be judged on others."
   )
-  if table.pixel_rows(scores):
+  sets = [found.scores for found in table.all_sets(results)]
+  if any(map(table.detection_rows, sets)):
+    yield (
+      "A box is found when more than a tenth of its pixels reach a threshold."
+      " Thresholds named by a percentage are those that so many pixels of the"
+      " normal test images reach. Intervals of rates (Wilson) take boxes as"
+      " independent."
+    )
+  if table.pixel_rows(results.main.scores):
     yield (
       "Oracle Dice takes the threshold that is best on these very masks: it is"
       " a ceiling, and no one reaches it without the masks."

@@ -3,13 +3,22 @@
 from collections.abc import Mapping, Sequence
 
 from medad_jax.report.results import Results, Score, TestSet
-from medad_jax.scoring import metrics, pixel_metrics
+from medad_jax.scoring import detection, metrics, pixel_metrics
 
 PIXEL_HEADER = ("pixels of", "AUROC", "AP", "AUPRO", "oracle Dice")
 # Said under the tables of scores where no patients are known.
 INDEPENDENT = (
   "Intervals take images as independent: with several images of a patient they"
   " are too narrow"
+)
+DETECTION_HEADER = (
+  "boxes found by",
+  "threshold",
+  "class",
+  "found",
+  "rate [95% CI]",
+  "precision",
+  "F1",
 )
 _PIXELS = ("pixel_auroc", "pixel_ap", "aupro", "oracle_dice")
 
@@ -71,6 +80,41 @@ def pixel_rows(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
   ]
 
 
+def detection_rows(
+  scores: Mapping[str, Score], classes: bool = True
+) -> list[tuple[str, ...]]:
+  """Boxes found at each threshold, also by class; see `DETECTION_HEADER`."""
+  rows = []
+  for name, score in scores.items():
+    at = score.detection.at if score.detection is not None else {}
+    for rule, found in at.items():
+      limit = f"{rule} ({found.threshold:.3g})"
+      rates = {"all": found.total}
+      if found.without_artefacts is not None:
+        rates[f"all but {detection.ARTEFACTS}"] = found.without_artefacts
+      if classes and len(found.classes) > 1:
+        rates |= found.classes
+      rows += [
+        (name, limit, kind, *_rate(rate)) for kind, rate in rates.items()
+      ]
+  return rows
+
+
+def fidelity_line(found: TestSet) -> str | None:
+  """One line on the reconstructions; None where there are none."""
+  if found.fidelity is None:
+    return None
+  shown = {"mae": "MAE", "ssim": "SSIM", "lpips_alex": "LPIPS (AlexNet)"}
+  parts = []
+  for name, title in shown.items():
+    if (value := getattr(found.fidelity, name)) is not None:
+      text = f"{title} {number(value, 4)}"
+      if spread := found.fidelity_over_seeds.get(name):
+        text += f" ± {number(spread.std, 4)}"
+      parts.append(text)
+  return f"reconstructions of gray values in [0, 1]: {', '.join(parts)}"
+
+
 def metric(score: Score, name: str) -> str:
   """A metric with its deviation over seeds, or with its interval."""
   if score.over_seeds:
@@ -79,7 +123,11 @@ def metric(score: Score, name: str) -> str:
   of: metrics.Ranking | pixel_metrics.Pixels | None = score.ranking
   if not hasattr(of, name):
     of = score.pixels
-  return with_interval(getattr(of, name), getattr(of, f"{name}_ci", None))
+  text = with_interval(getattr(of, name), getattr(of, f"{name}_ci", None))
+  drawn = score.over_draws.get(name)
+  if drawn is not None and drawn.std is not None:
+    text += f" (draws ± {number(drawn.std, 3)})"
+  return text
 
 
 def with_interval(
@@ -97,17 +145,49 @@ def number(value: float | None, digits: int, sign: str = "") -> str:
   return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
+def _last_detecting(found: TestSet) -> list[tuple[str, Score]]:
+  """The headline, or the last score whose map finds boxes; at most one."""
+  able = [item for item in found.scores.items() if item[1].detection]
+  return able[-1:]
+
+
+def _rate(found: detection.Rate) -> tuple[str, ...]:
+  count = f"{found.found:.3g}"
+  if found.found_std is not None:
+    count += f" ± {found.found_std:.2g}"
+  return (
+    f"{count} of {found.boxes:,}",
+    with_interval(found.rate, found.rate_ci),
+    number(found.precision, 3),
+    number(found.f1, 3),
+  )
+
+
 def _tables(results: Results, found: TestSet) -> list[str]:
   """Lines of the tables of one test set."""
   spread = "mean ± std" if results.seeds > 1 else "[95% CI]"
-  header = ("score", f"AUROC {spread}", f"AP {spread}", "chi2")
+  header = (
+    *("score", f"AUROC {spread}", f"AP {spread}"),
+    *("FPR at 95%", "at 99%", "chi2"),
+  )
   rows = [
-    (name, metric(s, "auroc"), metric(s, "ap"), number(s.ranking.chi2, 2))
+    (
+      name,
+      metric(s, "auroc"),
+      metric(s, "ap"),
+      number(s.ranking.fpr95, 3),
+      number(s.ranking.fpr99, 3),
+      number(s.ranking.chi2, 2),
+    )
     for name, s in found.scores.items()
   ]
-  lines = _aligned(header, rows, right=1)
+  lines = _aligned(header, rows, right=3)
   if pixels := pixel_rows(found.scores):
     lines += ["", *_aligned(PIXEL_HEADER, pixels, right=4)]
+  if boxes := detection_rows(dict(_last_detecting(found)), False):
+    lines += ["", *_aligned(DETECTION_HEADER, boxes, right=2)]
+  if close := fidelity_line(found):
+    lines += ["", close]
   return lines
 
 
