@@ -49,6 +49,7 @@ class Batch(TypedDict):
   slot: Int[Array, "b"]  # position in the global batch -> per-example keys
   id: Int[Array, "b"]  # row of the data set
   source: NotRequired[Float[Array, "b h w c"]]  # a second image of the pool
+  copy: NotRequired[Int[Array, "b"]]  # which of an image's copies it is
   anatomy: NotRequired[Bool[Array, "b h w"]]  # where an organ is
 
 
@@ -195,6 +196,9 @@ class Inputs:
   Attributes:
     source: whether every example has `source`, a second image of its pool.
     batches: fresh batches a step.
+    copies: of each image. With several, a pass is over all pairs of an image
+      and the number of a copy, which is a batch's "copy"; the step makes of it
+      what it likes.
     prepare: what else a batch holds of each image, made once, on the host. An
       array [n h w ...] of the images' sides is moved with their views.
     columns: columns of the data set that a batch holds, as whole numbers: the
@@ -206,6 +210,7 @@ class Inputs:
 
   source: bool = False
   batches: int = 1
+  copies: int = 1
   prepare: Prepare | None = None
   columns: tuple[str, ...] = ()
   classes: tuple[int, ...] = ()
@@ -287,14 +292,17 @@ class Fit:
     estimate: an iterator of features [n ...], batch after batch -> arrays by
       name, on the host; ONE member.
     reads: earlier stages that `features` needs.
+    draws: whether `estimate` draws at random; it is then called with the seed
+      of the member's trial as its second argument.
     made_of: as in `Phase`.
   """
 
   name: str
   pools: tuple[Pool, ...]
   features: Callable[[Mapping[str, TrainState], Batch], Any]
-  estimate: Callable[[Any], Mapping[str, Any]]
+  estimate: Callable[..., Mapping[str, Any]]
   reads: tuple[str, ...] = ()
+  draws: bool = False
   made_of: Any = None
 
   shared: ClassVar[bool] = False

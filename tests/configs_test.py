@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from configs import _ddad, dpa, maddr, piad, reconstruction, ssl
+from configs import (
+  _ddad,
+  deep_geo,
+  deep_if,
+  dpa,
+  maddr,
+  piad,
+  reconstruction,
+  ssl,
+)
 from medad_jax.augment.nsa import synthesis
 from medad_jax.engine import config as configuration
 from medad_jax.training import Length, Optimizer, Schedule
@@ -14,6 +23,8 @@ from medad_jax.types import Axis, UserError
 
 FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
 ARGUMENTS = {
+  "deep_geo": [*deep_geo.arguments(), "phantom", "brain/reproduce"],
+  "deep_if": [*deep_if.arguments(), "phantom", "brain/reproduce"],
   "dpa": [*dpa.arguments(), "phantom/wo_pg", "phantom/pg", "brain/wo_pg"],
   "fanogan": ["phantom", "brain"],
   "maddr": [*maddr.arguments("phantom"), *maddr.arguments("covid_ct,brain")],
@@ -148,6 +159,32 @@ def test_a_file_says_only_what_differs(backbone):
   assert config.to_dict() == configuration.with_hyper(default, changed)
 
 
+def test_deep_geo_follows_the_published_protocols():
+  config, method = built("deep_geo", "cifar10/with_cv/3")
+  assert (config.data.name, config.data.channels) == ("cifar10:3", 3)
+  assert method.length == Length(4, 128, drop_last=False)
+  assert method.optimizer == Optimizer(
+    "tf_adam", 1e-3, eps=1e-7, weight_decay=5e-4
+  )
+  assert (method.blocks, method.width, method.translation) == (1, 4, 8)
+  _, method = built("deep_geo", "nih_ap/with_cv")
+  assert (method.blocks, method.width, method.translation) == (2, 8, 16)
+  assert method.length.epochs == 2
+  config, _ = built("deep_geo", "nih_pa/with_cv")
+  assert config.data.preparation == "gray,crop:224,equalize,resize:64"
+  assert built("deep_geo", "svhn/with_cv/7")[0].data.channels == 1
+  assert built("deep_geo", "svhn/reproduce/7")[0].data.channels == 3
+
+
+def test_deep_if_follows_the_published_protocols():
+  assert built("deep_if", "cifar10/with_cv/2")[1].layer == "conv2d_7b"
+  assert built("deep_if", "cifar10/reproduce/2")[1].layer == "concat"
+  assert built("deep_if", "svhn/with_cv/6")[1].layer == "mixed_6a"
+  assert built("deep_if", "svhn/with_cv/3")[0].data.channels == 1
+  _, method = built("deep_if", "phantom")
+  assert method.rows <= 200
+
+
 @pytest.mark.parametrize(
   ("name", "argument"),
   [
@@ -158,6 +195,10 @@ def test_a_file_says_only_what_differs(backbone):
     ("dpa", "nih_ap/wo_pg_with_L1/0.5"),
     *(("piad", argument) for argument in ("cifar10/with_cv/10", "brain")),
     ("piad", "svhn/reproduce"),
+    ("deep_geo", "cifar10/with_cv/10"),
+    ("deep_geo", "nih_ap/pg"),
+    ("deep_if", "svhn/reproduce"),
+    ("deep_if", "camelyon16/with_cv"),
   ],
 )
 def test_a_class_or_experiment_that_does_not_exist_is_one_sentence(

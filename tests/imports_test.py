@@ -101,6 +101,7 @@ OWNERS = {
   "sklearn": {
     "medad_jax/scoring/density",
     "medad_jax/scoring/embedding",
+    "medad_jax/scoring/forest",
     "medad_jax/scoring/metrics",
   },
   "skimage": {"medad_jax/augment/anatomy"},

@@ -36,6 +36,8 @@ class Order:
       out; otherwise they are a last, smaller step.
     given_steps: steps that are called an epoch; None for those of a pass.
     batches: fresh batches a step; with several, steps go on through passes.
+    copies: of each row; with several, a pass is over the pairs of a row and a
+      copy that `pairs` numbers.
   """
 
   pools: tuple[np.ndarray, ...]
@@ -45,6 +47,7 @@ class Order:
   drop_last: bool = True
   given_steps: int | None = None
   batches: int = 1
+  copies: int = 1
 
   def epoch_steps(self) -> tuple[int, ...]:
     """Steps an epoch, for each member.
@@ -105,7 +108,7 @@ class Order:
       'id' and 'source' (another row of the same pool, uniform over all but
       the row itself) and 'slot' (position in the global batch), int32
       [stop - start, len(members), b]; of several batches a step, with those as
-      a last axis.
+      a last axis. 'copy' where a row has several.
     """
     steps = [
       np.stack([self._step(m, step) for m in members], 1)
@@ -116,7 +119,11 @@ class Order:
     if self.batches > 1:
       slot = slot[:, None]
     slot = np.broadcast_to(slot, ids.shape)
-    return {"id": ids, "source": sources, "slot": slot}
+    if self.copies == 1:
+      return {"id": ids, "source": sources, "slot": slot}
+    ids, copy = np.divmod(ids, np.int32(self.copies))
+    sources = sources // np.int32(self.copies)
+    return {"id": ids, "source": sources, "slot": slot, "copy": copy}
 
   def _step(self, member: int, step: int) -> np.ndarray:
     """[2, b]: rows and sources; of several batches [2, b, n]."""
@@ -157,6 +164,14 @@ def cut(rows: Mapping[str, np.ndarray], part: Part) -> dict[str, np.ndarray]:
   """A part of arrays [t, k, b]."""
   at = (slice(None), *part(*rows["id"].shape[1:3]))
   return {name: array[at] for name, array in rows.items()}
+
+
+def pairs(rows: np.ndarray, copies: int) -> np.ndarray:
+  """Numbers of all pairs of a row and a copy: row * copies + copy, int32."""
+  if copies == 1:
+    return rows
+  first = rows.astype(np.int32)[:, None] * np.int32(copies)
+  return (first + np.arange(copies, dtype=np.int32)).ravel()
 
 
 def pass_rows(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medad_jax.data import columns, spec
+from medad_jax.data import columns, one_class, spec
 from medad_jax.types import UserError
 
 _TRAIN = "train"
@@ -36,7 +36,8 @@ def open_sets(
   tests on none: a protocol whose test images are of another set.
 
   Args:
-    names: what the sets were built as, with commas between.
+    names: what the sets were built as, with commas between; of a set with
+      classes, "cifar10:3" with the one that is normal (`one_class`).
     data_dir: as for `spec.open_dataset`, like all that follow.
     image_size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
@@ -91,7 +92,8 @@ class _Named:
   """A set of `data.name`: NAME, or NAME@SPLIT+SPLIT for training alone.
 
   Attributes:
-    name: what the set was built as.
+    name: what the set was built as, and the class that is normal where the
+      name has one.
     training: the splits whose images all train; empty for an ordinary set.
   """
 
@@ -115,13 +117,9 @@ class _Named:
       **how: for `spec.open_dataset`.
     """
     if not self.training:
-      return spec.open_dataset(
-        self.name, need=need, further_tests=further_tests, **how
-      )
+      return self._open(need, further_tests, how)
     wanted = self.training if _TRAIN in need else ()
-    found = spec.open_dataset(
-      self.name, need=wanted, further_tests=False, **how
-    )
+    found = self._open(wanted, False, how)
     parts = [found.splits[name] for name in found.splits]
     decisive = [found.fingerprint, self.training]
     return spec.Dataset(
@@ -130,6 +128,13 @@ class _Named:
       hashlib.sha256(json.dumps(decisive).encode()).hexdigest(),
       {_TRAIN: sum(found.counts.get(name, 0) for name in self.training)},
     )
+
+  def _open(self, need, further_tests, how) -> spec.Dataset:
+    built, normal = one_class.parse(self.name)
+    found = spec.open_dataset(
+      built, need=need, further_tests=further_tests, **how
+    )
+    return one_class.select(found, normal)
 
 
 def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:

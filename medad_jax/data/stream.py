@@ -55,9 +55,11 @@ class Stream:
 
     def read(rows: dict[str, np.ndarray]) -> resident.Feed:
       found = {name: whole[rows["id"]] for name, whole in self._arrays.items()}
-      chunk = {"id": rows["id"], "slot": rows["slot"], **found}
+      chunk = {**rows, **found}
       if sources:
         chunk["source"] = self.images[rows["source"]]
+      else:
+        del chunk["source"]
       return chunk
 
     # One reader: `Order` caches a member's epoch, and asks for it in turn.

@@ -64,7 +64,8 @@ def estimate(
         members.own_states(member, who, earlier),
         settings.images,
         settings.pools[member.pool],
-      )
+      ),
+      *((member.seed,) if stage.draws else ()),
     )
     for member in who
   ]

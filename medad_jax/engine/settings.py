@@ -27,7 +27,8 @@ class Data:
   """The images of a run.
 
   Attributes:
-    name: of the data set; of several, with commas, that are trained jointly.
+    name: of the data set; of several, with commas, that are trained jointly; of
+      one with classes as "cifar10:3", where 3 is the normal class.
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
     organ: of each set, with commas, instead of its own column of that name.
     modality: the same.

@@ -93,12 +93,16 @@ def make_order(
   """The batches of all members of a phase."""
   who = members.of_stage(phase, trials)
   length = phase.length
+  copies = phase.inputs.copies
   passes = {
-    name: rows
-    if length.pass_rows is None
-    # Repeated where the pool is smaller.
-    else np.resize(rows, length.pass_rows)
-    for name, rows in pools.items()
+    name: index.pairs(
+      pools[name]
+      if length.pass_rows is None
+      # Repeated where the pool is smaller.
+      else np.resize(pools[name], length.pass_rows),
+      copies,
+    )
+    for name in {member.pool for member in who}
   }
   return index.Order(
     tuple(passes[member.pool] for member in who),
@@ -108,6 +112,7 @@ def make_order(
     length.drop_last,
     length.epoch_steps,
     phase.inputs.batches,
+    copies,
   )
 
 

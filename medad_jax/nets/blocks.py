@@ -33,10 +33,17 @@ def around_one(key, shape, dtype=jnp.float32) -> Array:
 
 
 class Dense(nn.Module):
-  """A linear layer on the last axis (a 1x1 convolution, for images)."""
+  """A linear layer on the last axis (a 1x1 convolution, for images).
+
+  Attributes:
+    features: of the output.
+    use_bias: whether a bias is added.
+    zero_bias: whether the bias starts at zero, as Keras's does.
+  """
 
   features: int
   use_bias: bool = True
+  zero_bias: bool = False
 
   @nn.compact
   def __call__(self, x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
@@ -46,6 +53,8 @@ class Dense(nn.Module):
     y = ops.matmul(x, kernel)
     if not self.use_bias:
       return y
+    if self.zero_bias:
+      init = nn.initializers.zeros
     return shifted(y, self.param("bias", init, y.shape[-1:]))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from medad_jax.nets import lpips, resnet, vgg
+from medad_jax.nets import inception, lpips, resnet, vgg
 from medad_jax.weights import conversion, lpips_names, names
 
 
@@ -88,6 +88,12 @@ def _resnet18() -> Any:
   return jax.eval_shape(lambda: net.init(jax.random.key(0), image, train=False))
 
 
+def _inception() -> Any:
+  net = inception.InceptionResNetV2()
+  image = jnp.zeros((1, 75, 75, 3))
+  return jax.eval_shape(lambda: net.init(jax.random.key(0), image))
+
+
 def _lpips(name: lpips.Name, part: int) -> Callable[[], Any]:
   """Shapes of LPIPS's trunk (part 0) or heads (part 1)."""
 
@@ -148,6 +154,14 @@ NETS: Mapping[str, Net] = {
     names.resnet18(),
     _resnet18,
     ("fc.*",),
+  ),
+  "inceptionresnetv2": Net(
+    "http://data.lip6.fr/cadene/pretrainedmodels/"
+    "inceptionresnetv2-520b38e4.pth",
+    "520b38e4",
+    names.inception_resnet_v2(),
+    _inception,
+    ("last_linear.*",),
   ),
   # Mean and standard deviation of relu4_2's channels on ImageNet.
   "vgg19_r42": Net(

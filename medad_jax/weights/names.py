@@ -5,7 +5,7 @@ DDAD-ASR (Cai et al., Medical Image Analysis 2023) and MedIAnomaly (Cai et al.,
 Medical Image Analysis 2025) name the same autoencoder differently.
 """
 
-from medad_jax.nets import vgg
+from medad_jax.nets import inception, vgg
 from medad_jax.nets.autoencoder import Bottleneck
 from medad_jax.weights.conversion import (
   BATCH_NORM,
@@ -146,6 +146,27 @@ def projection(layers: int = 1) -> Table:
 def resnet18() -> Table:
   """Torchvision's ResNet18: `nets.resnet.ResNet18`."""
   return _resnet() | {"fc": Module("fc", DENSE)}
+
+
+def inception_resnet_v2() -> Table:
+  """pretrainedmodels' net: `nets.inception.InceptionResNetV2`."""
+  repeats = {"block35": "repeat", "block17": "repeat_1", "block8": "repeat_2"}
+  scopes = {name: name for name in (*inception.LAYERS, "block8")}
+  for block, count in inception.residual_blocks().items():
+    for i in range(count):
+      scopes[f"{repeats[block]}.{i}"] = f"{block}_{i}"
+  table = {}
+  for theirs, ours in scopes.items():
+    table[f"{theirs}.conv2d"] = Module(f"{ours}/conv2d", CONV)
+    # At most four branches of three units; a net has some of them.
+    units = [("", "")]
+    for i in range(4):
+      units.append((f".branch{i}", f"/branch{i}"))
+      units += [(f".branch{i}.{j}", f"/branch{i}_{j}") for j in range(3)]
+    for unit, path in units:
+      table[f"{theirs}{unit}.conv"] = Module(f"{ours}{path}/conv", CONV)
+      table[f"{theirs}{unit}.bn"] = Module(f"{ours}{path}/bn", BATCH_NORM)
+  return table
 
 
 def vgg19() -> Table:

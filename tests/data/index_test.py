@@ -93,3 +93,17 @@ def test_images_of_as_many_patients_are_held_out_as_images(share):
   numbered = index.hold_out(pools, share, np.arange(20)[::-1])
   for name, rows in apart.items():
     np.testing.assert_array_equal(rows, numbered[name])
+
+
+def test_copies_of_a_row_are_pairs_of_their_own():
+  rows = np.array([3, 7])
+  pairs = index.pairs(rows, 5)
+  assert sorted(divmod(int(n), 5) for n in pairs) == [
+    (row, copy) for row in rows for copy in range(5)
+  ]
+  plain = index.Order((pairs,), ("a",), (0,), 10, copies=5)
+  found = plain.rows(0, 1, [0])
+  assert set(found) == {"id", "source", "slot", "copy"}
+  assert set(found["id"].ravel()) == {3, 7}
+  assert found["copy"].max() == 4 and found["copy"].dtype == np.int32
+  assert index.pairs(rows, 1) is rows

@@ -84,9 +84,9 @@ def test_building_again_gives_the_same_fingerprint(built):
   assert other.fingerprint != before.fingerprint
 
 
-# Generated images and slices of volumes are no files.
+# Generated images, slices of volumes and arrays are no files.
 @pytest.mark.parametrize(
-  "name", [b for b in BUILDERS if b not in ("phantom", "lits")]
+  "name", [b for b in BUILDERS if b not in {"phantom", "lits"} | sources.PACKED]
 )
 def test_all_bad_files_are_named_at_once_and_nothing_is_left(name, tmp_path):
   source = sources.make(name, tmp_path / "source")

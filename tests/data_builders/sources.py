@@ -9,6 +9,7 @@ import struct
 
 import numpy as np
 from PIL import Image
+import scipy.io
 
 from data_builders import fastmri_lists
 from medad_jax.data.phantom import scan
@@ -41,6 +42,8 @@ FURTHER = {
   },
 }
 
+# Sources that keep many images in a file.
+PACKED = {"cifar10", "svhn"}
 # Sources that name their files in a list; the others are what is there.
 LISTED = {
   *("brain", "covid_ct", "fastmri", "isic", "lag", "rsna", "vin"),
@@ -51,6 +54,8 @@ def counts(builder: str) -> dict[str, tuple[int, int]]:
   """What a builder finds in the source that `make` gives it."""
   if builder in FURTHER:
     return FURTHER[builder]
+  if builder in PACKED:
+    return PACKED_COUNTS
   return COUNTS if builder in UNLABELLED else TWO_SPLITS
 
 
@@ -289,12 +294,46 @@ def in_color(places: Mapping[str, int], folder: Path) -> Path:
   return folder
 
 
+PACKED_COUNTS = {"train": (20, 0), "test": (12, 0)}
+
+
+def cifar10(folder: Path) -> Path:
+  """The binary version: class and pixels of one image after another."""
+  folder.mkdir(parents=True)
+  names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+  for seed, name in enumerate(names):
+    pixels, classes = packed(seed, 12 if name == "test_batch" else 4)
+    rows = pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1)
+    content = np.concatenate([classes[:, None], rows], 1)
+    (folder / f"{name}.bin").write_bytes(content.tobytes())
+  return folder
+
+
+def svhn(folder: Path) -> Path:
+  """MATLAB files; the class 0 is stored as 10, and images come last."""
+  folder.mkdir(parents=True)
+  for seed, (split, (count, _)) in enumerate(PACKED_COUNTS.items()):
+    pixels, classes = packed(seed, count)
+    digits = np.where(classes == 0, 10, classes)[:, None]
+    found = {"X": pixels.transpose(1, 2, 3, 0), "y": digits}
+    scipy.io.savemat(folder / f"{split}_32x32.mat", found)
+  return folder
+
+
+def packed(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+  """Random images, uint8 [count, 32, 32, 3], and their classes in turn."""
+  random = np.random.RandomState(seed)
+  pixels = random.randint(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+  return pixels, (np.arange(count) % 10).astype(np.uint8)
+
+
 _MAKERS: dict[str, Callable[[Path], Path] | None] = {
   "brain": lambda folder: image_list(folder, "jpg"),
   "brats": brats,
   "c16": functools.partial(
     in_color, {"train/good": 8, "test/good": 4, "test/Ungood": 3}
   ),
+  "cifar10": cifar10,
   "colon": functools.partial(
     in_color,
     {"train_set": 8, "test_set/normal_test": 4, "test_set/abnormal_test": 3},
@@ -322,5 +361,6 @@ _MAKERS: dict[str, Callable[[Path], Path] | None] = {
   "phantom": None,
   "rsna": image_list,
   "shenzhen": shenzhen,
+  "svhn": svhn,
   "vin": image_list,
 }

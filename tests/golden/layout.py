@@ -38,6 +38,18 @@ def projection(state: State) -> tuple[Tree, Tree]:
   return _trees(names.projection(layers - 1), state)
 
 
+def wide_resnet(state: State) -> tuple[Tree, Tree]:
+  """Parameters and running statistics of `nets.wide_resnet.WideResNet`."""
+  kinds = {"bn": conversion.BATCH_NORM, "fc": conversion.DENSE}
+  table = {}
+  for name in {key.rsplit(".", 1)[0] for key in state}:
+    layer = name.rsplit(".", 1)[-1]
+    kind = kinds.get(layer[:2], conversion.CONV)
+    path = name.replace(".block", "_block").replace("head.", "head_")
+    table[name] = conversion.Module(path.replace(".", "/"), kind)
+  return _trees(table, state)
+
+
 def fanogan(state: State) -> tuple[Tree, Tree]:
   """Parameters and statistics of f-AnoGAN's "generator", "critic", "encoder".
 

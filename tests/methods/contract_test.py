@@ -40,6 +40,8 @@ MODEL: dict[str, dict] = {
     "perceptual": "alex",
     "weights": "random",
   },
+  "deep_geo": {"width": 1, "translation": 4},
+  "deep_if": {"weights": "random", "layer": "conv2d_2b", "side": 40},
   "fanogan": {"width": 4, "latent": 8},
   "ganomaly_original": {"width": 4, "latent": 3},
   "memae_2d": {"channels": (4, 4), "slots": 8, "threshold": 0.15},
@@ -108,6 +110,7 @@ SHAPES = {
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), (32, 32, 3)),
   "resnet18_imagenet": (32, 32, 3),
   "ra": (32, 32, 1),
+  "deep_geo": (32, 32, 1),
 }
 
 

@@ -61,7 +61,7 @@ def programs(name: str, precision: str) -> Iterator:
   rows = jnp.arange(8)
   images = jnp.zeros((8, *shape))
   batch = {"image": images, "source": images, "label": rows, "valid": rows >= 0}
-  batch |= {"slot": rows, "id": rows}
+  batch |= {"slot": rows, "id": rows, "copy": rows}
   who = {s.name: members.of_stage(s, tiny.TRIALS) for s in method.phases()}
   for stage in method.phases():
     reads = getattr(stage, "reads", ())
@@ -69,8 +69,8 @@ def programs(name: str, precision: str) -> Iterator:
     own = {name: one_of(states[name]) for name in reads}
     if isinstance(stage, Fit):
       yield jax.make_jaxpr(stage.features)(own, batch).jaxpr
-      count = jax.eval_shape(stage.features, own, batch).shape[-1]
-      states[stage.name] = estimated(stage, count)
+      features = jax.eval_shape(stage.features, own, batch)
+      states[stage.name] = estimated(stage, features.shape[1:])
       continue
     state = members.abstract_states(stage, tiny.TRIALS, shape, earlier)
     states[stage.name] = state.replace(opt={})
@@ -99,9 +99,11 @@ def one_of(state):
   return jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], xs), state)
 
 
-def estimated(stage: Fit, features: int) -> TrainState:
-  drawn = np.random.RandomState(0).standard_normal((16, features))
-  params = stage.estimate(iter([drawn.astype(np.float32)]))
+def estimated(stage: Fit, features: tuple[int, ...]) -> TrainState:
+  drawn = np.random.RandomState(0).uniform(size=(16, *features))
+  drawn /= drawn.sum(-1, keepdims=True)  # some are probabilities
+  seed = (0,) if stage.draws else ()
+  params = stage.estimate(iter([drawn.astype(np.float32)]), *seed)
   return TrainState(
     step=jnp.ones(1, jnp.int32),
     params=jax.tree.map(lambda x: jnp.asarray(x)[None], params),

@@ -13,6 +13,7 @@ from medad_jax.nets import (
   autoencoder,
   encoder_decoder,
   gan,
+  inception,
   lpips,
   projection,
   refine,
@@ -111,6 +112,10 @@ CASES = {
   "ssl_projection": (
     names.projection(8),
     trained(projection.Projection(classes=3, layers=8), (1, 64, 64, 3)),
+  ),
+  "dif_features": (
+    names.inception_resnet_v2(),
+    of(inception.InceptionResNetV2(), (1, 75, 75, 3)),
   ),
 }
 TORCHVISION = {
