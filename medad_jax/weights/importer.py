@@ -1,7 +1,5 @@
 """Imports pretrained networks: from a file or the web into the user's cache."""
 
-from collections.abc import Mapping
-import hashlib
 import http.client
 from pathlib import Path
 import shutil
@@ -9,14 +7,8 @@ import ssl
 import urllib.error
 import urllib.request
 
-from flax import traverse_util
-import numpy as np
-
 from medad_jax.types import UserError
-from medad_jax.weights import catalog, conversion, pretrained, tensor_file
-from medad_jax.weights.tensors import Tensor
-
-_SHOWN = 8  # offenders of a kind that a message names
+from medad_jax.weights import catalog, net_file, pretrained
 
 
 def import_file(name: str, source: Path) -> None:
@@ -30,13 +22,7 @@ def import_file(name: str, source: Path) -> None:
     UserError: the file cannot be read or does not fit.
   """
   net = catalog.NETS[name]
-  found = tensor_file.read(source)
-  _check_fit(name, source, found)
-  state = {key: _values(found[key]) for key in net.entries()}
-  variables = conversion.to_flax(net.table, state)
-  arrays = traverse_util.flatten_dict(variables, sep="/")
-  _check_values(source, arrays)
-  digest = _sha256(source)
+  arrays, digest = net_file.read(name, source)
   pretrained.keep(name, arrays, digest)
   if not pretrained.is_official(name, digest):
     print(
@@ -56,7 +42,7 @@ def download(name: str) -> None:
   with pretrained.writing() as folder:
     path = folder / net.file
     _fetch(name, net.url, path)
-    digest = _sha256(path)
+    digest = net_file.sha256(path)
     if not pretrained.is_official(name, digest):
       raise UserError(
         f"what came from {net.url} is not the official file (SHA-256"
@@ -65,57 +51,6 @@ def download(name: str) -> None:
         f" {pretrained.command(name)}."
       )
     import_file(name, path)
-
-
-def _check_fit(name: str, source: Path, found: Mapping[str, Tensor]) -> None:
-  """Compares names and shapes before any value is read."""
-  net = catalog.NETS[name]
-  shapes = {key: tensor.shape for key, tensor in found.items()}
-  missing, unknown, misshaped = conversion.misfits(
-    net.table, net.variables(), shapes, net.ignored
-  )
-  if missing or unknown or misshaped:
-    offenders = (
-      *_first([f"-{key}" for key in missing]),
-      *_first([f"+{key}" for key in unknown]),
-      *_first(misshaped),
-    )
-    raise UserError(
-      f"{source} does not fit {name} (- is missing, + is unknown):"
-      f" {', '.join(offenders)}; give {net.file} or a file with its names and"
-      " shapes."
-    )
-
-
-def _values(tensor: Tensor) -> np.ndarray:
-  with np.errstate(over="ignore"):  # too large for float32: not finite then
-    return tensor.read().astype(np.float32)
-
-
-def _check_values(source: Path, arrays: pretrained.Arrays) -> None:
-  least = {"scale": np.finfo(np.float32).tiny, "var": 0.0}
-  offenders = []
-  for path, value in arrays.items():
-    # The statistics' scale divides; a normalization's may have any sign.
-    name = path.rsplit("/", 1)[-1] if path.endswith("/var") else path
-    if not (np.isfinite(value) & (value >= least.get(name, -np.inf))).all():
-      offenders.append(path)
-  if offenders:
-    raise UserError(
-      f"{source} holds numbers that are not finite, or negative variances, in"
-      f" {', '.join(_first(offenders))}; give a sound file."
-    )
-
-
-def _first(offenders: list[str]) -> list[str]:
-  """Some of them, and the number of the others."""
-  more = len(offenders) - _SHOWN
-  return offenders[:_SHOWN] + [f"and {more} more"] * (more > 0)
-
-
-def _sha256(path: Path) -> str:
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetch(name: str, url: str, path: Path) -> None:

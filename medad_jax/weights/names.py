@@ -5,16 +5,18 @@ DDAD-ASR (Cai et al., Medical Image Analysis 2023) and MedIAnomaly (Cai et al.,
 Medical Image Analysis 2025) name the same autoencoder differently.
 """
 
-from medad_jax.nets import vgg
+from medad_jax.nets import efficientnet, vgg
 from medad_jax.nets.autoencoder import Bottleneck
 from medad_jax.weights.conversion import (
   BATCH_NORM,
   CONV,
+  CONV_KERNEL,
   CONV_TRANSPOSED,
   DENSE,
   MEMORY,
   NORM,
   POINTWISE,
+  POINTWISE_KERNEL,
   STATISTICS,
   UPSAMPLE,
   Kind,
@@ -154,6 +156,30 @@ def vgg19() -> Table:
     f"features.{i}": Module(name, CONV)
     for i, name in enumerate(vgg.LAYERS)
     if name.startswith("conv")
+  }
+
+
+def efficientnet_lite0() -> Table:
+  """efficientnet-lite-pytorch's net: `nets.efficientnet.EfficientNetLite0`."""
+  table = {
+    "_conv_stem": Module("stem", CONV_KERNEL),
+    "_bn0": Module("stem", BATCH_NORM),
+  }
+  for number in range(len(efficientnet.BLOCKS)):
+    for place, (layer, kind) in enumerate(
+      (
+        ("expand", POINTWISE_KERNEL),
+        ("depthwise", CONV_KERNEL),
+        ("project", POINTWISE_KERNEL),
+      )
+    ):
+      theirs, ours = f"_blocks.{number}", f"block{number}/{layer}"
+      table[f"{theirs}._{layer}_conv"] = Module(ours, kind)
+      table[f"{theirs}._bn{place}"] = Module(ours, BATCH_NORM)
+  return table | {
+    "_conv_head": Module("head", POINTWISE_KERNEL),
+    "_bn1": Module("head", BATCH_NORM),
+    "_fc": Module("fc", DENSE),
   }
 
 

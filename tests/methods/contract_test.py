@@ -32,6 +32,14 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), {"width": 4}),
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
+  "patchcore": {
+    "weights": "random",
+    "layers": ("stem", "block1"),
+    "pooled": "block1",
+    "sampled": 500,
+    "coreset": 50,
+    "dimensions": 8,
+  },
 }
 DDAD = {
   "ensemble.size": 2,

@@ -69,8 +69,8 @@ def programs(name: str, precision: str) -> Iterator:
     own = {name: one_of(states[name]) for name in reads}
     if isinstance(stage, Fit):
       yield jax.make_jaxpr(stage.features)(own, batch).jaxpr
-      count = jax.eval_shape(stage.features, own, batch).shape[-1]
-      states[stage.name] = estimated(stage, count)
+      made = jax.eval_shape(stage.features, own, batch)
+      states[stage.name] = estimated(stage, made)
       continue
     state = members.abstract_states(stage, tiny.TRIALS, shape, earlier)
     states[stage.name] = state.replace(opt={})
@@ -96,9 +96,13 @@ def one_of(state):
   return jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], xs), state)
 
 
-def estimated(stage: Fit, features: int) -> TrainState:
-  drawn = np.random.RandomState(0).standard_normal((16, features))
-  params = stage.estimate(iter([drawn.astype(np.float32)]))
+def estimated(stage: Fit, made) -> TrainState:
+  """An estimate from 16 images' made-up features of those shapes."""
+  draw = np.random.RandomState(0).standard_normal
+  drawn = jax.tree.map(
+    lambda x: draw((16, *x.shape[1:])).astype(np.float32), made
+  )
+  params = stage.estimate(iter([drawn]))
   return TrainState(
     step=jnp.ones(1, jnp.int32),
     params=jax.tree.map(lambda x: jnp.asarray(x)[None], params),

@@ -10,6 +10,7 @@ import pytest
 
 from medad_jax.nets import (
   autoencoder,
+  efficientnet,
   encoder_decoder,
   gan,
   projection,
@@ -18,7 +19,7 @@ from medad_jax.nets import (
   unet,
   vgg,
 )
-from medad_jax.weights import conversion, names, tensor_file
+from medad_jax.weights import catalog, conversion, names, tensor_file
 from tests.golden import cases, torchvision
 
 AE = autoencoder.Autoencoder
@@ -58,11 +59,18 @@ def ganomaly(key):
   }
 
 
+def lite0_shapes():
+  """Of the file that a package ships."""
+  path = catalog.NETS["efficientnet_lite0"].shipped()
+  return {name: x.shape for name, x in tensor_file.read(path).items()}
+
+
 def statistics(_):
   return {"mean": jnp.zeros(512), "scale": jnp.zeros(512)}
 
 
-# What PyTorch's files hold, by the numbers stored here or by torchvision.
+# What PyTorch's files hold, by the numbers stored here, by torchvision or by a
+# package.
 CASES = {
   "ddad_ae": (names.ddad_autoencoder(), trained(AE())),
   "ddad_aeu": (names.ddad_autoencoder(), trained(AE(variance=True))),
@@ -117,6 +125,11 @@ TORCHVISION = {
     names.vgg19(),
     of(vgg.VGG19(("pool5",)), (1, 32, 32, 3)),
     torchvision.vgg19(),
+  ),
+  "efficientnet_lite0": (
+    names.efficientnet_lite0(),
+    of(efficientnet.EfficientNetLite0(("logits",)), (1, 32, 32, 3)),
+    lite0_shapes(),
   ),
   "r42": (
     names.vgg19_statistics("r42"),
