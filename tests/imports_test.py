@@ -93,7 +93,9 @@ OWNERS = {
   "orbax": {"medad_jax/engine/checkpoint"},
   "safetensors": {"medad_jax/weights/safetensors_file"},
   "scipy": {
+    "medad_jax/scoring/conformal",
     "medad_jax/scoring/intervals",
+    "medad_jax/scoring/operating",
     "medad_jax/scoring/pixel_metrics",
   },
   "sklearn": {
