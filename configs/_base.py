@@ -1,5 +1,8 @@
 """The configuration of a method before anything is changed in it."""
 
+from collections.abc import Collection
+import difflib
+
 from ml_collections import ConfigDict, config_dict
 from ml_collections.config_flags import config_path
 
@@ -19,3 +22,17 @@ def default(
   config.update_from_flattened_dict(empty)
   config.data.name = dataset
   return config
+
+
+def check(argument: str, known: Collection[str]) -> None:
+  """Checks that a file has a configuration of this argument.
+
+  Raises:
+    UserError: it has none; those of the most similar names are given.
+  """
+  if argument not in known:
+    near = difflib.get_close_matches(argument, known, 3, cutoff=0.0)
+    raise configuration.UserError(
+      f"there is no configuration '{argument}'; similar ones are"
+      f" {', '.join(near)}."
+    )

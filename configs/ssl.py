@@ -37,7 +37,7 @@ def get_config(argument: str = "phantom/nsa") -> ConfigDict:
 def _one_stage(dataset: str, name: str) -> ConfigDict:
   config = _base.default(name, dataset)
   config.data.image_size = 256  # of which a view is 7/8
-  config.data.resize = "crop"
+  config.data.preparation = "crop"
   config.train.epochs = EPOCHS.get(dataset, 250)
   return config
 

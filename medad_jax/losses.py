@@ -1,5 +1,7 @@
 """Losses, one number per example; the step takes the mean over the batch."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -98,6 +100,31 @@ def real_or_fake(
   missed = jnp.minimum(-jax.nn.log_sigmoid(real), _MOST)
   fooled = jnp.minimum(-jax.nn.log_sigmoid(-fake), _MOST)
   return (missed + fooled)[:, 0] / 2
+
+
+def gradient_penalty(
+  critic: Callable[[Float[Array, "b *n"]], Float[Array, "b"]],
+  real: Float[Array, "b *n"],
+  fake: Float[Array, "b *n"],
+  share: Float[Array, "b"],
+) -> Float[Array, "b"]:
+  """(|gradient| - 1)^2 of a critic between real and fake examples.
+
+  WGAN-GP (Gulrajani et al., NeurIPS 2017, equation 3), without its weight.
+
+  Args:
+    critic: examples to one number each, from the example alone.
+    real: examples.
+    fake: others.
+    share: of the real one in the point where the gradient is taken, in [0, 1].
+  """
+  _same_shape(real, fake)
+  share = share.reshape(-1, *(1,) * (real.ndim - 1))
+  between = share * real + (1 - share) * fake
+  # Of the sum: an example's gradient is that of its own number.
+  slope = jax.grad(lambda x: jnp.sum(critic(x)))(between)
+  norm = jnp.sqrt(jnp.sum(slope**2, axis=tuple(range(1, slope.ndim))))
+  return (norm - 1) ** 2
 
 
 def binary_cross_entropy(

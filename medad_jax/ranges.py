@@ -62,6 +62,7 @@ Depth = Annotated[int, Range(1, 32)]  # layers, levels
 Draws = Annotated[int, Range(1, 1_000)]  # held in memory at once, an image
 Tries = Annotated[int, Range(1, 1_000_000)]
 Side = Annotated[int, Range(16, 8_192, multiple=16)]  # nets halve it four times
+StoredSide = Annotated[int, Range(16, 8_192)]  # of which a net sees a part
 # Each has a score of its own, which is traced by itself.
 Members = Annotated[int, Range(1, 500)]
 Devices = Annotated[int, Range(1, 1_000_000)]

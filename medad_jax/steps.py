@@ -77,7 +77,7 @@ class Descend:
     )
     # One reduction for everything that devices average.
     grads, metrics = context.axis.mean((grads, {"loss": loss, **metrics}))
-    params, opt = _updated(
+    params, opt = updated(
       self.optimizer, context, grads, state.opt, state.params
     )
     return _finished(state, params, extra, opt, context, metrics, self.after)
@@ -190,7 +190,7 @@ def _take(turn, params, extra, opt, batch, context, handed):
   )(own)
   metrics = {f"{turn.part}_loss": loss, **metrics}
   grads, metrics = context.axis.mean((grads, metrics))
-  own, moments = _updated(turn.optimizer, context, grads, opt[turn.part], own)
+  own, moments = updated(turn.optimizer, context, grads, opt[turn.part], own)
   # A gradient through what was handed on would reach parts out of their turn.
   handed = lax.stop_gradient(handed)
   return (
@@ -202,7 +202,18 @@ def _take(turn, params, extra, opt, batch, context, handed):
   )
 
 
-def _updated(optimizer, context, grads, opt, params):
+def updated(
+  optimizer: Optimizer, context: Context, grads: Any, opt: Any, params: Any
+) -> tuple[Any, Any]:
+  """The parameters after one update, and the optimizer's state.
+
+  Args:
+    optimizer: of these parameters.
+    context: of the step; its epoch decides the rate.
+    grads: of the whole batch, averaged over devices.
+    opt: the optimizer's state before.
+    params: the parameters before.
+  """
   updates, opt = transformation(optimizer).update(grads, opt, params)
   if optimizer.schedule.kind != "constant":
     factor = rate_factor(optimizer, context)
@@ -222,13 +233,40 @@ def _finished(state, params, extra, opt, context, metrics, after):
 def _moments(optimizer: Optimizer) -> list[optax.GradientTransformation]:
   if optimizer.algorithm == "adam":
     return [optax.scale_by_adam(optimizer.b1, optimizer.b2, optimizer.eps)]
+  if optimizer.algorithm == "tf_adam":
+    return [_tf_adam(optimizer.b1, optimizer.b2, optimizer.eps)]
   if optimizer.algorithm == "sgd":
     return [optax.trace(optimizer.momentum)]
+  if optimizer.algorithm == "tf_rmsprop":
+    # TensorFlow's mean square starts at 1, so the first steps are shorter.
+    return [
+      optax.scale_by_rms(optimizer.b2, optimizer.eps, initial_scale=1.0),
+      optax.trace(optimizer.momentum),
+    ]
   # torch adds eps to the root, and its momentum accumulates scaled gradients.
   return [
     optax.scale_by_rms(optimizer.b2, optimizer.eps, eps_in_sqrt=False),
     optax.trace(optimizer.momentum),
   ]
+
+
+def _tf_adam(b1, b2, eps) -> optax.GradientTransformation:
+  """Adam with eps beside the root of the second moment before its correction.
+
+  TensorFlow's form, "epsilon hat" in section 2 of Kingma and Ba (ICLR 2015).
+  """
+
+  def update(grads, state, params=None):
+    del params
+    trees = optax.tree_utils
+    count = optax.safe_increment(state.count)
+    mu = trees.tree_update_moment(grads, state.mu, b1, 1)
+    nu = trees.tree_update_moment(grads, state.nu, b2, 2)
+    rate = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+    updates = jax.tree.map(lambda m, v: rate * m / (jnp.sqrt(v) + eps), mu, nu)
+    return updates, optax.ScaleByAdamState(count, mu, nu)
+
+  return optax.GradientTransformation(optax.scale_by_adam().init, update)
 
 
 def _constant(optimizer, context):

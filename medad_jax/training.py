@@ -65,18 +65,20 @@ class Optimizer:
   """An optimizer and its numbers; the names are those of torch.optim.
 
   Attributes:
-    algorithm: "adam", "sgd" (heavy-ball momentum) or "rmsprop".
+    algorithm: "adam", "sgd" (heavy-ball momentum) or "rmsprop"; "tf_adam" and
+      "tf_rmsprop" as TensorFlow 1 computes them.
     learning_rate: of the first epoch.
     b1: decay of Adam's first moment.
     b2: decay of Adam's second moment, and of RMSProp's only one.
-    eps: added to the root of the second moment.
+    eps: added to the root of the second moment; of "tf_adam" before the
+      moments are corrected, of "tf_rmsprop" inside the root.
     momentum: of SGD and RMSProp.
     weight_decay: L2 added to the gradient before the moments (not AdamW).
     grad_clip: largest global norm of the gradient; None for no clipping.
     schedule: how the rate changes.
   """
 
-  algorithm: Literal["adam", "sgd", "rmsprop"] = "adam"
+  algorithm: Literal["adam", "sgd", "rmsprop", "tf_adam", "tf_rmsprop"] = "adam"
   learning_rate: Rate = 1e-3
   b1: Momentum = 0.9
   b2: Momentum = 0.999

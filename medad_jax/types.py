@@ -169,7 +169,8 @@ Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
 Loss = Callable[
   [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
 ]
-# uint8 images [n h w c] -> arrays [n ...] by their names in `Batch`.
+# uint8 images [n h w c], as large as they are stored -> arrays [n ...] by their
+# names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
 
 
@@ -195,7 +196,8 @@ class Inputs:
   Attributes:
     source: whether every example has `source`, a second image of its pool.
     batches: fresh batches a step.
-    prepare: what else a batch holds of each image, made once, on the host.
+    prepare: what else a batch holds of each image, made once, on the host. An
+      array [n h w ...] of the images' sides is moved with their views.
     columns: columns of the data set that a batch holds, as whole numbers: the
       place of a text among those of the training images, in their order; -1
       at evaluation for one that training did not see.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import _ddad, reconstruction, ssl
+from configs import _ddad, dpa, piad, reconstruction, ssl
 from medad_jax.augment.nsa import synthesis
 from medad_jax.engine import config as configuration
 from medad_jax.training import Length, Optimizer, Schedule
@@ -14,6 +14,9 @@ from medad_jax.types import Axis, UserError
 
 FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
 ARGUMENTS = {
+  "dpa": [*dpa.arguments(), "phantom/wo_pg", "phantom/pg", "brain/wo_pg"],
+  "fanogan": ["phantom", "brain"],
+  "piad": [*piad.arguments(), "phantom", "brain/reproduce"],
   "reconstruction": [f"brain/{m}" for m in reconstruction.METHODS],
   "ssl": [f"{d}/{m}" for d in ("brain", "phantom") for m in ssl.METHODS],
 }
@@ -65,7 +68,7 @@ def test_one_stage_follows_the_published_protocol():
   assert method.length == Length(250, 64, drop_last=False)
   schedule = Schedule("cosine", final_rate=1e-6)
   assert method.optimizer == Optimizer(learning_rate=1e-3, schedule=schedule)
-  assert (config.data.image_size, config.data.resize) == (256, "crop")
+  assert (config.data.image_size, config.data.preparation) == (256, "crop")
   assert (config.data.channels, config.select) == (1, "last")
   assert method.recipe == synthesis.NSA
   assert built("ssl", "vin/fpi")[1].length.epochs == 400
@@ -141,3 +144,57 @@ def test_a_file_says_only_what_differs(backbone):
   default = configuration.defaults("ddad", backbone)
   changed = {"data.name": "rsna", "data.extra": 4000}
   assert config.to_dict() == configuration.with_hyper(default, changed)
+
+
+@pytest.mark.parametrize(
+  ("name", "argument"),
+  [
+    *(("dpa", argument) for argument in ("cifar10/wo_pg/10", "cifar10/wo_pg")),
+    *(
+      ("dpa", argument) for argument in ("nih_ap/with_L1", "brain", "brain/pg")
+    ),
+    ("dpa", "nih_ap/wo_pg_with_L1/0.5"),
+    *(("piad", argument) for argument in ("cifar10/with_cv/10", "brain")),
+    ("piad", "svhn/reproduce"),
+  ],
+)
+def test_a_class_or_experiment_that_does_not_exist_is_one_sentence(
+  name, argument
+):
+  with pytest.raises(UserError, match=f"no configuration '{argument}'"):
+    built(name, argument)
+
+
+def test_dpa_follows_the_published_experiments():
+  config, method = built("dpa", "nih_ap/pg")
+  assert method.growth.sides == (8, 16, 32, 64)
+  assert method.growth.layers == ("relu1_2", "relu2_2", "relu3_2")
+  assert [phase.name for phase in method.phases()][-2:] == ["trns64", "train"]
+  assert method.phases()[-1].length.steps == 7001
+  assert config.data.preparation == "gray,crop:224,equalize,resize:64"
+  config, method = built("dpa", "nih_pa/wo_pg_with_adversarial_L1/0.1")
+  assert (method.l1_weight, method.adversarial_weight) == (0.1, 0.1)
+  assert method.optimizer == Optimizer(learning_rate=2e-4)
+  assert config.data.preparation == "gray,crop:224,resize:64"
+  _, method = built("dpa", "nih_subset/wo_pg_with_L1/1")
+  assert method.layers == ("relu3_2", "relu4_2")
+  config, method = built("dpa", "camelyon16/wo_pg_L1_unsupervised")
+  assert (method.perceptual_weight, method.latent_side) == (0.0, 16)
+  assert config.data.augment == "crop,flip,flip_vertical"
+  config, method = built("dpa", "cifar10/wo_pg/3")
+  assert config.data.name == "cifar10:3" and config.data.channels == 3
+  assert method.channels == (32, 64, 128, 256) and method.latent == 256
+
+
+def test_piad_follows_the_published_experiments():
+  _, method = built("piad", "cifar10/with_cv/1")
+  assert method.channels == method.critic_channels == (32, 64, 128, 128, 128)
+  assert method.latent_critic_channels == (512, 512)
+  assert method.layers == ("relu3_2",) and method.length.steps == 80_000
+  config, method = built("piad", "svhn/with_cv/3")
+  assert config.data.channels == 1 and method.latent == 256
+  config, method = built("piad", "svhn/reproduce/3")
+  assert config.data.channels == 3 and method.length.steps == 100_000
+  assert method.critic == Optimizer(learning_rate=5e-4, b1=0.5, b2=0.99)
+  _, method = built("piad", "nih_ap/with_cv")
+  assert method.layers == ("relu3_2", "relu4_2")

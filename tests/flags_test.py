@@ -16,7 +16,13 @@ from medad_jax.engine import fields
 # ml_collections loads files in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
 # Fields whose values only the method knows.
-KNOWN = {"model.headline": "rec", "model.layer": "relu1_1"}
+KNOWN = {
+  "model.headline": "rec",
+  "model.layer": "relu1_1",
+  "data.preparation": "pad,resize:8192",
+  "data.stored_size": 8192,
+  "data.augment": "affine:10:0.1:0.1,flip,crop",
+}
 DDAD = fields.default_of("ddad")
 BACKBONES = [
   name

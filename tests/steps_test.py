@@ -100,7 +100,29 @@ def rmsprop(o, x):
   return x
 
 
-@pytest.mark.parametrize("formula", [adam, sgd, rmsprop])
+def tf_adam(o, x):
+  first = second = 0.0
+  for t, g in enumerate(GRADIENTS, 1):
+    g += o.weight_decay * x
+    first = o.b1 * first + (1 - o.b1) * g
+    second = o.b2 * second + (1 - o.b2) * g * g
+    rate = o.learning_rate * np.sqrt(1 - o.b2**t) / (1 - o.b1**t)
+    x -= rate * first / (np.sqrt(second) + o.eps)
+  return x
+
+
+def tf_rmsprop(o, x):
+  second, momentum = 1.0, 0.0
+  for g in GRADIENTS:
+    g += o.weight_decay * x
+    second = o.b2 * second + (1 - o.b2) * g * g
+    step = o.learning_rate * g / np.sqrt(second + o.eps)
+    momentum = o.momentum * momentum + step
+    x -= momentum
+  return x
+
+
+@pytest.mark.parametrize("formula", [adam, sgd, rmsprop, tf_adam, tf_rmsprop])
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_an_optimizer_is_that_of_the_references(formula, decay):
   optimizer = Optimizer(

@@ -1,11 +1,28 @@
-"""Random crops, flips and affine maps of one example, key in front."""
+"""Crops, flips and affine maps; random ones take one example, key in front."""
+
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
+import numpy as np
+
+Images = TypeVar("Images", Array, np.ndarray)
 
 # Fractions of a pixel, as Pillow counts them: 16 bits.
 _UNIT = 65_536.0
+
+
+def center(
+  images: Shaped[Images, "*n h w c"], size: int
+) -> Shaped[Images, "*n size size c"]:
+  """The middle squares of `size` pixels; of numpy's arrays, views.
+
+  The offset is half the rest, rounded to the even number, as torchvision's
+  CenterCrop has it.
+  """
+  top, left = (round((side - size) / 2) for side in images.shape[-3:-1])
+  return images[..., top : top + size, left : left + size, :]
 
 
 def random_crop(

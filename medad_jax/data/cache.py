@@ -1,4 +1,4 @@
-"""Resized splits on disk: plain .npy files and one small JSON each.
+"""Prepared splits on disk: plain .npy files and one small JSON each.
 
 Only numpy is needed to read them. A split is its JSON file: the arrays are
 written before it, so what a killed process leaves behind is not a split.
@@ -22,7 +22,7 @@ _BLOCK = 1 << 24  # bytes a checksum reads at a time
 
 
 class Cache:
-  """The cached splits of one set at one size.
+  """The cached splits of one set, prepared in one way.
 
   Args:
     folder: where the files are, made when something is stored.

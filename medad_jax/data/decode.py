@@ -1,4 +1,4 @@
-"""Decoding of a built set's encoded images to uint8 arrays of one size."""
+"""Decoding of a built set's encoded images to arrays of one size."""
 
 from collections.abc import Sequence
 import concurrent.futures
@@ -10,19 +10,18 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Shaped
 import numpy as np
 from PIL import Image
 import tqdm
 
-from medad_jax.data import preparation
+from medad_jax.data.preparation import Preparation, parse
 from medad_jax.types import UserError
 
 # Pillow opens by content, and hands an EPS file to a PostScript interpreter.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
 _CHUNK = 32  # records a thread reads at a time
-_MODES = {1: "L", 3: "RGB"}
 _GRAY = ("1", "L", "LA")  # Pillow's modes without color
 
 
@@ -48,32 +47,32 @@ class Frame:
   Attributes:
     size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
-    resize: the steps between, or their short name, "stretch" or "crop"; see
-      `preparation.named`.
+    preparation: the steps between, as `preparation.parse` reads them.
   """
 
   size: int
   channels: int
-  resize: str | preparation.Preparation = "stretch"
+  preparation: str = "stretch"
 
-  def image(self, data: bytes) -> UInt8[np.ndarray, "h w c"]:
-    """Decodes, converts to gray (Pillow's luminance) or RGB, then prepares."""
+  def image(self, data: bytes) -> Shaped[np.ndarray, "h w c"]:
+    """The decoded and prepared picture."""
     with open_image(data) as picture:
-      converted = picture.convert(_MODES[self.channels])
-    square = self._preparation.image(converted)
-    return np.asarray(square).reshape(self.size, self.size, self.channels)
+      return self._steps.image(picture, self.channels)
 
   def mask(self, data: bytes) -> Bool[np.ndarray, "h w"]:
-    """Decodes and resizes by the nearest pixel; what is not black is marked."""
+    """The decoded and prepared mask; what is not black is marked."""
     with open_image(data) as picture:
       converted = picture.convert("L")
-    return marks(self._preparation.mask(converted))
+    return marks(self._steps.mask(converted))
+
+  @property
+  def dtype(self) -> type[np.generic]:
+    """The type of the images' gray levels."""
+    return self._steps.dtype
 
   @functools.cached_property
-  def _preparation(self) -> preparation.Preparation:
-    if isinstance(self.resize, str):
-      return preparation.named(self.resize, self.size)
-    return self.resize
+  def _steps(self) -> Preparation:
+    return parse(self.preparation, self.size)
 
 
 def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
@@ -87,8 +86,8 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
     frame: what the pictures become.
 
   Returns:
-    images [n h w c] uint8, labels [n] int32, masks [n h w] bool or None, the
-    tuple of names, and the columns, tuples of texts by name.
+    images [n h w c], labels [n] int32, masks [n h w] bool or None, the tuple of
+    names, and the columns, tuples of texts by name.
 
   Raises:
     UserError: the set's files are damaged.
@@ -160,7 +159,7 @@ class _Rows:
     self.lost_color = False
     self._frame = frame
     size = frame.size
-    self._images = np.zeros((count, size, size, frame.channels), np.uint8)
+    self._images = np.zeros((count, size, size, frame.channels), frame.dtype)
     self._masks = np.zeros((count, size, size), bool) if masked else None
     self._labels = np.full(count, -1, np.int32)
     self._names = [""] * count

@@ -6,11 +6,10 @@ from typing import Any
 import zipfile
 import zlib
 
-from jaxtyping import UInt8
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import resident, stream
+from medad_jax.data import preparation, resident, stream
 from medad_jax.data.joined import Joined
 from medad_jax.types import Prepare, UserError
 
@@ -32,7 +31,7 @@ _DAMAGED = (
 
 
 def choose(
-  images: UInt8[np.ndarray, "n h w c"] | Joined,
+  images: preparation.Images | Joined,
   feed: str | None,
   limit_mb: float,
   copies: int = 1,
@@ -77,7 +76,8 @@ def prepared(feed: Feed, prepare: Prepare | None, path: Path) -> Feed:
     return feed
   arrays = _read(path, len(feed.images))
   if arrays is None:
-    arrays = dict(prepare(np.asarray(feed.images)))
+    images = preparation.to_uint8(np.asarray(feed.images))
+    arrays = dict(prepare(images))
     stored: dict[str, Any] = {**arrays, _CONTENTS: list(arrays)}
     with files.replacing(path) as file:
       np.savez(file, **stored)

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from medad_jax.augment import geometry
+
 
 class Joined:
   """The rows of arrays one after another, read when they are asked for.
@@ -42,6 +44,10 @@ class Joined:
       start += len(part)
     return found
 
+  def center(self, size: int) -> "Joined":
+    """The middle squares of the images, still not read."""
+    return Joined([geometry.center(part, size) for part in self._parts])
+
   def __array__(self, dtype=None, copy=None) -> np.ndarray:
     """The concatenation, in memory."""
     if copy is False:
@@ -52,3 +58,10 @@ class Joined:
 def join(parts: Sequence[np.ndarray]) -> np.ndarray | Joined:
   """The rows of several arrays; of one, the array itself."""
   return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def center(images: np.ndarray | Joined, size: int) -> np.ndarray | Joined:
+  """The middle squares of images [n h w c], without a copy."""
+  if isinstance(images, Joined):
+    return images.center(size)
+  return geometry.center(images, size)

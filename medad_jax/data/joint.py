@@ -9,7 +9,6 @@ import os
 import numpy as np
 
 from medad_jax.data import columns, spec
-from medad_jax.data.preparation import Preparation
 from medad_jax.types import UserError
 
 
@@ -19,7 +18,7 @@ def open_sets(
   *,
   image_size: int,
   channels: int = 1,
-  resize: str | Preparation = "stretch",
+  preparation: str = "stretch",
   need: Iterable[str] = spec.SPLITS,
   further_tests: bool = False,
 ) -> spec.Dataset:
@@ -34,7 +33,7 @@ def open_sets(
     data_dir: as for `spec.open_dataset`, like all that follow.
     image_size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
-    resize: a short name, or a preparation.
+    preparation: of the pictures of all sets.
     need: the splits to open; each set must have all of them.
     further_tests: whether to open the splits named test_NAME that sets have.
 
@@ -54,7 +53,7 @@ def open_sets(
         data_dir,
         image_size=image_size,
         channels=channels,
-        resize=resize,
+        preparation=preparation,
         need=need,
         further_tests=further_tests,
       )

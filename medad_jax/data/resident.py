@@ -1,21 +1,23 @@
-"""The feed that keeps the whole training set on the device, as uint8.
+"""The feed that keeps the whole training set on the device, as it is stored.
 
 A 64x64 benchmark is at most 60 MB, and a gather from it costs a fraction of
 any host pipeline.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Float32, Int, UInt8
 import numpy as np
 
-from medad_jax.data import index
+from medad_jax.data import index, preparation
 from medad_jax.data.joined import Joined
 from medad_jax.types import Batch
 
 Feed = dict[str, np.ndarray]
+# Rows of a batch by name, images as they are stored -> the same, changed.
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Resident:
@@ -23,7 +25,7 @@ class Resident:
 
   def __init__(
     self,
-    images: UInt8[np.ndarray, "n h w c"] | Joined,
+    images: preparation.Images | Joined,
     prepared: Mapping[str, np.ndarray] | None = None,
   ):
     self.images = np.asarray(images)  # joined once
@@ -59,24 +61,33 @@ class Resident:
 
   @staticmethod
   def batch(
-    constant: dict[str, Array], chunk: dict[str, Int[Array, "*k b"]]
+    constant: dict[str, Array],
+    chunk: dict[str, Int[Array, "*k b"]],
+    change: Change | None = None,
   ) -> Batch:
     """A batch from row numbers, inside the step; leading axes are kept."""
     rows = {name: whole[chunk["id"]] for name, whole in constant.items()}
     if "source" in chunk:
       rows["source"] = constant["image"][chunk["source"]]
-    return assemble(chunk | rows)
+    return assemble(chunk | rows, change)
 
 
 def normalize(
-  images: UInt8[Array, "*n h w c"],
+  images: UInt8[Array, "*n h w c"] | Float32[Array, "*n h w c"],
 ) -> Float[Array, "*n h w c"]:
-  """uint8 to [-1, 1], by the reference's (v / 255 - 0.5) / 0.5."""
+  """Gray levels to [-1, 1], by the reference's (v / 255 - 0.5) / 0.5."""
   return (images.astype(jnp.float32) / 255.0 - 0.5) / 0.5
 
 
-def assemble(chunk: dict[str, Array]) -> Batch:
-  """A training batch: row numbers, uint8 images and what belongs to them."""
+def assemble(chunk: dict[str, Array], change: Change | None = None) -> Batch:
+  """A training batch: row numbers, images and what belongs to them.
+
+  Args:
+    chunk: arrays by name, images as they are stored.
+    change: what else is done with them, before they are scaled.
+  """
+  if change is not None:
+    chunk = change(chunk)
   rows = chunk["id"]
   known = {
     "image": normalize(chunk["image"]),

@@ -1,7 +1,7 @@
 """Data sets: what a split is, and how one is opened by name.
 
 A set is built once by `python -m medad_jax.build` (TFDS, ArrayRecord) and
-resized once: later starts map the cached arrays, with numpy alone.
+prepared once: later starts map the cached arrays, with numpy alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,19 +13,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int
 import numpy as np
 
 from medad_jax import files, shipped
-from medad_jax.data import cache, store, unmarked
-from medad_jax.data.preparation import Preparation
+from medad_jax.augment import geometry
+from medad_jax.data import cache, preparation, store, unmarked
 from medad_jax.types import UserError
 
 SPLITS = store.SPLITS
 GENERATED = ("phantom",)  # has no source: rendered when first asked for
 
 _CHANNELS = (1, 3)
-_RESIZES = ("stretch", "crop")
+_SHORT = ("stretch", "crop")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Split:
   """Images in the order of the source's list; row i is example i.
 
   Attributes:
-    images: 0 to 255; may be a read-only map of a file.
+    images: gray levels from 0 to 255; may be a read-only map of a file.
     labels: the true class, 0 normal, 1 abnormal, also where a method must not
       look at it.
     names: file names in the source.
@@ -43,7 +43,7 @@ class Split:
       of their own.
   """
 
-  images: UInt8[np.ndarray, "n h w c"]
+  images: preparation.Images
   labels: Int[np.ndarray, "n"]
   names: tuple[str, ...]
   masks: Bool[np.ndarray, "n h w"] | None = None
@@ -53,6 +53,14 @@ class Split:
 
   def __len__(self) -> int:
     return len(self.labels)
+
+  def center(self, size: int) -> "Split":
+    """The middle squares of images and masks, without a copy of them."""
+    masks = self.masks
+    if masks is not None:
+      masks = geometry.center(masks[..., None], size)[..., 0]
+    images = geometry.center(self.images, size)
+    return dataclasses.replace(self, images=images, masks=masks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,33 +87,33 @@ def open_dataset(
   *,
   image_size: int,
   channels: int = 1,
-  resize: str | Preparation = "stretch",
+  preparation: str = "stretch",
   need: Iterable[str] = SPLITS,
   further_tests: bool = False,
 ) -> Dataset:
-  """Opens splits of a built set, resized to square uint8 images.
+  """Opens splits of a built set, prepared as square images.
 
-  An image becomes gray or RGB first and is resized afterwards; masks take the
-  nearest pixel. The result is cached under `data_dir`/cache, which is all
-  another machine needs.
+  The result is cached under `data_dir`/cache, which is all another machine
+  needs.
 
   Args:
     name: what the set was built as.
     data_dir: where sets are; None for `store.default_data_dir()`.
     image_size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
-    resize: "stretch" to the square, or "crop" to its middle; or the steps of
-      another preparation, which end at `image_size`.
+    preparation: what is done with every picture, as `preparation.parse` reads
+      it.
     need: the splits to open; the others are neither read nor required.
     further_tests: whether to open all splits named test_NAME, too.
 
   Raises:
-    UserError: there is no such set or split, or its files are damaged.
+    UserError: there is no such set or split, its files are damaged, or the
+      preparation is none.
   """
   store.check_name(name)
-  _check_shape(image_size, channels, resize)
+  _check_channels(channels)
   root = _root(data_dir)
-  shape = (image_size, channels, resize)
+  shape = (image_size, channels, _one_text(preparation, image_size))
   place = cache.Cache(root / "cache" / name / _folder_of(*shape))
   folder = store.find_built(root, name)
   facts = place.facts() if folder is None else store.read_facts(folder)
@@ -138,43 +146,57 @@ def is_further_test(split: str) -> bool:
   return split.startswith("test_")
 
 
-def _check_shape(size: int, channels: int, resize: str | Preparation) -> None:
+def memory_bytes() -> int:
+  """Bytes of this machine's memory."""
+  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _check_channels(channels: int) -> None:
   if channels not in _CHANNELS:
     raise UserError(
       f"{channels} channels were asked for; images are read as 1 (gray) or 3"
       " (RGB): set config.data.channels to one of these."
     )
-  if isinstance(resize, Preparation):
-    if resize.size != size:
-      raise UserError(
-        f"the preparation ends with squares of {resize.size} pixels and"
-        f" {size} were asked for; set config.data.image_size to the same."
-      )
-  elif resize not in _RESIZES:
-    raise UserError(
-      f"data.resize='{resize}' is none of {', '.join(_RESIZES)}; choose one."
-    )
 
 
-def _folder_of(size: int, channels: int, resize: str | Preparation) -> str:
-  stretched = f"{size}x{channels}"
-  if isinstance(resize, Preparation):
-    return (
-      f"{stretched}_{hashlib.sha256(repr(resize).encode()).hexdigest()[:12]}"
-    )
-  return stretched if resize == "stretch" else f"{stretched}_{resize}"
+def _one_text(text: str, size: int) -> str:
+  """The text that stands for all texts of the same preparation."""
+  steps = preparation.parse(text, size)
+  for short in _SHORT:
+    if steps == preparation.parse(short, size):
+      return short
+  return str(steps)
+
+
+def _folder_of(size: int, channels: int, text: str) -> str:
+  folder = f"{size}x{channels}"
+  if text == "stretch":
+    return folder
+  # Steps may be too many for a file's name.
+  short = text if text in _SHORT else hashlib.sha256(text.encode()).hexdigest()
+  return f"{folder}_{short[:12]}"
 
 
 def _fingerprint(
-  facts: Mapping[str, Any],
-  size: int,
-  channels: int,
-  resize: str | Preparation,
+  facts: Mapping[str, Any], size: int, channels: int, text: str
 ) -> str:
-  # A value's text holds all its fields; a short name is its own.
-  how = resize if isinstance(resize, str) else repr(resize)
-  decisive = [facts["fingerprints"], size, channels, how, cache.RULE]
+  decisive = [facts["fingerprints"], size, channels, text, cache.RULE]
   return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+
+
+def _check_memory(name: str, facts: Mapping[str, Any], splits, shape) -> None:
+  """Raises UserError where decoded splits would not fit into memory."""
+  size, channels, text = shape
+  levels = np.dtype(preparation.parse(text, size).dtype)
+  count = sum(facts["counts"][split] for split in splits)
+  needed = count * size**2 * channels * levels.itemsize
+  if needed > memory_bytes():
+    raise UserError(
+      f"{', '.join(splits)} of {name} take {needed / 1e9:,.0f} GB at {size}"
+      f" pixels a side, and this machine has {memory_bytes() / 1e9:,.0f} GB of"
+      " memory; lower config.data.stored_size, or config.data.image_size where"
+      " that is not given."
+    )
 
 
 def _warn_of_unmarked(title: str, split: Split) -> None:
@@ -194,6 +216,7 @@ def _decode(folder, root, name, split, facts, place, shape) -> dict[str, Any]:
       f" and the set itself is not there to make it from; copy the cache"
       f" again, or {_build_command(root, name)}."
     )
+  _check_memory(name, facts, (split,), shape)
   # Pillow and tensorflow_datasets: not needed once the cache is there.
   from medad_jax.data import decode
 
@@ -220,6 +243,8 @@ def _generate(work: Path, place: cache.Cache, shape) -> tuple[dict, dict]:
     facts = place.facts()
     if facts is not None and place.has(SPLITS):  # another process was faster
       return facts, {}
+    counts = {split: sum(both) for split, both in slices.COUNTS.items()}
+    _check_memory(place.folder.parent.name, {"counts": counts}, SPLITS, shape)
     frame = decode.Frame(*shape)
     rendered = {split: slices.render(split, frame) for split in slices.COUNTS}
     made = {split: stored for split, (stored, _) in rendered.items()}

@@ -7,10 +7,10 @@ adds the threads that read ahead while the device computes.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from jaxtyping import Array, UInt8
+from jaxtyping import Array
 import numpy as np
 
-from medad_jax.data import index, resident
+from medad_jax.data import index, preparation, resident
 from medad_jax.data.joined import Joined
 from medad_jax.types import Batch
 
@@ -22,7 +22,7 @@ class Stream:
 
   def __init__(
     self,
-    images: UInt8[np.ndarray, "n h w c"] | Joined,
+    images: preparation.Images | Joined,
     prepared: Mapping[str, np.ndarray] | None = None,
   ):
     self.images = images
@@ -68,7 +68,11 @@ class Stream:
     yield from rows.map(read).to_iter_dataset(options)
 
   @staticmethod
-  def batch(constant: dict[str, Array], chunk: dict[str, Array]) -> Batch:
+  def batch(
+    constant: dict[str, Array],
+    chunk: dict[str, Array],
+    change: resident.Change | None = None,
+  ) -> Batch:
     """A batch from images that came with the chunk."""
     del constant
-    return resident.assemble(chunk)
+    return resident.assemble(chunk, change)

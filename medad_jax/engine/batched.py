@@ -59,9 +59,9 @@ class Batched:
 
     Args:
       placed: states from `place`.
-      images: uint8 [n h w c].
+      images: gray levels [n h w c], as they are stored.
       beside: what else the function wants of each image, [n ...] by its name
-        in `Batch`; "source" are uint8 images.
+        in `Batch`; "source" are images, too.
     """
     for at in range(0, len(images), self.size):
       ids = np.arange(at, at + self.size, dtype=np.int32)

@@ -45,7 +45,7 @@ def keep(
 
   Args:
     model: what was trained.
-    images: uint8 [n h w c], all of the training array.
+    images: [n h w c], all of the training array.
     rows: those held out; nothing is kept where there are none.
     workdir: the run's folder.
     texts: columns of all images, for methods that read some.

@@ -107,6 +107,8 @@ def _parse(argv: list[str]) -> list[str]:
     # ml_collections raises these where a field does not exist.
     (reason,) = getattr(error.args[0], "args", error.args)
     hint = ". ".join(str(reason).splitlines())
+    if any(arg.startswith("--config.data.resize") for arg in argv):
+      hint = "data.resize is now data.preparation, with the same short names"
     raise UserError(f"the configuration has no such field: {hint}") from error
 
 

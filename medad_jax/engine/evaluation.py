@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import columns, spec
+from medad_jax.data import columns, preparation, spec
 from medad_jax.engine import (
   arrays,
   environment,
@@ -47,8 +47,9 @@ def evaluate(
 ) -> tuple[Results, draw.Shown]:
   """Scores the test sets and writes scores, results and what is to be saved.
 
-  Every image is scored once. In a run of several processes all of them score,
-  and the first one measures maps and writes.
+  Every image is scored once, the middle of one that is stored larger. In a run
+  of several processes all of them score, and the first one measures maps and
+  writes.
 
   Args:
     trained: what scores.
@@ -73,9 +74,8 @@ def evaluate(
   sets: dict[str, TestSet] = {}
   shown: Any = None
   for name in (_MAIN, *others):
-    measured, drawn = _evaluate_set(
-      trained, dataset.splits[name], name, out, save
-    )
+    split = dataset.splits[name].center(trained.shape[0])
+    measured, drawn = _evaluate_set(trained, split, name, out, save)
     sets |= measured
     shown = drawn if name == _MAIN else shown
   results = _results(trained, sets, dataset, folder)
@@ -379,7 +379,7 @@ def _gallery(
   # Copies: the files are gone when the figures are drawn.
   return [
     draw.Row(
-      image=np.array(test.images[row]),
+      image=preparation.to_uint8(np.array(test.images[row])),
       reconstruction=None if x_hat is None else np.array(x_hat[row, 0]),
       maps={k: np.array(v[row]) for k, v in maps.items() if v is not None},
       mask=None if test.masks is None else np.array(test.masks[row]),

@@ -74,7 +74,7 @@ def train_and_evaluate(
         log=log,
         feed=material.feed,
         pools=material.pools,
-        shape=material.feed.images.shape[1:],
+        shape=settings.data.shape,
         trials=trials,
         devices=devices,
         steps_per_call=settings.steps_per_call,
@@ -82,15 +82,15 @@ def train_and_evaluate(
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
-        data_text=material.dataset.fingerprint,
+        data_text=f"{material.dataset.fingerprint} {settings.data.view}",
         method_text=repr(method),
         reuse=other,
         columns=material.columns,
+        view=settings.data.view,
       )
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices, material.codes)
-    if settings.until is None:  # a part of the method has other scores
-      _calibrate(model, material, workdir)
+    _calibrate(model, shared, material.texts)
     return _evaluate(model, material.dataset, folder, workdir)
 
 
@@ -119,12 +119,13 @@ class _Material:
 
 
 def _calibrate(
-  model: trained.Trained, material: _Material, workdir: Path
+  model: trained.Trained, shared: run.Run, texts: columns.Texts
 ) -> None:
   """Keeps the held-out images' scores with the checkpoints."""
-  rows = material.pools[index.HELD_OUT]
-  images = material.feed.images
-  calibration.keep(model, images, rows, workdir, material.texts)
+  if model.config["until"] is not None:
+    return  # a part of the method has other scores
+  rows = shared.pools[index.HELD_OUT]
+  calibration.keep(model, shared.images, rows, shared.workdir, texts)
 
 
 def _material(
@@ -302,9 +303,9 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
     return joint.open_sets(
       data.name,
       data.dir,
-      image_size=data.image_size,
+      image_size=data.stored,
       channels=data.channels,
-      resize=data.resize,
+      preparation=data.preparation,
       need=splits,
       further_tests=True,
     )

@@ -7,13 +7,12 @@ images do not suit raise their sentence at once.
 
 from collections.abc import Mapping, Sequence
 import math
-import os
 from typing import Any
 
 import jax
 import numpy as np
 
-from medad_jax.data import index
+from medad_jax.data import index, spec
 from medad_jax.engine import config as configuration
 from medad_jax.engine import members, train
 from medad_jax.engine.settings import Settings
@@ -40,19 +39,20 @@ def check(
     UserError: a net does not suit the images, or the states of a stage, or one
       batch of images to score, exceed the memory.
   """
-  memory = _memory()
+  # Every state is there on its way to the disk.
+  memory = spec.memory_bytes()
   for stage in stages:
     if isinstance(stage, Fit):
       continue
     copies = 1 if isinstance(stage, Pretrained) else stage.members
-    needed = state_bytes(stage, _shape(settings)) * copies * settings.seeds
+    needed = state_bytes(stage, settings.data.shape) * copies * settings.seeds
     if needed > memory:
       raise UserError(
         f"the weights of '{stage.name}' take {needed / _GB:,.0f} GB where this"
         f" machine has {memory / _GB:,.0f} GB of memory; lower"
         f" {_raised(config)}."
       )
-  pixels = 4 * math.prod(_shape(settings))  # bytes, as float32
+  pixels = 4 * math.prod(settings.data.shape)  # bytes, as float32
   count = settings.evaluation.batch_size
   if count * pixels > memory:
     raise UserError(
@@ -102,16 +102,6 @@ def state_bytes(stage: Phase | Pretrained, shape: tuple[int, int, int]) -> int:
     math.prod(map(int, leaf.shape)) * leaf.dtype.itemsize
     for leaf in jax.tree.leaves(found)
   )
-
-
-def _shape(settings: Settings) -> tuple[int, int, int]:
-  data = settings.data
-  return data.image_size, data.image_size, data.channels
-
-
-def _memory() -> int:
-  """Bytes of this machine's memory; every state is there on its way to disk."""
-  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _raised(config: Mapping[str, Any]) -> str:

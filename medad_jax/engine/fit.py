@@ -62,7 +62,7 @@ def estimate(
       _features(
         seen,
         members.own_states(member, who, earlier),
-        settings.feed.images,
+        settings.images,
         settings.pools[member.pool],
       )
     )

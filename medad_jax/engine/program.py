@@ -15,6 +15,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
+from medad_jax.augment import views
 from medad_jax.data import feeds, index
 from medad_jax.engine import members, parallel
 from medad_jax.types import Context, Phase, TrainState
@@ -54,6 +55,7 @@ class Program:
     reads: members of the stages that the phase reads, by name.
     steps_per_call: the most steps that a call takes.
     variant: the phase of other numbers, where trials differ in some.
+    view: what the members see of the feed's images; None for all of them.
   """
 
   phase: Phase
@@ -67,6 +69,7 @@ class Program:
   )
   steps_per_call: int = 8
   variant: Variant | None = None
+  view: views.Views | None = None
 
   def place(self, states: TrainState) -> TrainState:
     """The live members' states on the devices, from those of all members."""
@@ -251,14 +254,16 @@ class Program:
 
     def body(number, carry):
       states, found = carry
-      batch = self._batch(constant, chunk, number)
-      states, metrics = step(states, batch, _now(context, states))
+      now = _now(context, states)
+      batch = self._batch(constant, chunk, number, now.key)
+      states, metrics = step(states, batch, now)
       return states, jax.tree.map(
         lambda all_, one: all_.at[number].set(one), found, metrics
       )
 
-    batch = jax.eval_shape(self._batch, constant, chunk, 0)
-    _, shapes = jax.eval_shape(step, states, batch, _now(context, states))
+    now = _now(context, states)
+    batch = jax.eval_shape(self._batch, constant, chunk, 0, now.key)
+    _, shapes = jax.eval_shape(step, states, batch, now)
     found = jax.tree.map(
       lambda x: jnp.zeros((self.steps_per_call, *x.shape), x.dtype), shapes
     )
@@ -270,18 +275,32 @@ class Program:
     """The chunk's step of that number."""
     context, axes = self._context(places, earlier)
     step = self._member_steps(places, axes)
-    batch = self._batch(constant, chunk, number)
-    states, metrics = step(states, batch, _now(context, states))
+    now = _now(context, states)
+    batch = self._batch(constant, chunk, number, now.key)
+    states, metrics = step(states, batch, now)
     # An axis of one step, as the loop's metrics have an axis of steps.
     return states, jax.tree.map(lambda x: x[None], metrics)
 
-  def _batch(self, constant, chunk, number):
-    """The batches of a step, members first."""
-    batch = self.feed.batch(constant, _at(chunk, number))
+  def _batch(self, constant, chunk, number, keys):
+    """The batches of a step, members first; `keys` are the members' [k]."""
+    change = None
+    if self.view is not None:
+      change = functools.partial(jax.vmap(self._viewed), keys)
+    batch = self.feed.batch(constant, _at(chunk, number), change)
     if self.phase.inputs.batches > 1:
       # The feed spreads examples over devices, so they come first there.
       batch = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 1), batch)
     return batch
+
+  def _viewed(self, key, rows):
+    """A member's rows [b ...] with views of the images in their places."""
+    count = self.phase.inputs.batches
+    if count == 1:
+      return self.view(key, rows)
+    # Rows [b n ...]: the slots are the same in all batches of a step, and the
+    # draws must not be.
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+    return jax.vmap(self.view, (0, 1), 1)(keys, rows)
 
   def _member_steps(self, places, axes):
     """(states, batches, contexts) of all members -> states, metrics."""

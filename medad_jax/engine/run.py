@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medad_jax.data import feeds
+from medad_jax.augment import views
+from medad_jax.data import feeds, joined
 from medad_jax.engine import members, program, writers
 from medad_jax.engine.devices import Devices
 from medad_jax.types import Method, Phase, TrainState
@@ -23,7 +24,7 @@ class Run:
     log: where metrics and messages go.
     feed: where batches come from.
     pools: rows of the feed by pool name.
-    shape: an image's [h, w, c].
+    shape: [h, w, c] of an image that the method is fed.
     trials: each trains all members.
     devices: where programs run.
     steps_per_call: the most steps a compiled call takes.
@@ -32,12 +33,13 @@ class Run:
     validate_every: epochs from one validation to the next.
     select: whose states a phase ends with: "last", or a monitor's name for
       those of its best value.
-    data_text: identifies the data's pixels.
+    data_text: identifies the pixels that are trained on.
     method_text: identifies the method and all its fields.
     reuse: another run, whose finished stages are taken where they fit.
     columns: codes of the columns that phases read, of all rows of the feed.
     method_of: the method with numbers of a trial in place, by field; None
       where trials differ in their seed alone.
+    view: what training sees of the feed's images; None where it sees these.
   """
 
   workdir: Path
@@ -57,6 +59,12 @@ class Run:
   reuse: Path | None = None
   columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   method_of: Callable[[Mapping], Method] | None = None
+  view: views.Views | None = None
+
+  @property
+  def images(self) -> np.ndarray | joined.Joined:
+    """The feed's images as they are scored: the middle of larger ones."""
+    return joined.center(self.feed.images, self.shape[0])
 
   def variant_of(self, name: str) -> program.Variant | None:
     """The phase of that name with numbers of a trial in place."""

@@ -60,7 +60,7 @@ class Scorer:
   def batches(
     self, images: np.ndarray, columns: Mapping[str, np.ndarray] | None = None
   ) -> Iterator[tuple[int, Scored]]:
-    """Yields (images, results on the device) of uint8 images [n h w c].
+    """Yields (images, results on the device) of stored images [n h w c].
 
     Only the first `images` results of a batch are valid: `on_host` cuts them.
     `columns` are codes [n] by name, of the columns that the method reads.
@@ -69,7 +69,7 @@ class Scorer:
       yield count, found
 
   def images(self, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Image scores by name, each [n s], of uint8 images [n h w c]."""
+    """Image scores by name, each [n s], of stored images [n h w c]."""
     parts = [
       on_host(found.scores.image, count)
       for count, found in self.batches(images)

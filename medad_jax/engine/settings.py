@@ -3,6 +3,10 @@
 import dataclasses
 from typing import Literal
 
+import numpy as np
+
+from medad_jax.augment import views
+from medad_jax.data import preparation
 from medad_jax.ranges import (
   Count,
   Devices,
@@ -11,6 +15,7 @@ from medad_jax.ranges import (
   Seconds,
   Seed,
   Side,
+  StoredSide,
 )
 from medad_jax.types import UserError
 
@@ -24,10 +29,19 @@ class Data:
   Attributes:
     name: of the data set; of several, with commas, that are trained jointly.
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
-    image_size: pixels a side.
+    image_size: pixels a side, of the images that the method is fed.
     channels: 1 for gray, 3 for RGB.
-    resize: "stretch" to the square, or "crop": the shorter side is resized and
-      the middle is kept.
+    preparation: what is done with a picture before it is stored, once: steps
+      with commas between, of gray, crop:N, pad, equalize, resize:N[:lanczos],
+      shorter:N[:lanczos] and shrink:N, or the short name stretch or crop. See
+      `data.preparation.parse`.
+    stored_size: pixels a side of the stored images; None for `image_size`. Of
+      larger ones the middle is scored, and the middle or a random part is
+      trained on.
+    augment: what is done with training images on the device, anew in every
+      step: steps with commas between, of truncate,
+      affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop. See
+      `augment.views.parse`.
     feed: "resident" (on the devices), "grain" (from files) or None to choose
       by size.
     resident_mb: the largest set, in MB, that is kept on the devices.
@@ -37,9 +51,42 @@ class Data:
   dir: str | None = None
   image_size: Side = 64
   channels: Literal[1, 3] = 1
-  resize: Literal["stretch", "crop"] = "stretch"
+  preparation: str = "stretch"
+  stored_size: StoredSide | None = None
+  augment: str = ""
   feed: Literal["resident", "grain"] | None = None
   resident_mb: Megabytes = 2000.0
+
+  def __post_init__(self):
+    if self.stored < self.image_size:
+      raise UserError(
+        f"data.stored_size={self.stored} is smaller than"
+        f" data.image_size={self.image_size}, which is fed; raise it, or leave"
+        " it out."
+      )
+    # Read here, so that a mistake is found before any data are.
+    preparation.parse(self.preparation, self.stored)
+    views.parse(self.augment, self.image_size, self.stored)
+
+  @property
+  def stored(self) -> int:
+    """Pixels a side of the stored images."""
+    return self.stored_size or self.image_size
+
+  @property
+  def shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of the images that the method is fed."""
+    return self.image_size, self.image_size, self.channels
+
+  @property
+  def dtype(self) -> type[np.generic]:
+    """The type of the stored gray levels, uint8 or float32."""
+    return preparation.parse(self.preparation, self.stored).dtype
+
+  @property
+  def view(self) -> views.Views | None:
+    """The view of stored images in training; None where it sees these."""
+    return views.parse(self.augment, self.image_size, self.stored)
 
 
 @dataclasses.dataclass(frozen=True)

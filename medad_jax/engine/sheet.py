@@ -66,15 +66,16 @@ def _columns(method, keys, batch) -> dict[str, np.ndarray]:
 
 
 def _some_images(data: Data, count: int) -> np.ndarray:
-  """Training images at even distances."""
-  train = joint.open_sets(
+  """Training images at even distances, the middle of larger ones."""
+  whole = joint.open_sets(
     data.name,
     data.dir,
-    image_size=data.image_size,
+    image_size=data.stored,
     channels=data.channels,
-    resize=data.resize,
+    preparation=data.preparation,
     need=("train",),
-  ).splits["train"]
+  )
+  train = whole.splits["train"].center(data.image_size)
   count = min(count, len(train))
   # Not the first ones, as sets are often sorted by patient.
   return train.images[np.arange(count) * len(train) // count]

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax import rng
-from medad_jax.data import resident
+from medad_jax.data import preparation, resident
 from medad_jax.types import Method, Phase
 
 _MOST = 200  # images that anomalies are made of
 
 
 def batch(method: Method, images: np.ndarray) -> dict[str, Any]:
-  """Uint8 images [n h w c] as the method sees them when it makes anomalies.
+  """Images [n h w c] as the method sees them when it makes anomalies.
 
   With a second image each, and with what the method prepares of them.
   """
@@ -27,12 +27,12 @@ def batch(method: Method, images: np.ndarray) -> dict[str, Any]:
   }
   for phase in method.phases():
     if isinstance(phase, Phase) and phase.inputs.prepare is not None:
-      found |= phase.inputs.prepare(images)
+      found |= phase.inputs.prepare(preparation.to_uint8(images))
   return found
 
 
 def images(method: Method, normal: np.ndarray) -> np.ndarray | None:
-  """Images with anomalies, made of some of the normal ones, uint8 [n h w c].
+  """Images with anomalies, made of some of the normal ones [n h w c].
 
   None where the method makes none, or there is no normal image. A method that
   does has `synthesize(keys, batch)`, which returns images in [-1, 1].
@@ -45,6 +45,6 @@ def images(method: Method, normal: np.ndarray) -> np.ndarray | None:
   # A fixed seed: every evaluation shows the same anomalies.
   keys = rng.per_example(jax.random.key(0), jnp.arange(count))
   made = jax.jit(synthesize)(keys, batch(method, some))
-  # Bytes again, as a trained model is given no other images.
-  levels = np.round((np.asarray(made) / 2 + 0.5) * 255)
-  return np.clip(levels, 0, 255).astype(np.uint8)
+  levels = np.clip((np.asarray(made) / 2 + 0.5) * 255, 0, 255)
+  # A trained model is given images as they are stored, and no others.
+  return preparation.to_uint8(levels) if some.dtype == np.uint8 else levels

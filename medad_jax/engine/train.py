@@ -315,6 +315,7 @@ class PhaseRun:
       {name: who for name, (who, _) in self.earlier.items()},
       run.steps_per_call if whole else 1,
       run.variant_of(self.phase.name),
+      run.view,
     )
 
   def _bounds(self, segment: Segment, done: int) -> Bounds:

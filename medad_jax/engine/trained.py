@@ -59,7 +59,7 @@ class Trained:
     devices = devices_of(settings, stages)
     # After the devices: placing an array would fix their number.
     states = scorer.restore(
-      stages, _trials(settings), _shape(settings), folder.path
+      stages, _trials(settings), settings.data.shape, folder.path
     )
     return cls(config, method, states, devices, folder.codes())
 
@@ -68,13 +68,19 @@ class Trained:
     """Each training whose states these are."""
     return _trials(self._settings)
 
+  @property
+  def shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of the images that it scores."""
+    return self._settings.data.shape
+
   def score(
     self, images: np.ndarray, texts: columns.Texts | None = None
   ) -> scorer.Scored:
     """All that the model makes of images, on the host.
 
     Args:
-      images: uint8 [n h w c], of the run's size and channels; at least one.
+      images: gray levels [n h w c] of the run's size, channels and type (uint8
+        or, of a preparation that ends with `shrink`, float32); at least one.
       texts: columns of the images by name, for methods that read some; what
         is absent or was not trained with has the code -1.
 
@@ -99,12 +105,13 @@ class Trained:
       UserError: the images are of another kind, or the run stopped before a
         stage that all scores need.
     """
-    shape = _shape(self._settings)
-    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+    kind = np.dtype(self._settings.data.dtype)
+    shape = self.shape
+    if images.dtype != kind or images.shape[1:] != shape or not len(images):
       raise UserError(
         f"{images.dtype} images of shape {images.shape} were given to a model"
-        f" of uint8 images of shape {('n', *shape)}; resize them to its size"
-        " and give one or more."
+        f" of {kind} images of shape {('n', *shape)}; prepare them as its"
+        " training images were, and give one or more."
       )
     # Which scores need which stages is the method's knowledge, and shows in the
     # first batch.
@@ -178,9 +185,3 @@ def stages_of(settings: Settings, method: Method) -> tuple[Stage, ...]:
 
 def _trials(settings: Settings) -> members.Trials:
   return members.seeds(settings.seed, settings.seeds)
-
-
-def _shape(settings: Settings) -> tuple[int, int, int]:
-  """Height, width and channels of the run's images."""
-  data = settings.data
-  return data.image_size, data.image_size, data.channels

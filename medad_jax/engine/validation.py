@@ -41,7 +41,7 @@ class Validation:
     self._best: dict[str, Any] | None = None
     if not self._monitors:
       return
-    self._images = settings.feed.images[held_out]
+    self._images = settings.images[held_out]
     self._columns = {
       name: settings.columns[name][held_out] for name in phase.inputs.columns
     }

@@ -98,30 +98,36 @@ class Conv(nn.Module):
   """A square convolution that pads with zeros, for torchvision's networks.
 
   Initial values are torchvision's: kernels normal with variance
-  2 / (side * side * out), biases zero. Padding is half the side, rounded down.
+  2 / (side * side * out), biases zero.
 
   Attributes:
     features: channels of the output.
     side: of the kernel.
     stride: in both directions.
     use_bias: whether a bias is added.
+    kernel_init: draws other kernels than torchvision's.
+    padding: on all four sides; None for half the side, rounded down.
   """
 
   features: int
   side: int
   stride: int = 1
   use_bias: bool = False
+  kernel_init: jax.nn.initializers.Initializer = (
+    nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+  )
+  padding: int | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b y x o"]:
     """Images of 1/stride of the sides."""
-    init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
     shape = (self.side, self.side, x.shape[-1], self.features)
-    kernel = self.param("kernel", init, shape)
+    kernel = self.param("kernel", self.kernel_init, shape)
+    padding = self.side // 2 if self.padding is None else self.padding
     # Layers this wide run no faster by the CPU's forms, whose programs take
     # twice as long to compile and more memory.
     with ops.cpu_forms(False):
-      y = ops.conv2d(x, kernel, self.stride, self.side // 2)
+      y = ops.conv2d(x, kernel, self.stride, padding)
     if not self.use_bias:
       return y
     return shifted(y, self.param("bias", nn.initializers.zeros, y.shape[-1:]))
@@ -131,17 +137,20 @@ class BatchNorm(nn.Module):
   """Batch normalization over all axes but the last, as PyTorch computes it.
 
   In training, statistics are those of the GLOBAL batch: the biased variance
-  normalizes, the unbiased one goes into the running average.
+  normalizes, and the unbiased one goes into the running average unless
+  `unbiased` is False, as in TensorFlow 1.
 
   Attributes:
     axis: where the batch is split over devices.
     momentum: weight of the new batch in the running averages.
     epsilon: added to the variance.
+    unbiased: whether the running variance is.
   """
 
   axis: types.Axis = types.Axis()
   momentum: float = 0.1
   epsilon: float = 1e-5
+  unbiased: bool = True
 
   @nn.compact
   def __call__(
@@ -159,9 +168,9 @@ class BatchNorm(nn.Module):
       return ((x - mean.value) * factor + bias).astype(kind)
     centered, batch_mean, batch_var = self._statistics(x)
     if not self.is_initializing():
-      unbiased = batch_var * self._bessel(x.size // x.shape[-1])
+      factor = self._bessel(x.size // x.shape[-1]) if self.unbiased else 1
       mean.value += self.momentum * (batch_mean - mean.value)
-      var.value += self.momentum * (unbiased - var.value)
+      var.value += self.momentum * (factor * batch_var - var.value)
     factor = lax.rsqrt(batch_var + self.epsilon) * scale
     return (centered * factor + bias).astype(kind)
 

@@ -2,18 +2,38 @@
 
 Shvetsova et al., "Anomaly Detection in Medical Imaging with Deep Perceptual
 Autoencoders", IEEE Access 2021; in MedIAnomaly on VGG19's relu4_2. Where the
-arrays come from (the net's weights and its features' statistics on ImageNet) is
-the caller's business.
+net's weights come from is the caller's business. The statistics of its features
+on ImageNet are published with DPA and come with this package.
 """
+
+from collections.abc import Mapping
+import functools
+from pathlib import Path
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
 
+Layer = Literal["relu1_2", "relu2_2", "relu3_2", "relu4_2"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+
 # Of ImageNet's pixels in [0, 1], as torchvision's nets expect them.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
+
+
+@functools.cache
+def statistics(layer: Layer) -> Mapping[str, Float[np.ndarray, "c"]]:
+  """ "mean" and "scale" of the channels of one of VGG19's layers on ImageNet.
+
+  From ninatu/anomaly_detection, whose file calls the scales variances. They are
+  standard deviations (`vgg19_statistics.txt` has the license).
+  """
+  path = Path(__file__).with_name("vgg19_statistics.npz")
+  with np.load(path) as stored:
+    return {name: stored[f"{layer}/{name}"] for name in ("mean", "scale")}
 
 
 def preprocess(image: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:

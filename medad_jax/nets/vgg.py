@@ -1,10 +1,11 @@
-"""VGG19 without its classifier (Simonyan and Zisserman, ICLR 2015).
+"""VGG19 and VGG16 without classifiers (Simonyan and Zisserman, ICLR 2015).
 
 Layers are named by block and place: `conv4_2` is the second convolution of the
 fourth block, `relu4_2` what follows it, `pool4` the end of the block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -12,20 +13,25 @@ from jaxtyping import Array, Float
 from medad_jax import types
 from medad_jax.nets import blocks
 
-# (convolutions, channels) of the five blocks; each ends with 2x2 pooling.
-_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+# Channels of the five blocks; each ends with 2x2 pooling.
+_WIDTHS = (64, 128, 256, 512, 512)
 
 
-def _layers() -> Iterator[tuple[str, int]]:
-  for block, (count, channels) in enumerate(_BLOCKS, 1):
+def _layers(counts: Sequence[int]) -> Iterator[tuple[str, int]]:
+  """Names and channels of all layers, from the blocks' convolutions."""
+  for block, (count, channels) in enumerate(
+    zip(counts, _WIDTHS, strict=True), 1
+  ):
     for i in range(1, count + 1):
       yield f"conv{block}_{i}", channels
       yield f"relu{block}_{i}", channels
     yield f"pool{block}", channels
 
 
-CHANNELS = dict(_layers())
-LAYERS = tuple(CHANNELS)  # in order: torchvision's features.0, features.1, ...
+CHANNELS = dict(_layers((2, 2, 4, 4, 4)))
+# In order: torchvision's features.0, features.1, ...
+LAYERS = tuple(CHANNELS)
+LAYERS_OF_16 = tuple(dict(_layers((2, 2, 3, 3, 3))))
 
 
 class VGG19(nn.Module):
@@ -37,6 +43,8 @@ class VGG19(nn.Module):
   Attributes:
     layers: whose outputs to return, names of `LAYERS`.
   """
+
+  known: ClassVar[tuple[str, ...]] = LAYERS  # all that there are, in order
 
   layers: tuple[str, ...] = ("relu4_2",)
 
@@ -55,7 +63,7 @@ class VGG19(nn.Module):
     Raises:
       UserError: the image is too small for the poolings.
     """
-    used = LAYERS[: 1 + max(LAYERS.index(name) for name in self.layers)]
+    used = self.known[: 1 + max(self.known.index(n) for n in self.layers)]
     _check_size(image.shape[1:3], used)
     x, out = image, {}
     for name in used:
@@ -72,11 +80,21 @@ class VGG19(nn.Module):
     return blocks.Conv(CHANNELS[name], 3, use_bias=True, name=name)(x)
 
 
+class VGG16(VGG19):
+  """VGG19 with three convolutions in each of its last three blocks.
+
+  Attributes:
+    layers: whose outputs to return, names of `LAYERS_OF_16`.
+  """
+
+  known = LAYERS_OF_16
+
+
 def _check_size(sides, used):
   least = 2 ** sum(name.startswith("pool") for name in used)
   if min(sides) < least:
     raise types.UserError(
-      f"images of {sides[0]}x{sides[1]} are too small for VGG19 up to"
+      f"images of {sides[0]}x{sides[1]} are too small for VGG up to"
       f" {used[-1]}, which halves them until nothing is left; use sides of"
       f" {least} or more (data.image_size)."
     )

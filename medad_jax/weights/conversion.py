@@ -92,6 +92,10 @@ CONV_TRANSPOSED = _kernel(2, 3, 0, 1)
 UPSAMPLE = _kernel(0, 2, 3, 1)  # `nets/unet.py` has in, height, width, out
 DENSE = _kernel(1, 0)
 POINTWISE = _kernel(1, 0, rank=4)  # a 1x1 convolution that is a Dense in Flax
+FLAX_CONV: Kind = {  # in files of Flax's own arrays
+  "kernel": Leaf("params", "kernel", Layout((0, 1, 2, 3), 4)),
+  "bias": Leaf("params", "bias", _VECTOR),
+}
 NORM: Kind = {
   "weight": Leaf("params", "scale", _VECTOR),
   "bias": Leaf("params", "bias", _VECTOR),

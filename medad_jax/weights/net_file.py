@@ -37,9 +37,9 @@ def read(name: str, source: Path) -> NetFile:
   Raises:
     UserError: the file cannot be read or does not fit.
   """
-  net = catalog.NETS[name]
   found = tensor_file.read(source)
-  _check_fit(name, source, found)
+  net = catalog.NETS[name].naming(found)
+  _check_fit(name, net, source, found)
   state = {key: _values(found[key]) for key in net.entries()}
   variables = conversion.to_flax(net.table, state)
   arrays = traverse_util.flatten_dict(variables, sep="/")
@@ -53,9 +53,10 @@ def sha256(path: Path) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_fit(name: str, source: Path, found: Mapping[str, Tensor]) -> None:
+def _check_fit(
+  name: str, net: catalog.Net, source: Path, found: Mapping[str, Tensor]
+) -> None:
   """Compares names and shapes before any value is read."""
-  net = catalog.NETS[name]
   shapes = {key: tensor.shape for key, tensor in found.items()}
   missing, unknown, misshaped = conversion.misfits(
     net.table, net.variables(), shapes, net.ignored

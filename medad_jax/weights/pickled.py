@@ -287,7 +287,53 @@ class _Holder:
       self.data = state[0]
 
 
+class _NumpyType(_Holder):
+  """A `numpy.dtype`, made of its letters first and its byte order then."""
+
+  def __init__(self, letters: str, *_: Any):
+    super().__init__()
+    if letters not in _LETTERS:
+      raise ValueError("numbers of an unknown type")
+    self.dtype = np.dtype("<" + letters)
+
+  def fill(self, state: Any) -> None:
+    """Checks the byte order."""
+    if state[1] not in ("<", "|"):
+      raise ValueError("numbers of another byte order")
+
+
+class _NumpyArray(_Holder):
+  """A `numpy.ndarray`, made empty first and filled then."""
+
+  def __init__(self, *_: Any):
+    super().__init__()
+
+  def fill(self, state: Any) -> None:
+    """Sets shape, type, order and the bytes of the numbers."""
+    _, shape, kind, by_columns, content = state
+    sound = (
+      isinstance(kind, _NumpyType)
+      and isinstance(content, bytes)
+      and isinstance(shape, tuple)
+      and all(type(n) is int and n >= 0 for n in shape)
+      and len(shape) <= _HIGHEST_RANK
+      and math.prod(shape) * kind.dtype.itemsize == len(content)
+    )
+    if not sound:
+      raise ValueError("an array does not fit its numbers")
+    order: Any = "F" if by_columns else "C"
+    values = np.frombuffer(content, kind.dtype).reshape(shape, order=order)
+    self.data = Tensor(shape, lambda: values)
+
+
+_LETTERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "b1")
+# numpy 2 moved the function that makes arrays.
+_MADE_BY = ("numpy.core.multiarray", "numpy._core.multiarray")
+
 _KNOWN: Mapping[tuple[str, str], Callable[..., Any]] = {
+  **{(module, "_reconstruct"): _NumpyArray for module in _MADE_BY},
+  ("numpy", "ndarray"): _NumpyArray,  # what is to be made, only named
+  ("numpy", "dtype"): _NumpyType,
   ("collections", "OrderedDict"): _ordered_dict,
   ("torch._utils", "_rebuild_tensor"): _tensor,
   ("torch._utils", "_rebuild_tensor_v2"): _tensor,

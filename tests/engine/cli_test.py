@@ -39,6 +39,7 @@ def run(*args, module="medad_jax.main", **environment):
     ([CONFIG, "extra"], "'extra' is not a flag"),
     ([CONFIG, "--config.ensemble.size=1"], "ensemble.size=1"),
     ([CONFIG, "--config.data.image_size=70"], "multiple of 16"),
+    ([CONFIG, "--config.data.resize=crop"], "now data.preparation"),
     (
       [CONFIG, "--config.mesh.member=1", "--config.mesh.batch=5"],
       "train.batch_size=64",

@@ -74,6 +74,9 @@ def test_a_backbone_takes_its_own_fields():
   [
     ("ensemble.size", 1, "ensemble.size=1.*from 2"),
     ("data.image_size", 60, "multiple of 16"),
+    ("data.stored_size", 20, "smaller than data.image_size=64"),
+    ("data.preparation", "crop:99", "end it with resize:64"),
+    ("data.augment", "crop", "set data.stored_size to more"),
     ("data.image_size", 1_600_000, "from 16 to 8192"),
     ("data.channels", 2, "one of 1, 3"),
     ("data.anomaly_ratio", float("nan"), "from 0 to 1"),

@@ -47,7 +47,7 @@ def run(name, tmp_path, **fields):
     "data.dir": str(tmp_path),
     "data.image_size": shape[0],
     "data.channels": shape[2],
-    "data.resize": "stretch",
+    "data.preparation": "stretch",
     "evaluation.batch_size": 8,
   }
   config = configuration.with_hyper(

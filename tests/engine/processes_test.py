@@ -1,7 +1,6 @@
 """Two processes are one run: what it finds, what it leaves, how it ends."""
 
 import json
-import os
 from pathlib import Path
 import subprocess
 import sys
@@ -14,29 +13,9 @@ from medad_jax.engine import processes, train
 from medad_jax.types import UserError
 from tests import tiny
 from tests.engine import together
+from tests.launched import ROOT, launch
 
-ROOT = Path(__file__).parents[2]
-
-
-def launch(*args, count="2", **environment):
-  flags = os.environ.get("XLA_FLAGS", "").split()
-  # A device each; conftest.py has set eight.
-  kept = [flag for flag in flags if "device_count" not in flag]
-  return subprocess.run(
-    [ROOT / "launch" / "local.sh", count, *args],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    env=os.environ
-    | {
-      "MODULE": "tests.engine.together",
-      "PYTHON": sys.executable,
-      "XLA_FLAGS": " ".join(kept),
-    }
-    | environment,
-    timeout=300,
-    check=False,
-  )
+TOGETHER = "tests.engine.together"
 
 
 def assert_same(found: Path, expected) -> None:
@@ -57,7 +36,7 @@ def alone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("two")
-  done = launch(f"--workdir={workdir}")
+  done = launch(TOGETHER, f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
   return workdir
 
@@ -76,12 +55,12 @@ def test_one_process_writes(undisturbed):
 def test_a_killed_process_ends_the_run_and_the_next_start_goes_on(
   tmp_path, undisturbed
 ):
-  done = launch(f"--workdir={tmp_path}", "--killed=2")
+  done = launch(TOGETHER, f"--workdir={tmp_path}", "--killed=2")
   assert done.returncode == 137
   last = done.stderr.splitlines()[-1]
   assert "the same command goes on from the last checkpoint" in last
   assert not (tmp_path / "found.npz").exists()
-  done = launch(f"--workdir={tmp_path}")
+  done = launch(TOGETHER, f"--workdir={tmp_path}")
   assert done.returncode == 0, done.stderr
   assert "from step 6" in done.stderr
   with np.load(undisturbed / "found.npz") as expected:
@@ -92,13 +71,13 @@ def test_a_killed_process_ends_the_run_and_the_next_start_goes_on(
 
 @pytest.mark.parametrize("count", ["", "0", "two"])
 def test_a_number_of_processes_is_asked_for(count):
-  done = launch("--workdir=/nonexistent", count=count)
+  done = launch(TOGETHER, "--workdir=/nonexistent", count=count)
   assert done.returncode == 2
   assert "not a number of processes" in done.stderr
 
 
 def test_a_mistake_is_said_and_ends_all():
-  done = launch("--config=configs/nope.py", MODULE="medad_jax.main")
+  done = launch("medad_jax.main", "--config=configs/nope.py")
   assert done.returncode == 2
   assert "rsna_ddad.py" in done.stderr
   assert "Traceback" not in done.stderr
@@ -106,7 +85,7 @@ def test_a_mistake_is_said_and_ends_all():
 
 def test_without_others_there_is_one_sentence():
   done = subprocess.run(
-    [sys.executable, "-m", "tests.engine.together", "--distributed"],
+    [sys.executable, "-m", TOGETHER, "--distributed"],
     cwd=ROOT,
     capture_output=True,
     text=True,

@@ -8,7 +8,7 @@ import pytest
 
 from medad_jax.engine import members, train
 from tests import tiny
-from tests.engine.seams_test import Killed, Killer
+from tests.killed import Killed, Killer
 
 
 def run(workdir, method, reuse=None, log=None, **options):

@@ -1,6 +1,7 @@
 """The loop: configuration and seed decide what a run computes."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -15,6 +16,7 @@ from medad_jax.methods import ae
 from medad_jax.training import Length
 from medad_jax.types import UserError
 from tests import tiny
+from tests.killed import Killer, killed_and_resumed
 
 
 def run(workdir, phases=None, feed=None, **options):
@@ -57,30 +59,10 @@ def undisturbed(tmp_path_factory):
   return run(workdir), writers.phase_seconds(workdir)
 
 
-class Killed(Exception):
-  pass
-
-
-class Killer(writers.Writers):
-  """Ends the run when so many lines of metrics have been written."""
-
-  def __init__(self, workdir, lines):
-    super().__init__(workdir)
-    self.left = lines
-
-  def scalars(self, *args):
-    if not self.left:
-      raise Killed
-    self.left -= 1
-    super().scalars(*args)
-
-
 # Calls: 3 + 2 of the ensemble (6 steps of all, 4 of the UDM), 3 of the net.
 @pytest.mark.parametrize("lines", [0, 1, 4, 6])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, undisturbed, lines):
-  with pytest.raises(Killed):
-    run(tmp_path, log=Killer(tmp_path, lines))
-  assert_same(run(tmp_path), undisturbed[0])
+  assert_same(killed_and_resumed(run, tmp_path, lines), undisturbed[0])
 
 
 def test_a_finished_run_is_only_read(tmp_path, undisturbed):
@@ -191,9 +173,8 @@ def test_a_run_with_smaller_last_batches_goes_on_bit_for_bit(tmp_path):
   phases = [keeping_all()]
   whole = run(tmp_path / "whole", phases)
   assert list(whole["train"].step) == [9]
-  with pytest.raises(Killed):
-    run(tmp_path / "cut", phases, log=Killer(tmp_path / "cut", 3))
-  assert_same(run(tmp_path / "cut", phases), whole)
+  again = functools.partial(run, phases=phases)
+  assert_same(killed_and_resumed(again, tmp_path / "cut", 3), whole)
 
 
 def test_smaller_last_batches_want_pools_of_one_size(tmp_path):

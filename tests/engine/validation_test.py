@@ -10,11 +10,12 @@ import pytest
 
 from medad_jax import rng, steps
 from medad_jax.data import index
-from medad_jax.engine import members, train, writers
+from medad_jax.engine import members, train
 from medad_jax.scoring import monitors
 from medad_jax.training import Length, Optimizer
 from medad_jax.types import NORMAL, Monitor, Phase
 from tests import tiny
+from tests.killed import killed_and_resumed
 
 # AUROC after each epoch: the normal images score 0 to 1, the others a step's
 # height more.
@@ -88,31 +89,10 @@ def test_without_images_held_out_nothing_is_measured(tmp_path):
   assert not curve(tmp_path)
 
 
-class Killed(Exception):
-  pass
-
-
-class Killer(writers.Writers):
-  """Ends the run when so many validations have been written."""
-
-  def __init__(self, workdir, count):
-    super().__init__(workdir)
-    self.left = count
-
-  def scalars(self, phase, step, values):
-    if "synthetic_auroc" in values:
-      if not self.left:
-        raise Killed
-      self.left -= 1
-    super().scalars(phase, step, values)
-
-
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_killed_run_chooses_the_same(tmp_path, count):
   whole = run(tmp_path / "whole")
-  with pytest.raises(Killed):
-    run(tmp_path / "cut", log=Killer(tmp_path / "cut", count))
-  again = run(tmp_path / "cut")
+  again = killed_and_resumed(run, tmp_path / "cut", count, "synthetic_auroc")
   jax.tree.map(np.testing.assert_array_equal, again.params, whole.params)
   assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
 

@@ -3,6 +3,7 @@
 import json
 import pathlib
 from typing import Any
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +22,12 @@ CONTEXT = types.Context(
 
 
 def load(case: str) -> dict[str, Any]:
-  """The arrays of `case.npz`; "shapes" and "grad_norms" as dicts."""
+  """The arrays of `case.npz`; those of JSON, such as "shapes", as dicts."""
   with np.load(_FOLDER / f"{case}.npz") as stored:
     out = dict(stored)
-  for name in ("shapes", "grad_norms"):
-    if name in out:
-      out[name] = json.loads(str(out[name]))
+  for name, value in out.items():
+    if value.dtype.kind == "U" and str(value)[:1] in "{[":
+      out[name] = json.loads(str(value))
   return out
 
 
@@ -45,6 +46,20 @@ def statistics(case: str) -> dict[str, np.ndarray]:
       for name in stored
       if name.startswith(f"{case}/")
     }
+
+
+def normal(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Standard normal draws, float64, from the stream of that name."""
+  return _stream(name).standard_normal(shape)
+
+
+def uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Draws from [0, 1), float64, from the stream of that name."""
+  return _stream(name).uniform(0, 1, shape)
+
+
+def _stream(name):
+  return np.random.RandomState(zlib.crc32(name.encode()))
 
 
 def sampled(x: np.ndarray) -> np.ndarray:

@@ -38,6 +38,32 @@ def projection(state: State) -> tuple[Tree, Tree]:
   return _trees(names.projection(layers - 1), state)
 
 
+def fanogan(state: State) -> tuple[Tree, Tree]:
+  """Parameters and statistics of f-AnoGAN's "generator", "critic", "encoder".
+
+  The keys are not those of an official `state_dict`, which does not exist.
+  """
+  table = {}
+  for theirs, ours in (
+    ("generator", "generator"),
+    ("discriminator", "critic"),
+    ("encoder", "encoder"),
+  ):
+    norm = conversion.NORM if ours == "critic" else conversion.BATCH_NORM
+    kinds = {"output_norm": norm}
+    dense = ("input", "output") if ours == "generator" else ("output", "input")
+    kinds[dense[0]] = conversion.DENSE
+    kinds[dense[1]] = conversion.CONV
+    for place in range(1, 5):
+      kinds |= {f"res{place}.norm{i}": norm for i in (1, 2)}
+      layers = ("shortcut", "conv1", "conv2")
+      kinds |= {f"res{place}.{layer}": conversion.CONV for layer in layers}
+    for name, kind in kinds.items():
+      path = f"{ours}/{name.replace('.', '/')}"
+      table[f"{theirs}.{name}"] = conversion.Module(path, kind)
+  return _trees(table, state)
+
+
 def by_key(
   params: Tree,
   stats: Tree,

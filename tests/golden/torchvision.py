@@ -7,9 +7,33 @@ Shapes = dict[str, tuple[int, ...]]
 
 def vgg19() -> Shapes:
   """`vgg19().state_dict()` without its classifier."""
+  return _vgg((2, 2, 4, 4, 4))
+
+
+def vgg16() -> Shapes:
+  """`vgg16().state_dict()` without its classifier."""
+  return _vgg((2, 2, 3, 3, 3))
+
+
+def alexnet() -> Shapes:
+  """`alexnet().state_dict()` without its classifier."""
+  shapes: Shapes = {}
+  for place, wide, channels, side in (
+    (0, 64, 3, 11),
+    (3, 192, 64, 5),
+    (6, 384, 192, 3),
+    (8, 256, 384, 3),
+    (10, 256, 256, 3),
+  ):
+    shapes[f"features.{place}.weight"] = (wide, channels, side, side)
+    shapes[f"features.{place}.bias"] = (wide,)
+  return shapes
+
+
+def _vgg(counts) -> Shapes:
   shapes: Shapes = {}
   place, channels = 0, 3
-  for count, wide in ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512)):
+  for count, wide in zip(counts, (64, 128, 256, 512, 512), strict=True):
     for _ in range(count):
       shapes[f"features.{place}.weight"] = (wide, channels, 3, 3)
       shapes[f"features.{place}.bias"] = (wide,)

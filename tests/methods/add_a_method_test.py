@@ -50,6 +50,6 @@ def test_an_example_keeps_the_contract(example, tmp_path):
   contract.test_steps_are_finite_and_learn_a_fixed_batch(example)
   contract.test_scores_depend_on_the_image_alone(example)
   contract.test_a_checkpoint_keeps_the_scores(example, tmp_path / "run")
-  contract.test_a_mesh_changes_nothing(example, "jit")
+  contract.test_a_mesh_changes_nothing(example)
   found = contract.scores(example, tiny.images(3, seed=1))
   assert set(found) == {EXAMPLES[example]}

@@ -84,7 +84,10 @@ def programs(name: str, precision: str) -> Iterator:
       key, number, number, number, own=own, ensemble=dict(states)
     )
     one = one_of(state)
-    yield jax.make_jaxpr(stage.step)(one, batch, context).jaxpr
+    count = stage.inputs.batches
+    given = jax.tree.map(lambda x, n=count: jnp.stack(n * [x]), batch)
+    given = given if count > 1 else batch
+    yield jax.make_jaxpr(stage.step)(one, given, context).jaxpr
     for monitor in stage.monitors.values():
       yield jax.make_jaxpr(monitor.values)(one, batch, key).jaxpr
   score = scorer.score_function(method, 1)

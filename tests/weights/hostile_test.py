@@ -206,3 +206,60 @@ def test_any_changed_bytes_are_told_or_read(write, tmp_path):
       assert "\n" not in str(error)
       told += 1
   assert told > 50
+
+
+def numpy_pickle(tmp_path, *, shape=(3,), letters="f4", order="<", size=12):
+  """A pickle of one array, as numpy makes it, that may not fit its numbers."""
+  array = sources.Call(
+    "numpy.core.multiarray._reconstruct",
+    *(sources.Global("numpy.ndarray"), (0,), 0),
+    state=(
+      *(1, shape),
+      sources.Call(
+        *("numpy.dtype", letters, False, True),
+        state=(3, order, None, None, None, -1, -1, 0),
+      ),
+      *(False, "x" * size),
+    ),
+  )
+  # Protocol 2 has texts only; those of the numbers become bytes.
+  text = sources._pickle({"net": array})
+  spelled = b"X" + size.to_bytes(4, "little") + b"x" * size
+  path = tmp_path / "net.ckpt"
+  path.write_bytes(text.replace(spelled, b"B" + spelled[1:]))
+  return path
+
+
+def test_a_numpy_array_that_fits_is_read(tmp_path):
+  (tensor,) = tensor_file.read(numpy_pickle(tmp_path)).values()
+  assert tensor.read().tobytes() == b"x" * 12
+
+
+@pytest.mark.parametrize(
+  "changed",
+  [
+    {"shape": (4,)},
+    {"shape": (2**62, 4)},
+    {"shape": (-3,)},
+    {"shape": (3.0,)},
+    {"shape": (True, 3)},
+    {"shape": (1,) * 70 + (3,)},
+    {"letters": "O"},
+    {"letters": "f3"},
+    {"order": ">"},
+  ],
+  ids=lambda changed: str(changed)[:40],
+)
+def test_a_strange_numpy_array_is_one_sentence(changed, tmp_path):
+  refused(numpy_pickle(tmp_path, **changed), "damaged")
+
+
+def test_a_pickle_that_asks_for_more_than_the_file(tmp_path):
+  path = numpy_pickle(tmp_path)
+  content = path.read_bytes()
+  size = b"B" + (12).to_bytes(4, "little")
+  path.write_bytes(content.replace(size, b"B" + b"\xff" * 4))
+  tracemalloc.start()
+  refused(path, "damaged")
+  assert tracemalloc.get_traced_memory()[1] < 1 << 20
+  tracemalloc.stop()

@@ -13,6 +13,7 @@ from medad_jax.nets import (
   efficientnet,
   encoder_decoder,
   gan,
+  lpips,
   projection,
   refine,
   resnet,
@@ -63,6 +64,13 @@ def lite0_shapes():
   """Of the file that a package ships."""
   path = catalog.NETS["efficientnet_lite0"].shipped()
   return {name: x.shape for name, x in tensor_file.read(path).items()}
+
+
+def part(name, number):
+  """Trunk (0) or heads (1) of LPIPS."""
+  return lambda key: {
+    "params": lpips.init(name, key)[lpips.PARTS[name][number]]
+  }
 
 
 def statistics(_):
@@ -130,6 +138,25 @@ TORCHVISION = {
     names.efficientnet_lite0(),
     of(efficientnet.EfficientNetLite0(("logits",)), (1, 32, 32, 3)),
     lite0_shapes(),
+  ),
+  "vgg16": (names.vgg16(), part("vgg", 0), torchvision.vgg16()),
+  "alexnet": (names.alexnet(), part("alex", 0), torchvision.alexnet()),
+  "squeezenet": (
+    names.squeezenet(),
+    part("squeeze", 0),
+    {
+      k: tuple(s)
+      for k, s in cases.load("ra_map")["squeeze_shapes"].items()
+      if k.startswith("features.")
+    },
+  ),
+  "lpips_alex": (
+    names.lpips_heads(),
+    part("alex", 1),
+    {
+      f"lin{i}.model.1.weight": (1, n, 1, 1)
+      for i, n in enumerate((64, 192, 384, 256, 256))
+    },
   ),
   "r42": (
     names.vgg19_statistics("r42"),

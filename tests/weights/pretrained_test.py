@@ -143,7 +143,7 @@ def test_unsound_numbers_are_refused(part, value, says, tmp_path, cache):
 
 @pytest.mark.parametrize("name", sorted(catalog.NETS))
 def test_without_an_import_the_command_is_told(name, monkeypatch):
-  change(monkeypatch, name, package=None)
+  change(monkeypatch, name, installed=None)
   command = f"python -m medad_jax.weights {name} --source=FILE"
   with pytest.raises(UserError, match=f"needs the file .*; run {command}"):
     pretrained.load(name)
@@ -167,9 +167,9 @@ def test_a_package_ships_weights_and_an_import_goes_before(monkeypatch, cache):
   assert pretrained.load(name).provenance.startswith("sha256:")
 
 
-@pytest.mark.parametrize("package", ["no_such_package", "json"])
-def test_a_package_without_the_file_is_as_none(monkeypatch, package):
-  change(monkeypatch, "efficientnet_lite0", package=package)
+@pytest.mark.parametrize("module", ["no_such_module", "json"])
+def test_a_module_without_the_file_is_as_none(monkeypatch, module):
+  change(monkeypatch, "efficientnet_lite0", installed=module)
   with pytest.raises(UserError, match="needs the file efficientnet-lite0-"):
     pretrained.load("efficientnet_lite0")
 

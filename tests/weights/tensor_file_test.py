@@ -4,6 +4,7 @@ import errno
 import functools
 import os
 import pathlib
+import pickle
 import tarfile
 
 import numpy as np
@@ -226,3 +227,30 @@ def test_what_cannot_be_written_is_told(tmp_path):
     tensor_file.write(tmp_path / "file" / "net.pth", {})
   with pytest.raises(ValueError, match="x is of complex64"):
     tensor_file.write(tmp_path / "net.pth", {"x": np.zeros(1, np.complex64)})
+
+
+@pytest.mark.parametrize(
+  ("protocol", "module"),
+  [(3, b"numpy.core"), (3, b"numpy._core"), (4, b"numpy._core")],
+)
+def test_pickled_arrays_of_numpy(protocol, module, tmp_path):
+  rng = np.random.RandomState(0)
+  kernel = rng.standard_normal((2, 3, 4)).astype(np.float32)
+  arrays = {
+    "Conv_0": {"kernel": kernel, "bias": np.asfortranarray(kernel[0])},
+    "count": np.arange(3),
+    "again": kernel.astype(np.float16),
+  }
+  content = pickle.dumps(arrays, protocol=protocol)
+  # Before its version 2, numpy wrote the other name.
+  content = content.replace(b"numpy._core", module)
+  path = tmp_path / "net.ckpt"
+  path.write_bytes(content)
+  found = tensor_file.read(path)
+  assert list(found) == ["Conv_0.kernel", "Conv_0.bias", "count", "again"]
+  for name, tensor in found.items():
+    part = arrays
+    for key in name.split("."):
+      part = part[key]
+    assert tensor.shape == part.shape and tensor.read().dtype == part.dtype
+    np.testing.assert_array_equal(tensor.read(), part)

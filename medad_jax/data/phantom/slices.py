@@ -50,7 +50,7 @@ def render(split: str, frame: decode.Frame) -> tuple[dict[str, Any], str]:
   """Renders a split at one size.
 
   Returns:
-    images [n h w c] uint8, labels [n] int32, masks [n h w] bool, the tuple of
+    images [n h w c], labels [n] int32, masks [n h w] bool, the tuple of
     names and the columns; and the fingerprint of the files, which a builder
     would record.
   """
