@@ -60,7 +60,7 @@ ENGINE = (
 # And inside the folder of weights.
 WEIGHTS = (
   {"tensors", "conversion"},
-  {"pickled", "safetensors_file", "names"},
+  {"pickled", "safetensors_file", "names", "lite_names"},
   {"pth", "catalog"},
   {"tensor_file"},
   {"net_file"},

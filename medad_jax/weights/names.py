@@ -5,19 +5,17 @@ DDAD-ASR (Cai et al., Medical Image Analysis 2023) and MedIAnomaly (Cai et al.,
 Medical Image Analysis 2025) name the same autoencoder differently.
 """
 
-from medad_jax.nets import efficientnet, lpips, vgg
+from medad_jax.nets import lpips, vgg
 from medad_jax.nets.autoencoder import Bottleneck
 from medad_jax.weights.conversion import (
   BATCH_NORM,
   CONV,
-  CONV_KERNEL,
   CONV_TRANSPOSED,
   DENSE,
   FLAX_CONV,
   MEMORY,
   NORM,
   POINTWISE,
-  POINTWISE_KERNEL,
   STATISTICS,
   UPSAMPLE,
   Kind,
@@ -256,30 +254,6 @@ def latent_critic(layers: int = 3) -> Table:
   return {
     f"edis.model.{i}.model.0": Module(f"latent_critic/dense_{i}", POINTWISE)
     for i in range(layers)
-  }
-
-
-def efficientnet_lite0() -> Table:
-  """efficientnet-lite-pytorch's net: `nets.efficientnet.EfficientNetLite0`."""
-  table = {
-    "_conv_stem": Module("stem", CONV_KERNEL),
-    "_bn0": Module("stem", BATCH_NORM),
-  }
-  for number in range(len(efficientnet.BLOCKS)):
-    for place, (layer, kind) in enumerate(
-      (
-        ("expand", POINTWISE_KERNEL),
-        ("depthwise", CONV_KERNEL),
-        ("project", POINTWISE_KERNEL),
-      )
-    ):
-      theirs, ours = f"_blocks.{number}", f"block{number}/{layer}"
-      table[f"{theirs}._{layer}_conv"] = Module(ours, kind)
-      table[f"{theirs}._bn{place}"] = Module(ours, BATCH_NORM)
-  return table | {
-    "_conv_head": Module("head", POINTWISE_KERNEL),
-    "_bn1": Module("head", BATCH_NORM),
-    "_fc": Module("fc", DENSE),
   }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medad_jax.nets import efficientnet
-from medad_jax.weights import catalog, conversion, names, tensor_file
+from medad_jax.weights import catalog, conversion, lite_names, tensor_file
 from tests.golden import cases, filler
 
 GOLDEN = cases.load("features_lite0")
@@ -17,7 +17,7 @@ def variables():
   path = catalog.NETS["efficientnet_lite0"].shipped()
   assert path is not None, "install the requirements: the weights are a package"
   state = {name: x.read() for name, x in tensor_file.read(path).items()}
-  return conversion.to_flax(names.efficientnet_lite0(), state)
+  return conversion.to_flax(lite_names.efficientnet_lite0(), state)
 
 
 @pytest.fixture(scope="module", params=[224, 128])

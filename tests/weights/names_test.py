@@ -20,7 +20,13 @@ from medad_jax.nets import (
   unet,
   vgg,
 )
-from medad_jax.weights import catalog, conversion, names, tensor_file
+from medad_jax.weights import (
+  catalog,
+  conversion,
+  lite_names,
+  names,
+  tensor_file,
+)
 from tests.golden import cases, torchvision
 
 AE = autoencoder.Autoencoder
@@ -135,7 +141,7 @@ TORCHVISION = {
     torchvision.vgg19(),
   ),
   "efficientnet_lite0": (
-    names.efficientnet_lite0(),
+    lite_names.efficientnet_lite0(),
     of(efficientnet.EfficientNetLite0(("logits",)), (1, 32, 32, 3)),
     lite0_shapes(),
   ),
