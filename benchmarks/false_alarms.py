@@ -45,7 +45,7 @@ class Rates(NamedTuple):
 
   @property
   def kept(self) -> bool:
-    """Whether the promise holds, three standard errors granted."""
+    """True if the promise holds, three standard errors granted."""
     if self.confidence is None:
       return self.observed.mean() <= self.asked + 3 * self.error
     risk = 1 - self.confidence

@@ -34,6 +34,7 @@ LAYERS = (
   {
     "medad_jax/main",
     "medad_jax/evaluate",
+    "medad_jax/predict",
     "medad_jax/synthesize",
     "medad_jax/build",
     "medad_jax/convert_dicom",
@@ -54,8 +55,11 @@ ENGINE = (
   {"train", "scorer"},
   {"trained"},
   {"latents"},
-  {"evaluation", "calibration", "feasible"},
-  {"experiment", "sheet"},
+  {"calibration", "feasible"},
+  {"alarms"},
+  {"score_table"},
+  {"evaluation"},
+  {"experiment", "sheet", "prediction"},
 )
 # And inside the folder of weights.
 WEIGHTS = (
@@ -78,10 +82,14 @@ OWNERS = {
   "PIL": {
     "medad_jax/data/decode",
     "medad_jax/data/preparation",
+    "medad_jax/data/scans",
+    "medad_jax/report/overlay",
     "medad_jax/data/phantom/scan",
   },
+  "pydicom": {"medad_jax/data/scans"},
   "absl": {
     "medad_jax/main",
+    "medad_jax/predict",
     "medad_jax/evaluate",
     "medad_jax/synthesize",
     "medad_jax/engine/cli",
@@ -108,7 +116,9 @@ OWNERS = {
   "tensorflow_datasets": {"medad_jax/data/decode"},
   "tqdm": {
     "medad_jax/data/decode",
+    "medad_jax/data/folder",
     "medad_jax/data/phantom/slices",
+    "medad_jax/engine/prediction",
     "medad_jax/engine/writers",
   },
 }

@@ -4,8 +4,7 @@ Figures and the page are drawn elsewhere (`report.draw`), from what is returned.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-import csv
-import io
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ import numpy as np
 from medad_jax import files
 from medad_jax.data import columns, preparation, spec
 from medad_jax.engine import (
+  alarms,
   arrays,
   environment,
   latents,
-  members,
   processes,
+  score_table,
   scorer,
   writers,
 )
@@ -73,12 +73,25 @@ def evaluate(
   others = [name for name in dataset.splits if spec.is_further_test(name)]
   sets: dict[str, TestSet] = {}
   shown: Any = None
+  wanted = trained.settings.evaluation
+  headline = trained.method.score_names[-1]
+  # A threshold needs no test image: it is known before the first one is scored.
+  flagging = alarms.of_run(folder.path, headline, wanted)
   for name in (_MAIN, *others):
     split = dataset.splits[name].center(trained.shape[0])
-    measured, drawn = _evaluate_set(trained, split, name, out, save)
+    measured, drawn = _evaluate_set(trained, split, name, out, save, flagging)
     sets |= measured
     shown = drawn if name == _MAIN else shown
   results = _results(trained, sets, dataset, folder)
+  if results.seeds == 1 and headline in shown.scores:
+    points = alarms.describe(
+      next(iter(flagging), None),
+      shown.labels,
+      shown.scores[headline],
+      dataset.splits[_MAIN].columns,
+      wanted.prevalence,
+    )
+    results = dataclasses.replace(results, operating=points)
   if processes.first():
     results.save(out / "results.json")
   return results, shown
@@ -98,6 +111,7 @@ def _evaluate_set(
   name: str,
   out: Path,
   save: Sequence[str],
+  flagging: Sequence[alarms.Alarms],
 ) -> tuple[dict[str, TestSet], Any]:
   """The results of a test split, and what figures show of the main one.
 
@@ -114,7 +128,8 @@ def _evaluate_set(
       # Before anything is measured: a metric that fails must not cost the
       # scores.
       path = out / f"scores{suffix}.csv"
-      files.write(path, _table(test, scores, trained.trials))
+      text = score_table.write(test, scores, trained.trials, flagging)
+      files.write(path, text)
     truth = evaluators.Truth(
       test.labels, test.masks, columns.patients(test.columns)
     )
@@ -328,27 +343,6 @@ def _check_finite(scores: Found) -> None:
       f"some scores are not finite: {found}; the net has diverged, train again"
       " with a lower train.learning_rate or with train.grad_clip."
     )
-
-
-def _table(test: spec.Split, scores: Found, trials: members.Trials) -> str:
-  """One row an image; with several seeds a column `name@seed` for each."""
-  found = {
-    name if len(trials) == 1 else f"{name}@{trial.seed}": values[:, s]
-    for name, values in scores.items()
-    for s, trial in enumerate(trials)
-  }
-  text = io.StringIO(newline="")
-  table = csv.writer(text)
-  # Names may be the same in several sets.
-  sets = [test.columns[columns.SET]] if _joined(test) else []
-  table.writerow(["id", "name", "label", *["set"] * len(sets), *found])
-  known = zip(test.names, test.labels, *sets, strict=True)
-  values = zip(*found.values(), strict=True)
-  rows = zip(known, values, strict=True)
-  for at, ((name, label, *of), row) in enumerate(rows):
-    # Nine digits give back the same float32.
-    table.writerow([at, name, int(label), *of, *(f"{v:.9g}" for v in row)])
-  return text.getvalue()
 
 
 def _save(

@@ -10,6 +10,7 @@ from medad_jax.data import preparation
 from medad_jax.ranges import (
   Count,
   Devices,
+  FixedInner,
   FixedPart,
   Megabytes,
   Seconds,
@@ -29,6 +30,8 @@ class Data:
   Attributes:
     name: of the data set; of several, with commas, that are trained jointly.
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
+    normal: folder of normal images, which are trained on instead of a set;
+      there is no test then. None for the set.
     image_size: pixels a side, of the images that the method is fed.
     channels: 1 for gray, 3 for RGB.
     preparation: what is done with a picture before it is stored, once: steps
@@ -49,6 +52,7 @@ class Data:
 
   name: str = "phantom"
   dir: str | None = None
+  normal: str | None = None
   image_size: Side = 64
   channels: Literal[1, 3] = 1
   preparation: str = "stretch"
@@ -117,13 +121,22 @@ class Axes:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """The batches in which trained members score images.
+  """Scores of trained members, and what is made of them.
 
   Attributes:
     batch_size: images at a time.
+    false_alarms: the rate that the threshold from held-out normal images
+      allows.
+    confidence: of the rate, over the choice of the held-out images; None for a
+      rate on average.
+    prevalence: of abnormal images where the model will be used, for predictive
+      values; None for none.
   """
 
   batch_size: Count = 64
+  false_alarms: FixedInner = 0.05
+  confidence: FixedInner | None = None
+  prevalence: FixedInner | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ import math
 
 from jaxtyping import Float, Int
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from medad_jax.types import UserError
 
@@ -103,6 +103,9 @@ def drift(scores: Float[np.ndarray, "m"], held_out: Scores) -> float:
   patients have changed, and the threshold no longer holds. It is that of the
   two-sample test of Kolmogorov and Smirnov, for independent images.
   """
+  # Half a second to import, for one number of an evaluation.
+  from scipy import stats
+
   return float(stats.ks_2samp(scores, held_out).pvalue)
 
 
@@ -149,5 +152,5 @@ def _sure_rank(count, rate, confidence):
   or larger.
   """
   ranks = np.arange(1, count + 1)
-  risk = stats.beta.cdf(1 - rate, ranks, count + 1 - ranks)
+  risk = special.betainc(ranks, count + 1 - ranks, 1 - rate)
   return int(ranks[risk <= 1 - confidence + 1e-12][0])

@@ -5,7 +5,7 @@ import dataclasses
 
 from jaxtyping import Float, Int
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from medad_jax.scoring.intervals import Interval
 
@@ -46,8 +46,8 @@ def share(count: int, total: int, level: float = _LEVEL) -> Rate:
   """A share of independent images, with Clopper and Pearson's interval."""
   tail = (1 - level) / 2
   missed = total - count
-  low = stats.beta.ppf(tail, count, missed + 1) if count else 0.0
-  high = stats.beta.isf(tail, count + 1, missed) if missed else 1.0
+  low = special.betaincinv(count, missed + 1, tail) if count else 0.0
+  high = special.betaincinv(count + 1, missed, 1 - tail) if missed else 1.0
   return Rate(count / total if total else None, (float(low), float(high)))
 
 
@@ -95,8 +95,8 @@ def sensitivity_at(
   level = (1 + _LEVEL) / 2
   tail = (1 - level) / 2
   # P(the k-th smallest is below the quantile) = P(Binomial >= k).
-  below = int(stats.binom.ppf(tail, count, specificity))
-  above = int(stats.binom.ppf(1 - tail, count, specificity)) + 1
+  chances = special.bdtr(np.arange(count + 1), count, specificity)
+  below, above = np.searchsorted(chances, (tail, 1 - tail)) + (0, 1)
   ends = (
     -np.inf if below < 1 else normal[below - 1],
     np.inf if above > count else normal[above - 1],
