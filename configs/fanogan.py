@@ -18,12 +18,12 @@ def get_config(dataset: str = "phantom") -> ConfigDict:
   config = _base.default("fanogan", dataset)
   if dataset == "phantom":
     config.data.image_size = 32
-    config.model.width = 16
+    config.model.width = 8
     config.model.latent = 32
-    config.gan.steps = 600
-    config.gan.batch_size = 32
-    config.gan.learning_rate = 3e-4
-    config.train.steps = 1500
+    config.gan.steps = 300
+    config.gan.batch_size = 16
+    config.gan.learning_rate = 5e-4
+    config.train.steps = 800
     config.train.batch_size = 32
     config.train.learning_rate = 1e-3
   return config

@@ -70,6 +70,14 @@ class Axis:
       return tree
     return jax.lax.pmean(tree, self.name, axis_index_groups=self.groups)
 
+  def gather(self, tree: Any) -> Any:
+    """Arrays of the whole batch from those of its parts, in their order."""
+    if self.name is None or self.size == 1:
+      return tree
+    return jax.lax.all_gather(
+      tree, self.name, axis_index_groups=self.groups, tiled=True
+    )
+
   def min(self, tree: Any) -> Any:
     """Minimum over the devices that hold the other parts of the batch."""
     if self.name is None or self.size == 1:
@@ -201,12 +209,15 @@ class Inputs:
     columns: columns of the data set that a batch holds, as whole numbers: the
       place of a text among those of the training images, in their order; -1
       at evaluation for one that training did not see.
+    classes: for each of `columns`, how many texts it may have, all of them
+      known; empty for any number.
   """
 
   source: bool = False
   batches: int = 1
   prepare: Prepare | None = None
   columns: tuple[str, ...] = ()
+  classes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import _ddad, dpa, piad, reconstruction, ssl
+from configs import _ddad, dpa, maddr, piad, reconstruction, ssl
 from medad_jax.augment.nsa import synthesis
 from medad_jax.engine import config as configuration
 from medad_jax.training import Length, Optimizer, Schedule
@@ -16,6 +16,7 @@ FILES = sorted(path.stem for path in Path("configs").glob("[!_]*.py"))
 ARGUMENTS = {
   "dpa": [*dpa.arguments(), "phantom/wo_pg", "phantom/pg", "brain/wo_pg"],
   "fanogan": ["phantom", "brain"],
+  "maddr": [*maddr.arguments("phantom"), *maddr.arguments("covid_ct,brain")],
   "piad": [*piad.arguments(), "phantom", "brain/reproduce"],
   "reconstruction": [f"brain/{m}" for m in reconstruction.METHODS],
   "ssl": [f"{d}/{m}" for d in ("brain", "phantom") for m in ssl.METHODS],

@@ -63,6 +63,27 @@ def patients(texts: Texts) -> Int[np.ndarray, "n"] | None:
   return np.array([numbers[who] for who in whose], int)
 
 
+def groups(texts: Texts) -> dict[str, Int[np.ndarray, "m"]]:
+  """Rows whose results are of interest by themselves, in joined sets.
+
+  They are those of each set, by its name, and those of each organ and
+  modality, as "organ=chest". A column that tells the sets apart as they are is
+  left out. There are none in one set alone.
+  """
+  sets = np.array(texts.get(SET, ()))
+  names = dict.fromkeys(sets.tolist())
+  if len(names) < 2:
+    return {}
+  found = {name: np.flatnonzero(sets == name) for name in names}
+  for column in ("organ", "modality"):
+    own = np.array(texts.get(column, ()))
+    pairs = set(zip(own.tolist(), sets.tolist(), strict=False))
+    known = [text for text in dict.fromkeys(own.tolist()) if text]
+    if len(known) > 1 and len(pairs) > len(known):
+      found |= {f"{column}={x}": np.flatnonzero(own == x) for x in known}
+  return found
+
+
 def concatenate(
   parts: Sequence[Texts], counts: Sequence[int] | None = None
 ) -> dict[str, tuple[str, ...]]:
@@ -102,6 +123,39 @@ def make_codes(texts: Texts, names: Iterable[str]) -> dict[str, list[str]]:
       " source that names them, or set config.data.name to another set."
     )
   return {name: sorted(set(texts[name])) for name in names}
+
+
+def check_classes(
+  texts: Texts, codes: Codes, limits: Mapping[str, int]
+) -> None:
+  """Checks columns whose texts are classes that a method tells apart.
+
+  Args:
+    texts: columns by name.
+    codes: from `make_codes` of the same texts.
+    limits: by column, how many classes the method is made for.
+
+  Raises:
+    UserError: some images have none, or there are more classes than that.
+  """
+  for name, limit in limits.items():
+    if "" in codes[name]:
+      sets = texts.get(SET, ("",) * len(texts[name]))
+      pairs = zip(texts[name], sets, strict=True)
+      lacking = sorted({one for text, one in pairs if not text})
+      raise UserError(
+        f"the method tells apart what the column {name} says, and images of"
+        f" {', '.join(lacking) or 'the data set'} have none; set"
+        f" config.data.{name} to the {name} of each set, or build the set from"
+        " a source that names it."
+      )
+    if len(codes[name]) > limit:
+      shown = ", ".join(list(codes[name])[:8])
+      raise UserError(
+        f"the column {name} has {len(codes[name])} texts ({shown}) and the"
+        f" method is made for {limit}; set the method's number of them to"
+        f" {len(codes[name])}."
+      )
 
 
 def encode(

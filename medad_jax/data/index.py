@@ -238,6 +238,19 @@ def _check_counts(pool: Pool, counts: Mapping[str, int]) -> None:
     )
 
 
+def balanced(rows: np.ndarray, sets: Sequence[str] | np.ndarray) -> np.ndarray:
+  """Rows of which every set has as many, those of smaller ones repeated.
+
+  Args:
+    rows: of a pool.
+    sets: the set of every row of the data.
+  """
+  own = np.asarray(sets)[rows]
+  parts = [rows[own == name] for name in dict.fromkeys(own.tolist())]
+  most = max(map(len, parts), default=0)
+  return np.concatenate([np.resize(part, most) for part in parts])
+
+
 def hold_out(
   pools: Mapping[str, np.ndarray],
   share: float,

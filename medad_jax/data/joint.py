@@ -1,6 +1,6 @@
 """Several data sets opened as one, to be trained and tested jointly."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import hashlib
 import json
@@ -21,6 +21,7 @@ def open_sets(
   preparation: str = "stretch",
   need: Iterable[str] = spec.SPLITS,
   further_tests: bool = False,
+  known: Mapping[str, str] | None = None,
 ) -> spec.Dataset:
   """Opens one set or, of names with commas between, several as one.
 
@@ -36,9 +37,12 @@ def open_sets(
     preparation: of the pictures of all sets.
     need: the splits to open; each set must have all of them.
     further_tests: whether to open the splits named test_NAME that sets have.
+    known: by column, its text for each set, with commas between; it takes the
+      place of the sets' own column.
 
   Raises:
-    UserError: a name is there twice, or as `spec.open_dataset`.
+    UserError: a name is there twice, a column has a text for other than each
+      set, or as `spec.open_dataset`.
   """
   each = [name.strip() for name in names.split(",")]
   if len(set(each)) < len(each):
@@ -46,18 +50,22 @@ def open_sets(
       f"data.name='{names}' names a set more than once; name each once."
     )
   need = tuple(need)
+  texts = _texts_of_sets(known or {}, each)
   return join(
     [
-      spec.open_dataset(
-        name,
-        data_dir,
-        image_size=image_size,
-        channels=channels,
-        preparation=preparation,
-        need=need,
-        further_tests=further_tests,
+      _with_columns(
+        spec.open_dataset(
+          name,
+          data_dir,
+          image_size=image_size,
+          channels=channels,
+          preparation=preparation,
+          need=need,
+          further_tests=further_tests,
+        ),
+        {column: of_sets[at] for column, of_sets in texts.items()},
       )
-      for name in each
+      for at, name in enumerate(each)
     ]
   )
 
@@ -93,6 +101,38 @@ def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:
     fingerprint = hashlib.sha256(json.dumps(all_).encode()).hexdigest()
   name = ",".join(one.name for one in sets)
   return spec.Dataset(name, splits, fingerprint, counts)
+
+
+def _texts_of_sets(
+  known: Mapping[str, str], sets: Sequence[str]
+) -> dict[str, list[str]]:
+  """The text of each set, by column."""
+  found = {
+    name: [text.strip() for text in texts.split(",")]
+    for name, texts in known.items()
+  }
+  for name, texts in found.items():
+    if len(texts) != len(sets) or not all(texts):
+      raise UserError(
+        f"data.{name}='{known[name]}' was given for {len(sets)} sets; give one"
+        f" {name} for each of {', '.join(sets)}, with commas between."
+      )
+  return found
+
+
+def _with_columns(one: spec.Dataset, texts: Mapping[str, str]) -> spec.Dataset:
+  """The set with the same text for all its images in some columns."""
+  splits = {
+    name: dataclasses.replace(
+      split,
+      columns={
+        **split.columns,
+        **{column: (text,) * len(split) for column, text in texts.items()},
+      },
+    )
+    for name, split in one.splits.items()
+  }
+  return dataclasses.replace(one, splits=splits)
 
 
 def _named(one: spec.Dataset, split: str) -> spec.Split:

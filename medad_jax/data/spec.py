@@ -22,7 +22,8 @@ from medad_jax.data import cache, preparation, store, unmarked
 from medad_jax.types import UserError
 
 SPLITS = store.SPLITS
-GENERATED = ("phantom",)  # has no source: rendered when first asked for
+# These have no source: they are rendered when first asked for.
+GENERATED = ("phantom", "phantom_chest")
 
 _CHANNELS = (1, 3)
 _SHORT = ("stretch", "crop")
@@ -243,12 +244,15 @@ def _generate(work: Path, place: cache.Cache, shape) -> tuple[dict, dict]:
     facts = place.facts()
     if facts is not None and place.has(SPLITS):  # another process was faster
       return facts, {}
-    counts = {split: sum(both) for split, both in slices.COUNTS.items()}
-    _check_memory(place.folder.parent.name, {"counts": counts}, SPLITS, shape)
+    name = place.folder.parent.name
+    _check_memory(name, slices.facts({}, name), SPLITS, shape)
     frame = decode.Frame(*shape)
-    rendered = {split: slices.render(split, frame) for split in slices.COUNTS}
+    rendered = {
+      split: slices.render(split, frame, name) for split in slices.COUNTS
+    }
     made = {split: stored for split, (stored, _) in rendered.items()}
-    facts = slices.facts({k: digest for k, (_, digest) in rendered.items()})
+    digests = {k: digest for k, (_, digest) in rendered.items()}
+    facts = slices.facts(digests, name)
     for split, stored in made.items():
       place.store(split, facts, stored)
     return facts, made

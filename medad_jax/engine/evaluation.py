@@ -116,7 +116,8 @@ def _evaluate_set(
   """The results of a test split, and what figures show of the main one.
 
   The split's own results come first, under its name. Of several joined sets
-  those of each follow, under the names of split and set.
+  those of each follow, under the names of split and set, and those of each
+  organ and modality of several sets.
   """
   suffix, shown = name.removeprefix(_MAIN), None
   # On disk, as maps add up: 2.5 GB for 10,000 images of 64x64 pixels, three
@@ -135,7 +136,7 @@ def _evaluate_set(
     )
     whole, per_seed = _measure_all(truth, scores, kept)
     found = {name: whole}
-    for one, rows in _joined(test).items():
+    for one, rows in columns.groups(test.columns).items():
       found[f"{name}_{one}"], _ = _measure_all(truth, scores, kept, rows)
     if processes.first():
       _save(kept, out, suffix, save, len(trained.trials))
@@ -149,15 +150,6 @@ def _evaluate_set(
         latents=latents.by_class(trained, test, _read(kept, _LATENTS)),
       )
   return found, shown
-
-
-def _joined(test: spec.Split) -> dict[str, np.ndarray]:
-  """Rows of each of several joined sets; empty where there is but one."""
-  sets = np.array(test.columns.get(columns.SET, ()))
-  names = dict.fromkeys(sets.tolist())
-  if len(names) < 2:
-    return {}
-  return {name: np.flatnonzero(sets == name) for name in names}
 
 
 def _measure_all(

@@ -143,24 +143,27 @@ def _material(
   images = joined.join([dataset.splits[name].images for name in used])
   feed = _choose_feed(images, settings.data, devices)
   texts = columns.concatenate([dataset.splits[name].columns for name in used])
-  read = {
-    name
-    for stage in stages
-    if isinstance(stage, Phase)
-    for name in stage.inputs.columns
-  }
+  inputs = [stage.inputs for stage in stages if isinstance(stage, Phase)]
+  codes = columns.make_codes(
+    texts, sorted({n for i in inputs for n in i.columns})
+  )
+  for one in inputs:
+    limits = dict(zip(one.columns, one.classes, strict=False))
+    columns.check_classes(texts, codes, limits)
   patients = columns.patients(texts)
   # Every image is read for it, which a run without divisions can spare.
   if settings.validation.share or any(pool.of > 1 for pool in wanted.values()):
     patients = alike.groups(images, patients)
   pools = index.hold_out(pools, settings.validation.share, patients)
-  return _Material(
-    dataset,
-    feed,
-    index.fold(wanted.values(), pools, patients),
-    texts,
-    columns.make_codes(texts, sorted(read)),
-  )
+  pools = index.fold(wanted.values(), pools, patients)
+  if settings.data.sampling == "balanced":
+    pools = {
+      name: rows
+      if name == index.HELD_OUT
+      else index.balanced(rows, texts[columns.SET])
+      for name, rows in pools.items()
+    }
+  return _Material(dataset, feed, pools, texts, codes)
 
 
 def evaluate_run(
@@ -321,6 +324,11 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
       preparation=data.preparation,
       need=splits,
       further_tests=True,
+      known={
+        name: text
+        for name, text in (("organ", data.organ), ("modality", data.modality))
+        if text is not None
+      },
     )
 
 

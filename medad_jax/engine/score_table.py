@@ -48,7 +48,7 @@ def write(
     "label": [int(label) for label in test.labels],
   }
   # Names may be the same in several sets.
-  if len(set(test.columns.get(columns.SET, ()))) > 1:
+  if columns.groups(test.columns):
     known["set"] = test.columns[columns.SET]
   text = io.StringIO(newline="")
   table = csv.writer(text)

@@ -32,6 +32,10 @@ class Data:
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
     normal: folder of normal images, which are trained on instead of a set;
       there is no test then. None for the set.
+    organ: of each set, with commas, instead of its own column of that name.
+    modality: the same.
+    sampling: "natural" trains on every image equally often, "balanced" on
+      every set, by repeating images of the smaller ones.
     image_size: pixels a side, of the images that the method is fed.
     channels: 1 for gray, 3 for RGB.
     preparation: what is done with a picture before it is stored, once: steps
@@ -53,6 +57,9 @@ class Data:
   name: str = "phantom"
   dir: str | None = None
   normal: str | None = None
+  organ: str | None = None
+  modality: str | None = None
+  sampling: Literal["natural", "balanced"] = "natural"
   image_size: Side = 64
   channels: Literal[1, 3] = 1
   preparation: str = "stretch"

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from medad_jax import losses, steps, types
-from medad_jax.methods import _net
+from medad_jax.methods import _constraint, _net
 from medad_jax.nets import autoencoder
 from medad_jax.ranges import Depth, Members, Width
 from medad_jax.scoring import discrepancy, monitors
@@ -196,8 +196,42 @@ class Reconstruction:
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Coding(Reconstruction):
+  """A reconstruction from a code, which a constraint may shape.
+
+  Attributes:
+    constraint: on the code, added to the error.
+  """
+
+  constraint: _constraint.Constraint = _constraint.Constraint()
+
+  @property
+  def code_length(self) -> int:
+    """Length of the code, or channels of a map of codes."""
+    raise NotImplementedError
+
+  def phases(self) -> tuple[types.Phase, ...]:
+    """ "train": all members on the normal pool."""
+    (phase,) = super().phases()
+    init = self.constraint.init(self.init, self.code_length)
+    inputs = self.constraint.inputs()
+    return (dataclasses.replace(phase, init=init, inputs=inputs),)
+
+  def loss(self, params, extra, batch, context):
+    """See `types.Loss`."""
+    batch = self.constraint.mixed(batch, context)
+    image = self.corrupt(batch, context)
+    out, new = self.apply(params, extra, image, context)
+    loss, metrics = self.objective(out, batch["image"])
+    term, parts = self.constraint.term(
+      params, extra, out["latent"], batch, context.axis
+    )
+    return loss + term, ({**extra, **new}, {**metrics, **parts})
+
+
 @dataclasses.dataclass(frozen=True)
-class Autoencoding(Reconstruction):
+class Autoencoding(Coding):
   """A reconstruction by the convolutional autoencoder and its relatives.
 
   Attributes:
@@ -213,6 +247,11 @@ class Autoencoding(Reconstruction):
   hidden: Width = 2048
   down_depth: Depth = 1
   up_depth: Depth = 1
+
+  @property
+  def code_length(self) -> int:
+    """Length of the code, or channels of a map of codes."""
+    return self.latent
 
   def net(self, axis: types.Axis) -> nn.Module:
     """The net, called with (image, train); returns at least "x_hat"."""

@@ -73,12 +73,16 @@ class Method(_reconstruction.Autoencoding):
 
   def loss(self, params, extra, batch, context):
     """Mean distance of the features."""
+    batch = self.constraint.mixed(batch, context)
     image = batch["image"]
-    out, extra = self.apply(params, extra, image, context)
+    out, new = self.apply(params, extra, image, context)
+    term, parts = self.constraint.term(
+      params, extra, out["latent"], batch, context.axis
+    )
     # The gradient passes through VGG19 to x_hat. Its own parameters are not in
     # `params`, so they stay.
     distance = self.distance(context.own["features"], image, out["x_hat"])
-    return jnp.mean(distance), (extra, {})
+    return jnp.mean(distance) + term, ({**extra, **new}, parts)
 
   def score(self, preds, batch, fitted):
     """ "rec_k" of each of several members, "rec" of their mean."""

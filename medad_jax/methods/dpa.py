@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import losses, rng, steps, types
-from medad_jax.methods import _growth, _net, _perceptual
+from medad_jax.methods import _constraint, _growth, _net, _perceptual
 from medad_jax.nets import residual
 from medad_jax.ranges import Depth, FixedWeight
 from medad_jax.training import Length, Optimizer
@@ -50,6 +50,7 @@ class Method(_perceptual.Perceptual):
     mode: "reference" for the published code's behavior, "fixed" without its
       mistakes (the module's docstring names them).
     growth: the resolutions that the net grows through.
+    constraint: on the code, in the same weight as L1.
     length: of the last stage, the only one without growing.
     optimizer: of every stage, and of the critic.
   """
@@ -61,6 +62,7 @@ class Method(_perceptual.Perceptual):
   critic_batches: Depth = 2
   mode: Literal["reference", "fixed"] = "reference"
   growth: _growth.Growth = _growth.Growth()
+  constraint: _constraint.Constraint = _constraint.Constraint()
   length: Length = Length(steps=16_000, batch_size=128)
   optimizer: Optimizer = Optimizer(learning_rate=2e-3)
 
@@ -80,6 +82,12 @@ class Method(_perceptual.Perceptual):
       raise types.UserError(
         f"model.adversarial_weight={self.adversarial_weight} was given for a"
         " net that grows, and its critic would not; leave one of them out."
+      )
+    if self.constraint.is_on and (self.growth.sides or not self.l1_weight):
+      raise types.UserError(
+        f"constraint.mode={self.constraint.mode!r} was given, which is for a"
+        " net that does not grow, in the weight of L1: set model.l1_weight"
+        " above 0, and growth.sides to none."
       )
 
   def phases(self):
@@ -104,15 +112,18 @@ class Method(_perceptual.Perceptual):
 
     # The critic's batches come first, the net's own is the last.
     adversarial = self.adversarial_weight > 0
+    inputs = dataclasses.replace(
+      self.constraint.inputs(), batches=1 + self.critic_batches * adversarial
+    )
     return types.Phase(
       stage.name,
       self._length(stage),
       (types.NORMAL,) * self.members,
-      init,
+      self.constraint.init(init, self.latent),
       self._step(stage),
       inherit=inherit if stage.before else None,
       reads=(*read, stage.before) if stage.before else read,
-      inputs=types.Inputs(batches=1 + self.critic_batches * adversarial),
+      inputs=inputs,
       looped=self.looped,
       # More members leave the others as they are.
       made_of=dataclasses.replace(self, members=1),
@@ -158,8 +169,8 @@ class Method(_perceptual.Perceptual):
     if not self.adversarial_weight:
 
       def loss(params, extra, batch, context):
-        parts, _ = self._reconstruct(stage, params, batch, context)
-        return parts["reconstruction"], (extra, {})
+        loss, parts, _ = self._reconstruct(stage, params, extra, batch, context)
+        return loss, (extra, parts)
 
       return steps.Descend(loss, self.optimizer)
     return steps.Critic(
@@ -184,10 +195,10 @@ class Method(_perceptual.Perceptual):
     del handed
     # A net with a critic does not grow.
     (stage,) = self.growth.stages()
-    parts, x_hat = self._reconstruct(stage, params, batch, context)
-    opinion = -jnp.mean(self.judge(params, x_hat))
-    parts["adversarial"] = self.adversarial_weight * opinion
-    return parts["adversarial"] + parts["reconstruction"], (extra, parts, None)
+    loss, parts, x_hat = self._reconstruct(stage, params, extra, batch, context)
+    opinion = self.adversarial_weight * -jnp.mean(self.judge(params, x_hat))
+    parts |= {"adversarial": opinion, "reconstruction": loss}
+    return opinion + loss, (extra, parts, None)
 
   def judge(
     self, params: Any, image: Float[Array, "b h w c"]
@@ -202,14 +213,18 @@ class Method(_perceptual.Perceptual):
     net = self.net(types.Axis())
     return _net.apply(net, params, *inputs, precision=self.precision)
 
-  def _reconstruct(self, stage, params, batch, context):
-    """ "reconstruction", the mean distance, and the reconstructions."""
+  def _reconstruct(self, stage, params, extra, batch, context):
+    """The mean distance, terms of the constraint, the reconstructions."""
     progress = stage.progress(context.step)
+    batch = self.constraint.mixed(batch, context)
     image = stage.image(batch["image"], progress)
-    x_hat = self._apply(params, image, progress)["x_hat"]
+    out = self._apply(params, image, progress)
     features = context.own.get("features")
-    loss = self._distance(stage, progress, features, image, x_hat)
-    return {"reconstruction": jnp.mean(loss)}, x_hat
+    loss = self._distance(stage, progress, features, image, out["x_hat"])
+    term, parts = self.constraint.term(
+      params, extra, out["latent"], batch, context.axis
+    )
+    return jnp.mean(loss) + self.l1_weight * term, dict(parts), out["x_hat"]
 
   def _distance(self, stage, progress, features, image, x_hat):
     """Each image's distance in a stage [b]."""

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import losses, rng, steps, types
-from medad_jax.methods import _net
+from medad_jax.methods import _constraint, _net
 from medad_jax.nets import fanogan as nets
 from medad_jax.ranges import Draws, Members, Weight, Width
 from medad_jax.scoring import discrepancy
@@ -60,6 +60,7 @@ class Method:
     width: channels of the largest resolution.
     latent: length of the code.
     kappa: weight of the features' error, in training and in the score.
+    constraint: on the encoder's code, added to the image's error.
     members: GANs, each with an encoder of its own.
     precision: of the nets (`_net.py`).
     gan: the training of generator and critic.
@@ -73,6 +74,7 @@ class Method:
   members: Members = 1
   precision: _net.Precision = "float32"
   gan: Gan = Gan()
+  constraint: _constraint.Constraint = _constraint.Constraint()
   length: Length = Length(steps=50_000, batch_size=64)
   optimizer: Optimizer = Optimizer(
     "tf_rmsprop", learning_rate=5e-5, b2=0.9, eps=1e-10, momentum=0.0
@@ -103,9 +105,10 @@ class Method:
       "train",
       self.length,
       pools,
-      self.init,
+      self.constraint.init(self.init, self.latent),
       steps.Descend(self.loss, self.optimizer),
       reads=("gan",),
+      inputs=self.constraint.inputs(),
       looped=False,
       made_of=one,
     )
@@ -132,13 +135,13 @@ class Method:
     return _net.init(self._encoder(types.Axis()), key, image)
 
   def criticize(self, params, extra, batch, context, handed):
-    """The critic's loss, with codes and places of its own at every step."""
+    """The critic's loss, with codes and shares of its own at every step."""
     del handed
-    keys = rng.per_example(rng.stream(context.key, "place"), batch["slot"])
-    place = jax.vmap(jax.random.uniform)(keys)
+    keys = rng.per_example(rng.stream(context.key, "share"), batch["slot"])
+    share = jax.vmap(jax.random.uniform)(keys)
     code = self._codes(batch, context)
     image = batch["image"]
-    loss, metrics = self.critic_loss(params, extra, image, code, place, context)
+    loss, metrics = self.critic_loss(params, extra, image, code, share, context)
     return loss, (extra, metrics, None)
 
   def critic_loss(
@@ -147,7 +150,7 @@ class Method:
     extra,
     image: Float[Array, "b h w c"],
     code: Float[Array, "b z"],
-    place: Float[Array, "b"],
+    share: Float[Array, "b"],
     context: types.Context,
   ) -> tuple[Float[Array, ""], types.Metrics]:
     """The value of fakes over that of images, and the gradient penalty.
@@ -157,7 +160,7 @@ class Method:
       extra: of the generator.
       image: the real ones.
       code: of the fakes.
-      place: where between image (0) and fake (1) slopes are measured.
+      share: of the image where slopes are measured, the rest is the fake's.
       context: of the step.
     """
     # The new statistics are dropped: they follow the generator's steps.
@@ -166,16 +169,11 @@ class Method:
     def value(x):
       return self._judge(params["critic"], x)[0]
 
-    between = image + place[:, None, None, None] * (fake - image)
-    # An image's value does not see the others, so that the gradient of the sum
-    # holds that of each.
-    slopes = jax.grad(lambda x: jnp.sum(value(x)))(between)
-    # No epsilon in the root, as in the official code.
-    norms = jnp.sqrt(jnp.sum(slopes**2, (1, 2, 3)))
+    penalty = losses.gradient_penalty(value, image, fake, share)
     parts = {
       "critic_fake": jnp.mean(value(fake)),
       "critic_real": jnp.mean(value(image)),
-      "gradient_penalty": jnp.mean((norms - 1) ** 2),
+      "gradient_penalty": jnp.mean(penalty),
     }
     loss = parts["critic_fake"] - parts["critic_real"]
     return loss + self.gan.penalty_weight * parts["gradient_penalty"], parts
@@ -195,21 +193,24 @@ class Method:
 
   def loss(self, params, extra, batch, context):
     """The encoder's loss: errors of the image and of its features."""
+    batch = self.constraint.mixed(batch, context)
     image = batch["image"]
-    code, extra = _net.train(
+    code, new = _net.train(
       self._encoder(context.axis),
       params,
       extra,
       image,
       precision=self.precision,
     )
+    term, parts = self.constraint.term(params, extra, code, batch, context.axis)
     x_hat, features = self._compared(context.own["gan"], image, code)
     metrics = {
       "error": jnp.mean(losses.squared_error(x_hat, image)),
       "features": jnp.mean(features),
+      **parts,
     }
-    loss = metrics["error"] + self.kappa * metrics["features"]
-    return loss, (extra, metrics)
+    loss = metrics["error"] + term + self.kappa * metrics["features"]
+    return loss, ({**extra, **new}, metrics)
 
   def predict(self, states, batch):
     """ "x_hat", "latent", and the errors [b] of features and codes."""

@@ -65,21 +65,26 @@ class Method(_reconstruction.SeveralScores):
 
   def loss(self, params, extra, batch, context):
     """Squared error and a little of the code's divergence."""
+    batch = self.constraint.mixed(batch, context)
     # Drawn outside the net, so that `loss_of` can be given any noise.
     keys = rng.per_example(rng.stream(context.key, "code"), batch["slot"])
     noise = jax.vmap(lambda key: jax.random.normal(key, (self.latent,)))(keys)
-    return self.loss_of(params, extra, batch["image"], noise, context)
+    return self.loss_of(params, extra, batch, noise, context)
 
-  def loss_of(self, params, extra, image, noise, context):
+  def loss_of(self, params, extra, batch, noise, context):
     """The loss with given noise [b z]."""
-    out, extra = self.apply(params, extra, image, context, noise)
+    image = batch["image"]
+    out, new = self.apply(params, extra, image, context, noise)
+    term, parts = self.constraint.term(
+      params, extra, out["mean"], batch, context.axis
+    )
     error = jnp.mean(losses.squared_error(out["x_hat"], image))
     divergence = jnp.mean(_divergence(out))
     # Both are means, over pixels and over the code's dimensions, and not sums
     # as in the paper.
-    loss = error + self.divergence_weight * divergence
-    metrics = {"error": error, "divergence": divergence}
-    return loss, (extra, metrics)
+    loss = error + term + self.divergence_weight * divergence
+    metrics = {"error": error, "divergence": divergence, **parts}
+    return loss, ({**extra, **new}, metrics)
 
   def predict(self, states, batch):
     """ "x_hat", "latent", and the maps [b h w] of all scores but "rec"."""

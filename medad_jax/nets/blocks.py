@@ -27,6 +27,11 @@ def uniform_fan_in(fan_in: int) -> jax.nn.initializers.Initializer:
   return init
 
 
+def around_one(key, shape, dtype=jnp.float32) -> Array:
+  """Normal with mean 1 and deviation 0.02, DCGAN's scales."""
+  return 1 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
 class Dense(nn.Module):
   """A linear layer on the last axis (a 1x1 convolution, for images)."""
 
@@ -145,12 +150,14 @@ class BatchNorm(nn.Module):
     momentum: weight of the new batch in the running averages.
     epsilon: added to the variance.
     unbiased: whether the running variance is.
+    scale_init: draws the first scales.
   """
 
   axis: types.Axis = types.Axis()
   momentum: float = 0.1
   epsilon: float = 1e-5
   unbiased: bool = True
+  scale_init: jax.nn.initializers.Initializer = nn.initializers.ones
 
   @nn.compact
   def __call__(
@@ -159,7 +166,7 @@ class BatchNorm(nn.Module):
     """x normalized, by the batch in training and by its past otherwise."""
     kind, x = x.dtype, widened(x)
     shape = (x.shape[-1],)
-    scale = self.param("scale", nn.initializers.ones, shape)
+    scale = self.param("scale", self.scale_init, shape)
     bias = self.param("bias", nn.initializers.zeros, shape)
     mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
     var = self.variable("batch_stats", "var", jnp.ones, shape)

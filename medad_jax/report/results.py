@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from medad_jax import files
 from medad_jax.scoring import intervals, metrics, pixel_metrics
+from medad_jax.scoring.accuracy import Accuracy
 from medad_jax.scoring.over_seeds import Spread
 from medad_jax.types import UserError
 
@@ -25,12 +26,14 @@ class Score:
   Attributes:
     ranking: of the images.
     pixels: of the maps; None where the set has no masks or the score no map.
+    accuracy: the best that a threshold can have; None without two classes.
     over_seeds: spread of each metric by its name; empty for one training. With
       several, the metrics themselves are means.
   """
 
   ranking: metrics.Ranking
   pixels: pixel_metrics.Pixels | None = None
+  accuracy: Accuracy | None = None
   over_seeds: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
 
 
@@ -193,6 +196,7 @@ def _score_from_json(tree: Mapping[str, Any]) -> Score:
   return Score(
     ranking=_typed(metrics.Ranking, tree),
     pixels=_typed(pixel_metrics.Pixels, tree) if "n_pixels" in tree else None,
+    accuracy=_typed(Accuracy, tree) if "oracle_accuracy" in tree else None,
     over_seeds={name: _typed(Spread, s) for name, s in spreads},
   )
 

@@ -13,7 +13,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 import numpy as np
 
-from medad_jax.scoring import metrics, pixel_metrics
+from medad_jax.scoring import accuracy, metrics, pixel_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,4 +67,18 @@ def pixels(
   return pixel_metrics.summarize(maps, truth.masks)
 
 
-EVALUATORS: Mapping[str, Evaluator] = {"ranking": ranking, "pixels": pixels}
+def best_accuracy(
+  truth: Truth,
+  scores: Float[np.ndarray, "n"],
+  maps: Float[np.ndarray, "n h w"] | None,
+) -> accuracy.Accuracy | None:
+  """The best accuracy that a threshold can have."""
+  del maps
+  return accuracy.summarize(truth.labels, scores)
+
+
+EVALUATORS: Mapping[str, Evaluator] = {
+  "ranking": ranking,
+  "pixels": pixels,
+  "accuracy": best_accuracy,
+}

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 import functools
+import gzip
 import json
 from pathlib import Path
+import struct
 
 import numpy as np
 from PIL import Image
@@ -15,12 +17,12 @@ COUNTS = {
   "unlabelled_abnormal": (0, 3),
   "test": (4, 3),
 }
-UNLABELLED = {"brain", "folder", "lag", "phantom", "rsna", "vin"}
+UNLABELLED = {"brain", "covid_ct", "folder", "lag", "phantom", "rsna", "vin"}
 # Of the other sets.
 TWO_SPLITS = {"train": (8, 0), "test": (4, 3)}
 
 # Sources that name their files in a list; the others are what is there.
-LISTED = {"brain", "isic", "lag", "rsna", "vin"}
+LISTED = {"brain", "covid_ct", "isic", "lag", "rsna", "shenzhen", "vin"}
 
 
 def counts(builder: str) -> dict[str, tuple[int, int]]:
@@ -98,6 +100,65 @@ def isic(folder: Path) -> Path:
   return folder
 
 
+def covid_ct(folder: Path) -> Path:
+  """The repository's lists and folders; the lists are not in order."""
+  seed = 0
+  for kind, counts in {"NonCOVID": (5, 2, 4), "COVID": (2, 1, 3)}.items():
+    (folder / "Data-split" / kind).mkdir(parents=True)
+    images = folder / "Images-processed" / f"CT_{kind}"
+    images.mkdir(parents=True)
+    for part, count in zip(("train", "val", "test"), counts, strict=True):
+      names = [f"{part} {i}%1.png" for i in range(count)][::-1]
+      for name in names:
+        image(seed := seed + 1).save(images / name)
+      path = folder / "Data-split" / kind / f"{part}CT_{kind}.txt"
+      path.write_text("\n".join([*names, ""]))
+  return folder
+
+
+def shenzhen(folder: Path) -> Path:
+  """One folder of both classes, and a list of the training images."""
+  folder.mkdir()
+  for i in range(12):
+    image(i).save(folder / f"CHNCXR_{i:04}_0.png")
+  for i in range(3):
+    image(50 + i).save(folder / f"CHNCXR_{90 + i:04}_1.png")
+  names = [f"CHNCXR_{i:04}_0.png 2" for i in range(4, 12)][::-1]
+  (folder / "train").write_text("\n".join(names))
+  return folder
+
+
+def lits(folder: Path) -> Path:
+  """Two volumes of eight and seven slices, of which four have no tumor."""
+  folder.mkdir()
+  for number, depth in ((1, 8), (3, 7)):
+    shape = (20, 13, depth)
+    draw = np.random.RandomState(number)
+    volume = draw.randint(-300, 300, shape).astype(np.int16)
+    mask = np.ones(shape, np.uint8)
+    mask[4:9, 3:7, 4:] = 2
+    nifti_file(folder / f"volume-{number}.nii", volume)
+    nifti_file(folder / f"segmentation-{number}.nii", mask)
+  names = [f"volume-1_{z}.png 0" for z in range(8)][::-1]
+  (folder / "train").write_text("\n".join(names))
+  return folder
+
+
+def nifti_file(
+  path: Path, numbers: np.ndarray, scale: tuple[float, float] = (0.0, 0.0)
+) -> None:
+  """A volume, written by the description of NIfTI-1."""
+  code, bits = {"int16": (4, 16), "uint8": (2, 8)}[numbers.dtype.name]
+  header = bytearray(352)
+  struct.pack_into("<i", header, 0, 348)
+  struct.pack_into("<8h", header, 40, 3, *numbers.shape, 1, 1, 1, 1)
+  struct.pack_into("<hh", header, 70, code, bits)
+  struct.pack_into("<fff", header, 108, 352.0, *scale)
+  header[344:348] = b"n+1\0"
+  data = bytes(header) + numbers.tobytes(order="F")
+  path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
 def fill(
   folder: Path, places: Mapping[str, int], name: str, mode: str = "L"
 ) -> None:
@@ -138,12 +199,14 @@ _MAKERS: dict[str, Callable[[Path], Path] | None] = {
     in_color,
     {"train_set": 8, "test_set/normal_test": 4, "test_set/abnormal_test": 3},
   ),
+  "covid_ct": covid_ct,
   "cpchild": functools.partial(
     in_color, {"Train/Non-Polyp": 8, "Test/Non-Polyp": 4, "Test/Polyp": 3}
   ),
   "folder": class_folders,
   "isic": isic,
   "lag": lambda folder: image_list(folder, "jpg"),
+  "lits": lits,
   "oct": functools.partial(
     in_color,
     {
@@ -156,5 +219,6 @@ _MAKERS: dict[str, Callable[[Path], Path] | None] = {
   ),
   "phantom": None,
   "rsna": image_list,
+  "shenzhen": shenzhen,
   "vin": image_list,
 }

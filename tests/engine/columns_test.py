@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medad_jax import methods
-from medad_jax.data import cache
+from medad_jax.data import cache, columns
 from medad_jax.engine import config as configuration
 from medad_jax.engine import experiment
 from medad_jax.types import UserError
@@ -174,3 +174,50 @@ def test_a_column_that_no_set_has_is_named_before_anything_is_written(sets):
   with pytest.raises(UserError, match="columns modality, which.*organ, set"):
     run(sets, "bare")
   assert not (sets / "run").exists()
+
+
+def test_organs_of_several_sets_have_results_of_their_own(sets):
+  write_set(
+    sets, "slices", 2, {"train": 8, "test": 4},
+    organ=whole("chest"), modality=whole("CT"),
+  )  # fmt: skip
+  results, _ = run(sets, "heads,chests,slices")
+  # A modality is a set here, an organ is not.
+  assert {k for k in results["sets"] if "=" in k} == {
+    "organ=brain",
+    "organ=chest",
+  }
+  count = results["sets"]["organ=chest"]["scores"]["count"]
+  assert count["n_normal"] + count["n_abnormal"] == 6 + 4
+
+
+def test_organs_come_from_the_configuration_where_sets_have_none(sets):
+  write_set(sets, "bare", 2, {"train": 8, "test": 4}, modality=whole("CT"))
+  fields = {"data.organ": "brain, liver"}
+  run(sets, "heads,bare", **fields)
+  codes = json.loads((sets / "run" / "columns.json").read_text())
+  assert codes["organ"] == ["brain", "liver"]
+
+
+def test_organs_for_another_number_of_sets_are_refused(sets):
+  with pytest.raises(UserError, match="given for 2 sets; give one organ for"):
+    run(sets, **{"data.organ": "brain"})
+
+
+def test_balanced_sampling_repeats_the_smaller_set(sets):
+  _, rows = run(sets, **{"data.sampling": "balanced"})
+  # Both sets have 16 rows a pass now: four batches in two passes each.
+  for row in rows:
+    assert float(row["count"]) == pytest.approx(2 * 16 / 8)
+
+
+def test_classes_are_known_and_as_many_as_a_method_tells_apart():
+  texts = {"organ": ("brain", "", "chest"), "set": ("a", "b", "a")}
+  codes = columns.make_codes(texts, ["organ"])
+  with pytest.raises(UserError, match="images of b have none"):
+    columns.check_classes(texts, codes, {"organ": 3})
+  texts["organ"] = ("brain", "liver", "chest")
+  codes = columns.make_codes(texts, ["organ"])
+  columns.check_classes(texts, codes, {"organ": 3})
+  with pytest.raises(UserError, match="3 texts.*made for 2"):
+    columns.check_classes(texts, codes, {"organ": 2})

@@ -64,6 +64,51 @@ def fanogan(state: State) -> tuple[Tree, Tree]:
   return _trees(table, state)
 
 
+def ganomaly_original(state: State) -> tuple[Tree, Tree]:
+  """Parameters and statistics of the original GANomaly, "net" and "disc"."""
+  table, counts = {}, {}
+  scopes = {
+    "netg.encoder1": "net/encoder",
+    "netg.decoder": "net/decoder",
+    "netg.encoder2": "net/second_encoder",
+    "netd": "disc",
+  }
+  # In the order of the layers, as Flax counts them.
+  for layer in dict.fromkeys(key.rpartition(".")[0] for key in state):
+    scope = next(v for k, v in scopes.items() if layer.startswith(f"{k}."))
+    kernel = np.ndim(state[f"{layer}.weight"]) == 4
+    kind = conversion.BATCH_NORM
+    if kernel:
+      transposed = layer.endswith("convt")
+      kind = conversion.CONV_TRANSPOSED if transposed else conversion.CONV
+    name = f"{scope}/{'Conv4x4' if kernel else 'BatchNorm'}"
+    counts[name] = counts.get(name, -1) + 1
+    table[layer] = conversion.Module(f"{name}_{counts[name]}", kind)
+  return _trees(table, state)
+
+
+def memory_autoencoder(state: State) -> tuple[Tree, Tree]:
+  """Parameters and statistics of `nets.memory_autoencoder`."""
+  table = {"mem_rep.memory": conversion.Module("memory", conversion.MEMORY)}
+  sides = ("encoder", conversion.CONV), ("decoder", conversion.CONV_TRANSPOSED)
+  for side, (name, kind) in enumerate(sides):
+    for level in range(4):
+      place = level + 4 * side
+      conv = conversion.Module(f"Conv3x3_{place}", kind)
+      norm = conversion.Module(f"BatchNorm_{place}", conversion.BATCH_NORM)
+      table |= {f"{name}.{3 * level}": conv, f"{name}.{3 * level + 1}": norm}
+  return _trees(table, state)
+
+
+def heads(state: State) -> Tree:
+  """MADDR's heads, as `methods._constraint` has them."""
+  table = {
+    "fc1": conversion.Module("organ", conversion.DENSE),
+    "fc2": conversion.Module("modality", conversion.DENSE),
+  }
+  return _trees(table, state)[0]
+
+
 def by_key(
   params: Tree,
   stats: Tree,

@@ -42,6 +42,8 @@ MODEL: dict[str, dict] = {
     "dimensions": 8,
   },
   "fanogan": {"width": 4, "latent": 8},
+  "ganomaly_original": {"width": 4, "latent": 3},
+  "memae_2d": {"channels": (4, 4), "slots": 8, "threshold": 0.15},
   "dpa": {
     "weights": "random",
     "channels": (4, 4, 4),

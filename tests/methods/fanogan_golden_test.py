@@ -4,7 +4,6 @@ The official code is in TensorFlow 1; the numbers are of a restatement.
 """
 
 import dataclasses
-import json
 import zlib
 
 import jax
@@ -119,7 +118,7 @@ def test_generator_and_critic_in_turn():
 
   def criticize(params, extra, batch, context, handed):
     loss, metrics = NARROW.critic_loss(
-      params, extra, batch["image"], batch["code"], batch["place"], context
+      params, extra, batch["image"], batch["code"], batch["share"], context
     )
     return loss, (extra, metrics, None)
 
@@ -136,11 +135,11 @@ def test_generator_and_critic_in_turn():
   )
   gan = gan.replace(opt=step.start(gan.params))
   take, rows = jax.jit(lambda s, b: step(s, b, cases.CONTEXT)), []
-  names = json.loads(str(expected["loss_names"]))
+  names = expected["loss_names"]
   for k in range(2):
     codes = jnp.stack([normal(f"z_critic{k}"), normal(f"z_generator{k}")])
-    places = jnp.stack(2 * [uniform(f"alpha{k}")])
-    batch = {"image": image, "code": codes, "place": places}
+    shares = 1 - jnp.stack(2 * [uniform(f"alpha{k}")])
+    batch = {"image": image, "code": codes, "share": shares}
     gan, metrics = take(gan, batch)
     # Without a first moment the state holds the gradients.
     moments = (gan.opt[part][0].mu for part in ("critic", "generator"))

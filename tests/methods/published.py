@@ -201,8 +201,7 @@ def stepper(method: Any, optimizer: Optimizer) -> stepping.Stepper:
 
 def _loss(method):
   def of_vae(params, extra, batch, context):
-    image, noise = batch["image"], batch["noise"]
-    return method.loss_of(params, extra, image, noise, context)
+    return method.loss_of(params, extra, batch, batch["noise"], context)
 
   def of_dae(params, extra, batch, context):
     out, extra = method.apply(params, extra, batch["image"], context)

@@ -238,7 +238,7 @@ def test_vae_training():
   noise = draw(2000, 4, 16)
   done = descend(
     lambda params, extra: VAE.loss_of(
-      params, extra, images(), noise, cases.CONTEXT
+      params, extra, cases.batch_of(images()), noise, cases.CONTEXT
     ),
     *filled("recon_vae"),
   )

@@ -36,7 +36,9 @@ def images(side: int) -> dict[str, np.ndarray]:
     "dark and bright": np.where(columns < side // 2, 0.1 * waves, 1 - waves),
     # The middle of the range, where levels lie between whole ones.
     "ties": rng.randint(0, 7, (side, side)) / 6,
-    **{f"constant {value}": np.full((side, side), value) for value in (0, 0.2, 1)},
+    **{
+      f"constant {value}": np.full((side, side), value) for value in (0, 0.2, 1)
+    },
   }
   return {name: value.astype(np.float32) for name, value in found.items()}
 

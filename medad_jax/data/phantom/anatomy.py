@@ -37,7 +37,7 @@ class Head:
 
 def head(rng: np.random.Generator) -> Head:
   """Draws a healthy slice."""
-  x, y = _frame(rng)
+  x, y = frame(rng)
   depth = np.hypot(x / rng.normal(0.78, 0.014), y / rng.normal(0.94, 0.012))
   brain = step(0.84 + 0.012 * field(rng, 5) - depth, 0.03)
   white = rng.normal(0.60, 0.012)
@@ -129,8 +129,8 @@ def _spline(knots: int) -> tuple[np.ndarray, np.ndarray]:
   return taps, weights[..., None].astype(np.float32)
 
 
-def _frame(rng: np.random.Generator) -> tuple[Map, Map]:
-  """Coordinates of a head that lies a little turned, shifted and bent."""
+def frame(rng: np.random.Generator) -> tuple[Map, Map]:
+  """Coordinates of a body that lies a little turned, shifted and bent."""
   x, y = grid()
   # Little: the scans count as registered. What is pasted from another scan
   # (the refinement net's training) then differs by its gain, as lesions do,

@@ -1,4 +1,4 @@
-"""One generated scan: a function of the seed, its number and its class."""
+"""One generated scan: a function of seed, number, class and organ."""
 
 import dataclasses
 import io
@@ -7,9 +7,11 @@ from jaxtyping import Bool, UInt8
 import numpy as np
 from PIL import Image
 
-from medad_jax.data.phantom import anatomy, lesions
+from medad_jax.data.phantom import anatomy, chest, lesions
 
 SEED = 20240607
+# By organ, how a healthy slice is drawn.
+ORGANS = {"brain": anatomy.head, "chest": chest.chest}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +29,15 @@ class Scan:
   kind: str
 
 
-def render(number: int, abnormal: bool, seed: int = SEED) -> Scan:
+def render(
+  number: int, abnormal: bool, seed: int = SEED, organ: str = "brain"
+) -> Scan:
   """Draws scan `number`.
 
-  The healthy and the abnormal scan of one number are twins: the same head in
+  The healthy and the abnormal scan of one number are twins: the same body in
   the same scanner, different inside the mask only.
   """
-  head = anatomy.head(_stream(seed, number, 0))
+  head = ORGANS[organ](_stream(seed, number, 0))
   signal, kind = head.signal, "healthy"
   mask = np.zeros(signal.shape, bool)
   if abnormal:
@@ -42,9 +46,11 @@ def render(number: int, abnormal: bool, seed: int = SEED) -> Scan:
   return Scan(anatomy.digitize(seen), mask, kind)
 
 
-def encode(number: int, abnormal: bool) -> tuple[bytes, bytes]:
+def encode(
+  number: int, abnormal: bool, organ: str = "brain"
+) -> tuple[bytes, bytes]:
   """A scan and its mask as PNG files."""
-  scan = render(number, abnormal)
+  scan = render(number, abnormal, organ=organ)
   return _png(scan.image), _png(np.where(scan.mask, np.uint8(255), np.uint8(0)))
 
 

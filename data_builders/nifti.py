@@ -1,0 +1,115 @@
+"""Volumes in NIfTI-1 files, with numpy alone.
+
+The format: https://nifti.nimh.nih.gov/nifti-1. A header of 348 bytes, then the
+numbers, the first axis fastest. Orientation is not looked at.
+"""
+
+import contextlib
+import dataclasses
+import gzip
+from pathlib import Path
+import zlib
+
+from jaxtyping import Shaped
+import numpy as np
+
+from medad_jax.types import UserError
+
+_HEADER = 348
+_KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2"}
+_MOST = 2**31  # numbers of a volume; more are a damaged header
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+  """What a file says of its volume.
+
+  Attributes:
+    shape: of the volume; axes of length 1 beyond the third are left out.
+    kind: NumPy's type of the stored numbers.
+    start: bytes before the first number.
+    scale: factor of the stored numbers.
+    shift: added to them afterwards.
+  """
+
+  shape: tuple[int, int, int]
+  kind: np.dtype
+  start: int
+  scale: float
+  shift: float
+
+
+def read_header(path: Path) -> Header:
+  """The header of a file, .nii or .nii.gz.
+
+  Raises:
+    UserError: the file cannot be read, or is no such volume.
+  """
+  return _parsed(path, _bytes(path, _HEADER))
+
+
+def read(path: Path) -> Shaped[np.ndarray, "x y z"]:
+  """The numbers of a file; scaled ones as float32.
+
+  Raises:
+    UserError: the file cannot be read, is no such volume, or is cut off.
+  """
+  data = _bytes(path)
+  header = _parsed(path, data[:_HEADER])
+  count = int(np.prod(header.shape))
+  if len(data) < header.start + count * header.kind.itemsize:
+    raise _damaged(path, "it is shorter than its header says")
+  found = np.frombuffer(data, header.kind, count, header.start)
+  found = found.reshape(header.shape, order="F")
+  if (header.scale, header.shift) == (1.0, 0.0):
+    return found
+  return (found * header.scale + header.shift).astype(np.float32)
+
+
+def _bytes(path: Path, count: int = -1) -> bytes:
+  try:
+    with contextlib.ExitStack() as stack:
+      file = stack.enter_context(path.open("rb"))
+      if path.suffix == ".gz":
+        file = stack.enter_context(gzip.GzipFile(fileobj=file))
+      return file.read(count)
+  except (OSError, EOFError, zlib.error) as error:
+    raise _damaged(path, str(error)) from error
+
+
+def _parsed(path, data) -> Header:
+  if len(data) < _HEADER or data[344:347] not in (b"n+1",):
+    raise _damaged(path, "it has no NIfTI-1 header")
+  order = "<" if np.frombuffer(data, "<i4", 1)[0] == _HEADER else ">"
+  if np.frombuffer(data, f"{order}i4", 1)[0] != _HEADER:
+    raise _damaged(path, "its header has another size")
+
+  def number(kind, at, count=1):
+    return np.frombuffer(data, order + kind, count, at).tolist()
+
+  axes, *sides = number("i2", 40, 8)
+  (code,) = number("i2", 70)
+  start, slope, shift = number("f4", 108, 3)
+  sides = sides[: max(axes, 0)]
+  good = 3 <= axes <= 7 and all(n > 0 for n in sides)
+  if not good or any(n > 1 for n in sides[3:]) or np.prod(sides) > _MOST:
+    raise _damaged(path, f"its sides are {tuple(sides)}, not three")
+  if code not in _KINDS:
+    raise _damaged(path, f"its numbers are of kind {code}")
+  if not _HEADER <= start < _MOST:
+    raise _damaged(path, "its numbers start nowhere")
+  # A slope of 0 means that nothing is scaled.
+  scaled = slope != 0 and np.isfinite([slope, shift]).all()
+  return Header(
+    tuple(sides[:3]),
+    np.dtype(order + _KINDS[code]),
+    int(start),
+    slope if scaled else 1.0,
+    shift if scaled else 0.0,
+  )
+
+
+def _damaged(path, reason) -> UserError:
+  return UserError(
+    f"{path} cannot be read as a NIfTI-1 volume ({reason}); restore it."
+  )
