@@ -150,15 +150,20 @@ class Pool:
       sets that are trained jointly these hold each set's share.
     truncate: whether a split with fewer rows than that gives those it has.
     advice: what a user should change where a split has too few.
+    folds: which parts of its rows it has, of `of` equal ones that take turns;
+      rows of one patient are in one part.
+    of: the number of parts.
   """
 
   name: str
   splits: Mapping[str, int | None]
   truncate: bool = False
   advice: str = ""
+  folds: tuple[int, ...] = (0,)
+  of: int = 1
 
   def __hash__(self) -> int:
-    return hash((self.name, tuple(self.splits.items())))
+    return hash((self.name, tuple(self.splits.items()), self.folds, self.of))
 
 
 NORMAL = Pool("normal", {"train": None})

@@ -39,6 +39,8 @@ FILES = {
   "configs/ssl.py:brain/cutpaste-2s": ("cutpaste_2s", None),
   "configs/ssl.py:brain/anatpaste": ("anatpaste", None),
   "configs/ssl.py:brain/resnet18-imagenet": ("resnet18_imagenet", None),
+  "configs/features.py:brain": ("patchcore", None),
+  "configs/folder.py": ("patchcore", None),
   **{f"configs/brain_ddad.py:{name}": ("ddad", name) for name in BACKBONES},
 }
 

@@ -34,6 +34,7 @@ LAYERS = (
   {
     "medad_jax/main",
     "medad_jax/evaluate",
+    "medad_jax/predict",
     "medad_jax/synthesize",
     "medad_jax/build",
     "medad_jax/convert_dicom",
@@ -55,16 +56,21 @@ ENGINE = (
   {"trained"},
   {"latents", "kept"},
   {"measuring"},
-  {"evaluation", "calibration", "feasible"},
-  {"experiment", "sheet"},
+  {"calibration", "feasible"},
+  {"alarms"},
+  {"score_table"},
+  {"evaluation"},
+  {"experiment", "sheet", "prediction"},
 )
 # And inside the folder of weights.
 WEIGHTS = (
   {"tensors", "conversion"},
   {"pickled", "safetensors_file", "names", "residual_names"},
-  {"lpips_names"},
+  {"lite_names", "lpips_names"},
   {"pth", "catalog"},
-  {"tensor_file", "pretrained"},
+  {"tensor_file"},
+  {"net_file"},
+  {"pretrained"},
   {"importer"},
   {"__main__"},
 )
@@ -78,10 +84,14 @@ OWNERS = {
   "PIL": {
     "medad_jax/data/decode",
     "medad_jax/data/preparation",
+    "medad_jax/data/scans",
+    "medad_jax/report/overlay",
     "medad_jax/data/phantom/scan",
   },
+  "pydicom": {"medad_jax/data/scans"},
   "absl": {
     "medad_jax/main",
+    "medad_jax/predict",
     "medad_jax/evaluate",
     "medad_jax/synthesize",
     "medad_jax/engine/cli",
@@ -93,9 +103,11 @@ OWNERS = {
   "orbax": {"medad_jax/engine/checkpoint"},
   "safetensors": {"medad_jax/weights/safetensors_file"},
   "scipy": {
+    "medad_jax/scoring/conformal",
     "medad_jax/scoring/detection",
     "medad_jax/scoring/fidelity",
     "medad_jax/scoring/intervals",
+    "medad_jax/scoring/operating",
     "medad_jax/scoring/pixel_metrics",
   },
   "sklearn": {
@@ -109,7 +121,9 @@ OWNERS = {
   "tensorflow_datasets": {"medad_jax/data/decode"},
   "tqdm": {
     "medad_jax/data/decode",
+    "medad_jax/data/folder",
     "medad_jax/data/phantom/slices",
+    "medad_jax/engine/prediction",
     "medad_jax/engine/writers",
   },
 }

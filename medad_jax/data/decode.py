@@ -59,7 +59,11 @@ class Frame:
   def image(self, data: bytes) -> Shaped[np.ndarray, "h w c"]:
     """The decoded and prepared picture."""
     with open_image(data) as picture:
-      return self._steps.image(picture, self.channels)
+      return self.prepared(picture)
+
+  def prepared(self, picture: Image.Image) -> Shaped[np.ndarray, "h w c"]:
+    """The prepared picture."""
+    return self._steps.image(picture, self.channels)
 
   def mask(self, data: bytes) -> Bool[np.ndarray, "h w"]:
     """The decoded and prepared mask; what is not black is marked."""

@@ -4,8 +4,7 @@ Figures and the page are drawn elsewhere (`report.draw`), from what is returned.
 """
 
 from collections.abc import Mapping, Sequence
-import csv
-import io
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ import numpy as np
 from medad_jax import files
 from medad_jax.data import columns, preparation, spec
 from medad_jax.engine import (
+  alarms,
   arrays,
   environment,
   kept,
   latents,
   measuring,
-  members,
   processes,
+  score_table,
   writers,
 )
 from medad_jax.engine.kept import SAVED, Found
@@ -72,6 +72,10 @@ def evaluate(
   marked = any(dataset.splits[k].masks is not None for k in (_MAIN, *others))
   sets: dict[str, TestSet] = {}
   shown: Any = None
+  wanted = trained.settings.evaluation
+  headline = trained.method.score_names[-1]
+  # A threshold needs no test image: it is known before the first one is scored.
+  flagging = alarms.of_run(folder.path, headline, wanted)
   healthy: measuring.Normal | None = None
   for name in (_MAIN, *others):
     test = dataset.splits[name].center(trained.shape[0])
@@ -79,7 +83,12 @@ def evaluate(
     # maps and five seeds.
     with arrays.Arrays(out, len(test)) as room:
       seen = kept.score(trained, test, room, save, marked)
-      _keep_scores(trained, test, seen, out, name)
+      _check_finite(seen.scores)
+      if processes.first():
+        # Before anything is measured: a metric that fails must not cost the
+        # scores.
+        table = score_table.write(test, seen.scores, trained.trials, flagging)
+        files.write(out / f"scores{_suffix(name)}.csv", table)
       if healthy is None:
         healthy = measuring.normal(test, seen, trained.method)
       measured, drawn = _measure_set(trained, test, seen, healthy, name)
@@ -88,6 +97,15 @@ def evaluate(
         _save(seen, out, _suffix(name), save, len(trained.trials))
       shown = drawn or shown
   results = _results(trained, sets, dataset, folder)
+  if results.seeds == 1 and headline in shown.scores:
+    points = alarms.describe(
+      next(iter(flagging), None),
+      shown.labels,
+      shown.scores[headline],
+      dataset.splits[_MAIN].columns,
+      wanted.prevalence,
+    )
+    results = dataclasses.replace(results, operating=points)
   if processes.first():
     results.save(out / "results.json")
   return results, shown
@@ -99,16 +117,6 @@ def check_save(save: Sequence[str]) -> None:
     raise UserError(
       f"--save={','.join(unknown)} was given; choose among {', '.join(SAVED)}."
     )
-
-
-def _keep_scores(
-  trained: Trained, test: spec.Split, seen: kept.Kept, out: Path, name: str
-) -> None:
-  """Writes the scores before anything is measured, which may fail."""
-  _check_finite(seen.scores)
-  if processes.first():
-    path = out / f"scores{_suffix(name)}.csv"
-    files.write(path, _table(test, seen.scores, trained.trials))
 
 
 def _measure_set(
@@ -189,27 +197,6 @@ def _check_finite(scores: Found) -> None:
       f"some scores are not finite: {found}; the net has diverged, train again"
       " with a lower train.learning_rate or with train.grad_clip."
     )
-
-
-def _table(test: spec.Split, scores: Found, trials: members.Trials) -> str:
-  """One row an image; with several seeds a column `name@seed` for each."""
-  found = {
-    name if len(trials) == 1 else f"{name}@{trial.seed}": values[:, s]
-    for name, values in scores.items()
-    for s, trial in enumerate(trials)
-  }
-  text = io.StringIO(newline="")
-  table = csv.writer(text)
-  # Names may be the same in several sets.
-  sets = [test.columns[columns.SET]] if columns.groups(test.columns) else []
-  table.writerow(["id", "name", "label", *["set"] * len(sets), *found])
-  known = zip(test.names, test.labels, *sets, strict=True)
-  values = zip(*found.values(), strict=True)
-  rows = zip(known, values, strict=True)
-  for at, ((name, label, *of), row) in enumerate(rows):
-    # Nine digits give back the same float32.
-    table.writerow([at, name, int(label), *of, *(f"{v:.9g}" for v in row)])
-  return text.getvalue()
 
 
 def _save(

@@ -70,7 +70,7 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
   page = template.substitute(
     title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
-    scores="\n".join(scores),
+    scores="\n".join([*scores, *_operating(results.operating)]),
     comparisons=_comparisons(results.main.comparisons),
     caveats=_list(_caveats(results)),
     figures="\n".join(_figure(figure, results) for figure in figures),
@@ -145,6 +145,34 @@ def _scores(found: TestSet, seeds: int, of: str = "") -> str:
   if close := table.fidelity_line(found):
     tables.append(f"<p>{escape(close[0].upper() + close[1:])}.</p>")
   return "\n".join(tables)
+
+
+def _operating(found: Mapping[str, Any]) -> Iterator[str]:
+  """Sentences on the threshold, sensitivities, and groups apart."""
+  for sentence in table.alarm_sentences(found):
+    yield f"<p>{escape(sentence)}</p>"
+  at = found.get("sensitivity_at_specificity", {}).items()
+  rows: list[tuple[str, ...]] = [
+    (f"{float(specificity):.0%}", table.with_interval(s["value"], s["ci"]))
+    for specificity, s in at
+  ]
+  if rows:
+    title = "Sensitivity of the headline score"
+    yield _table(title, ("specificity", "sensitivity [95 % CI]"), rows)
+  for column, groups in found.get("groups", {}).items():
+    rows = [
+      (
+        escape(group or "not known"),
+        str(one["n_normal"] + one["n_abnormal"]),
+        *(
+          table.with_interval(one[name]["value"], one[name]["ci"])
+          for name in ("sensitivity", "specificity")
+        ),
+      )
+      for group, one in groups.items()
+    ]
+    header = (escape(column), "images", "sensitivity", "specificity")
+    yield _table(f"At the threshold, by {escape(column)}", header, rows)
 
 
 def _interval_bar(score: Score, low: float) -> str:

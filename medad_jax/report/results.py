@@ -105,6 +105,9 @@ class Results:
     seconds: training time of each phase, by its name.
     main: results of the main test set.
     sets: results of further test sets, by name.
+    operating: operating points of the headline on the main test set, of one
+      training: sensitivities and, with held-out images, the threshold (see
+      `engine.alarms.describe`).
   """
 
   dataset: str
@@ -120,6 +123,7 @@ class Results:
   seconds: Mapping[str, float]
   main: TestSet
   sets: Mapping[str, TestSet] = dataclasses.field(default_factory=dict)
+  operating: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def to_json(self) -> dict[str, Any]:
     """Plain values, as results.json holds them."""

@@ -1,6 +1,7 @@
 """Results as text: the table for the terminal, and the format of numbers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from medad_jax.report.results import Results, Score, TestSet
 from medad_jax.scoring import detection, metrics, pixel_metrics
@@ -20,6 +21,7 @@ DETECTION_HEADER = (
   "precision",
   "F1",
 )
+DRIFT = 0.01  # p-values below it are an alarm
 _PIXELS = ("pixel_auroc", "pixel_ap", "aupro", "oracle_dice")
 
 
@@ -31,6 +33,8 @@ def results_table(results: Results) -> str:
     lines += _tables(results, found)
   if results.seeds == 1:
     lines += ["", *dict.fromkeys(map(basis, all_sets(results)))]
+  if said := alarm_sentences(results.operating):
+    lines += ["", *said]
   return "\n".join(lines)
 
 
@@ -60,6 +64,36 @@ def basis(found: TestSet) -> str:
     f"Intervals take {count:,} patients as independent, whatever the number of"
     " their images (cluster bootstrap)."
   )
+
+
+def alarm_sentences(found: Mapping[str, Any]) -> list[str]:
+  """Sentences on the threshold from held-out images; none without any."""
+  if "threshold" not in found:
+    return []
+  if found["threshold"] is None:
+    return [f"No threshold: {found['refused']}"]
+  patients = found["n_held_out_patients"]
+  of = "" if patients is None else f" of {patients:,} patients"
+  sure = found["confidence"]
+  said = [
+    f"Flagged is {found['score']} above {found['threshold']:.6g}, from"
+    f" {found['n_held_out']:,} held-out normal images{of}: at most"
+    f" {found['false_alarms']:.1%} false alarms"
+    + (" on average." if sure is None else f" with {sure:.0%} confidence.")
+  ]
+  rates = [
+    f"{name} {with_interval(found[name]['value'], found[name]['ci'])}"
+    for name in ("sensitivity", "specificity", "ppv", "npv")
+    if name in found
+  ]
+  if rates:
+    said.append(f"On the test set: {', '.join(rates)}.")
+  if found.get("drift_p", 1) < DRIFT:
+    said.append(
+      "The normal test images score otherwise than the held-out ones"
+      f" (p = {found['drift_p']:.2g}): the threshold may not hold for them."
+    )
+  return said
 
 
 def unofficial(results: Results) -> str:

@@ -2,9 +2,10 @@
 
 The user's cache ($MEDAD_CACHE_DIR, by default ~/.cache/medad_jax) holds them as
 weights/NAME.npz, together with their provenance, which every result reports.
+What is not there may be in an installed package.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import json
@@ -18,8 +19,6 @@ import numpy as np
 from medad_jax import files
 from medad_jax.types import UserError
 from medad_jax.weights import catalog
-
-Arrays = Mapping[str, np.ndarray]  # by path: "params/conv1_1/kernel"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +36,14 @@ class Imported:
 
 
 def load(name: str) -> Imported:
-  """The network that was imported as `name`.
+  """The network that was imported as `name`, or that a package ships.
 
   Raises:
-    UserError: none was, or the cached file is damaged.
+    UserError: there is none, or its file is damaged.
   """
-  path = cached(name)
+  path, shipped = cached(name), catalog.NETS[name].shipped()
+  if shipped is not None and not path.exists():
+    return _of_package(name, shipped)
   try:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
       arrays = {key: stored[key] for key in stored.files}
@@ -68,6 +69,15 @@ def load(name: str) -> Imported:
     raise UserError(
       f"{path} is damaged ({error}); import it again with {command(name)}."
     ) from error
+  return Imported(traverse_util.unflatten_dict(arrays, sep="/"), origin)
+
+
+def _of_package(name: str, path: Path) -> Imported:
+  # Late: loading and scoring do without readers of foreign files.
+  from medad_jax.weights import net_file
+
+  arrays, digest = net_file.read(name, path)
+  origin = "official" if is_official(name, digest) else f"sha256:{digest}"
   return Imported(traverse_util.unflatten_dict(arrays, sep="/"), origin)
 
 
@@ -104,7 +114,7 @@ def provenances(origins: Mapping[str, str]) -> dict[str, str]:
   return found
 
 
-def keep(name: str, arrays: Arrays, sha256: str) -> None:
+def keep(name: str, arrays: catalog.Arrays, sha256: str) -> None:
   """Puts arrays into the cache, whole or not at all.
 
   Args:
@@ -157,7 +167,7 @@ def cached(name: str) -> Path:
   return files.cache_dir() / "weights" / f"{name}.npz"
 
 
-def _check_arrays(name: str, arrays: Arrays) -> None:
+def _check_arrays(name: str, arrays: catalog.Arrays) -> None:
   entries = catalog.NETS[name].entries().values()
   wanted = {e.path: (e.layout.flax_shape(e.shape), np.float32) for e in entries}
   if {path: (x.shape, x.dtype) for path, x in arrays.items()} != wanted:

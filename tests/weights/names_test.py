@@ -11,6 +11,7 @@ import pytest
 from medad_jax.methods import ra
 from medad_jax.nets import (
   autoencoder,
+  efficientnet,
   encoder_decoder,
   gan,
   inception,
@@ -21,7 +22,14 @@ from medad_jax.nets import (
   unet,
   vgg,
 )
-from medad_jax.weights import conversion, lpips_names, names, tensor_file
+from medad_jax.weights import (
+  catalog,
+  conversion,
+  lite_names,
+  lpips_names,
+  names,
+  tensor_file,
+)
 from tests.golden import cases, torchvision
 
 AE = autoencoder.Autoencoder
@@ -66,6 +74,12 @@ def reversed_autoencoder(key):
   return {"params": params, "batch_stats": extra}
 
 
+def lite0_shapes():
+  """Of the file that a package ships."""
+  path = catalog.NETS["efficientnet_lite0"].shipped()
+  return {name: x.shape for name, x in tensor_file.read(path).items()}
+
+
 def part(name, number):
   """Trunk (0) or heads (1) of LPIPS."""
   return lambda key: {
@@ -77,7 +91,8 @@ def statistics(_):
   return {"mean": jnp.zeros(512), "scale": jnp.zeros(512)}
 
 
-# What PyTorch's files hold, by the numbers stored here or by torchvision.
+# What PyTorch's files hold, by the numbers stored here, by torchvision or by a
+# package.
 CASES = {
   "ddad_ae": (names.ddad_autoencoder(), trained(AE())),
   "ddad_aeu": (names.ddad_autoencoder(), trained(AE(variance=True))),
@@ -137,6 +152,11 @@ TORCHVISION = {
     names.vgg19(),
     of(vgg.VGG19(("pool5",)), (1, 32, 32, 3)),
     torchvision.vgg19(),
+  ),
+  "efficientnet_lite0": (
+    lite_names.efficientnet_lite0(),
+    of(efficientnet.EfficientNetLite0(("logits",)), (1, 32, 32, 3)),
+    lite0_shapes(),
   ),
   "vgg16": (lpips_names.vgg16(), part("vgg", 0), torchvision.vgg16()),
   "alexnet": (lpips_names.alexnet(), part("alex", 0), torchvision.alexnet()),
