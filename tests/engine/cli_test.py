@@ -44,6 +44,7 @@ def run(*args, module="medad_jax.main", **environment):
       "train.batch_size=64",
     ),
     ([CONFIG, "--config.=3"], "no such field"),
+    ([CONFIG, "--config.train.rate_lag=1"], "'schedule.lag' now"),
     (["--config=configs/ssl.py:brain/nas"], "did you mean 'nsa'"),
     ([CONFIG, "--config.select=synthetic"], "one of last, validation_loss"),
     ([SSL, "--config.select=synthetic"], "validation.share"),
