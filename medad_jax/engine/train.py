@@ -64,9 +64,8 @@ def train(stages: Sequence[Stage], run: Run) -> States:
     origin = reuse.origin_of(stage, run, origins)
     match stage:
       case Fit():
-        given = reuse.found(stage, run, origin, None)
-        found = None if given is None else given[1]
-        states[stage.name] = fit.fit(stage, run, earlier, found)
+        given = functools.partial(reuse.found, stage, run, origin, None)
+        states[stage.name] = fit.fit(stage, run, earlier, given)
       case Pretrained():
         states[stage.name] = _imported(stage, run)
       case Phase():
@@ -252,6 +251,11 @@ class PhaseRun:
       f" {max(self.steps):,} steps, from step {done:,}, on"
       f" {max(used, default=0)} device(s)"
     )
+    if not any(count_steps(self.phase, self.order)):
+      run.log.note(
+        f"{self.phase.name}: its length is 0, so its networks stay as they were"
+        " initialized"
+      )
 
   def _segment(
     self,
