@@ -5,7 +5,7 @@ weights/NAME.npz, together with their provenance, which every result reports.
 What is not there may be in an installed package.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
 import json
