@@ -18,6 +18,7 @@ FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
 LAYERS = (
   {"medad_jax/ranges"},
   {"medad_jax/training"},
+  {"medad_jax/axis"},
   {"medad_jax/types"},
   {
     "medad_jax/rng",

@@ -51,12 +51,7 @@ def open_sets(
     UserError: a name is there twice, no set has a split that is needed, a
       column has a text for other than each set, or as `spec.open_dataset`.
   """
-  each = [_Named(name) for name in names.split(",")]
-  if len({one.name for one in each}) < len(each):
-    raise UserError(
-      f"data.name='{names}' names a set more than once; name each once."
-    )
-  need = tuple(need)
+  each, need = _read_names(names), tuple(need)
   texts = _texts_of_sets(known or {}, [one.name for one in each])
   joined = join(
     [
@@ -76,6 +71,15 @@ def open_sets(
   )
   _check_splits(names, joined, need)
   return joined
+
+
+def _read_names(names: str) -> "list[_Named]":
+  each = [_Named(name) for name in names.split(",")]
+  if len({one.name for one in each}) < len(each):
+    raise UserError(
+      f"data.name='{names}' names a set more than once; name each once."
+    )
+  return each
 
 
 def _check_splits(

@@ -66,29 +66,22 @@ def evaluate(
   check_save(save)
   if processes.first():
     files.make_folder(out)
-  others = [name for name in dataset.splits if spec.is_further_test(name)]
-  # Thresholds of maps come from the main set, also where only others have
-  # masks.
-  marked = any(dataset.splits[k].masks is not None for k in (_MAIN, *others))
+  names = (_MAIN, *filter(spec.is_further_test, dataset.splits))
+  # Thresholds of maps are the main set's, also where only others have masks.
+  marked = any(dataset.splits[k].masks is not None for k in names)
   sets: dict[str, TestSet] = {}
   shown: Any = None
-  wanted = trained.settings.evaluation
-  headline = trained.method.score_names[-1]
   # A threshold needs no test image: it is known before the first one is scored.
-  flagging = alarms.of_run(folder.path, headline, wanted)
+  flagging = _flagging(trained, folder)
   healthy: measuring.Normal | None = None
-  for name in (_MAIN, *others):
+  for name in names:
     test = dataset.splits[name].center(trained.shape[0])
     # On disk, as maps add up: 2.5 GB for 10,000 images of 64x64 pixels, three
     # maps and five seeds.
     with arrays.Arrays(out, len(test)) as room:
       seen = kept.score(trained, test, room, save, marked)
-      _check_finite(seen.scores)
-      if processes.first():
-        # Before anything is measured: a metric that fails must not cost the
-        # scores.
-        table = score_table.write(test, seen.scores, trained.trials, flagging)
-        files.write(out / f"scores{_suffix(name)}.csv", table)
+      path = out / f"scores{_suffix(name)}.csv"
+      _keep_scores(trained, test, seen, path, flagging)
       if healthy is None:
         healthy = measuring.normal(test, seen, trained.method)
       measured, drawn = _measure_set(trained, test, seen, healthy, name)
@@ -97,18 +90,51 @@ def evaluate(
         _save(seen, out, _suffix(name), save, len(trained.trials))
       shown = drawn or shown
   results = _results(trained, sets, dataset, folder)
-  if results.seeds == 1 and headline in shown.scores:
-    points = alarms.describe(
-      next(iter(flagging), None),
-      shown.labels,
-      shown.scores[headline],
-      dataset.splits[_MAIN].columns,
-      wanted.prevalence,
-    )
-    results = dataclasses.replace(results, operating=points)
+  results = _with_operating(results, shown, dataset, trained, flagging)
   if processes.first():
     results.save(out / "results.json")
   return results, shown
+
+
+def _keep_scores(
+  trained: Trained,
+  test: spec.Split,
+  seen: kept.Kept,
+  path: Path,
+  flagging: Sequence[alarms.Alarms],
+) -> None:
+  """Writes the scores before anything is measured, which may fail."""
+  _check_finite(seen.scores)
+  if processes.first():
+    table = score_table.write(test, seen.scores, trained.trials, flagging)
+    files.write(path, table)
+
+
+def _flagging(trained: Trained, folder: Workdir) -> Sequence[alarms.Alarms]:
+  headline = trained.method.score_names[-1]
+  return alarms.of_run(folder.path, headline, trained.settings.evaluation)
+
+
+def _with_operating(
+  results: Results,
+  shown: draw.Shown,
+  dataset: spec.Dataset,
+  trained: Trained,
+  flagging: Sequence[alarms.Alarms],
+) -> Results:
+  """The results with operating points of the headline, of one training."""
+  headline = trained.method.score_names[-1]
+  # A run that stopped after a stage may lack it.
+  if results.seeds > 1 or headline not in shown.scores:
+    return results
+  points = alarms.describe(
+    next(iter(flagging), None),
+    shown.labels,
+    shown.scores[headline],
+    dataset.splits[_MAIN].columns,
+    trained.settings.evaluation.prevalence,
+  )
+  return dataclasses.replace(results, operating=points)
 
 
 def check_save(save: Sequence[str]) -> None:

@@ -71,6 +71,29 @@ def predict(
   """
   # First, as it takes no time: a folder without images is told at once.
   paths = scans.shard(scans.find(images), shard)
+  job = _job(workdir, images, out / "overlays" if overlays else None)
+  size = job.model.settings.evaluation.batch_size
+  files.make_folder(out)
+  if shard is None:
+    path = out / _TABLE
+    with Workdir(out).locked():
+      _claim(path, workdir, images)
+      _write(path, paths, job, size)
+    return path
+  # Shards share the folder, which no single process may lock; whoever starts
+  # them gives each to one.
+  path = out / _part(shard)
+  unfinished = path.with_suffix(".part")
+  _claim(path, workdir, images)
+  if path.exists():  # files may have come since
+    path.replace(unfinished)
+  _write(unfinished, paths, job, size)
+  # `merge` sees finished tables alone.
+  unfinished.replace(path)
+  return path
+
+
+def _job(workdir: Path, images: Path, overlays: Path | None) -> _Job:
   # Before anything asks JAX for its devices, which it makes of a CPU's cores.
   model = Trained.load(workdir)
   if model.codes:
@@ -80,33 +103,11 @@ def predict(
     )
   data, wanted = model.settings.data, model.settings.evaluation
   found = alarms.of_run(workdir, model.method.score_names[-1], wanted)
-  job = _Job(
-    model,
-    next(iter(found), None),
-    decode.Frame(data.stored, data.channels, data.preparation),
-    images,
-    out / "overlays" if overlays else None,
-  )
-  if job.alarm and job.alarm.refused:
-    print(f"no threshold: {job.alarm.refused}")
-  files.make_folder(out)
-  if shard is None:
-    path = out / _TABLE
-    with Workdir(out).locked():
-      _claim(path, workdir, images)
-      _write(path, paths, job, wanted.batch_size)
-    return path
-  # Shards share the folder, which no single process may lock; whoever starts
-  # them gives each to one.
-  path = out / _part(shard)
-  unfinished = path.with_suffix(".part")
-  _claim(path, workdir, images)
-  if path.exists():  # files may have come since
-    path.replace(unfinished)
-  _write(unfinished, paths, job, wanted.batch_size)
-  # `merge` sees finished tables alone.
-  unfinished.replace(path)
-  return path
+  alarm = next(iter(found), None)
+  if alarm and alarm.refused:
+    print(f"no threshold: {alarm.refused}")
+  frame = decode.Frame(data.stored, data.channels, data.preparation)
+  return _Job(model, alarm, frame, images, overlays)
 
 
 def merge(out: Path) -> Path:

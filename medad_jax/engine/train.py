@@ -93,16 +93,12 @@ def make_order(
   who = members.of_stage(phase, trials)
   length = phase.length
   copies = phase.inputs.copies
-  passes = {
-    name: index.pairs(
-      pools[name]
-      if length.pass_rows is None
-      # Repeated where the pool is smaller.
-      else np.resize(pools[name], length.pass_rows),
-      copies,
-    )
-    for name in {member.pool for member in who}
-  }
+  passes = {}
+  for name in {member.pool for member in who}:
+    rows = pools[name]
+    if length.pass_rows is not None:
+      rows = np.resize(rows, length.pass_rows)  # repeats a smaller pool
+    passes[name] = index.pairs(rows, copies)
   return index.Order(
     tuple(passes[member.pool] for member in who),
     tuple(member.name for member in who),

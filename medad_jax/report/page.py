@@ -5,14 +5,14 @@ the page, as it travels without the documentation.
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 import string
 from typing import Any
 
 from medad_jax import files
-from medad_jax.report import provenance, table
+from medad_jax.report import markup, provenance, table
 from medad_jax.report.results import Comparison, Results, Score, TestSet
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -72,10 +72,10 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
     lead=_lead(results),
     scores="\n".join([*scores, *_operating(results.operating)]),
     comparisons=_comparisons(results.main.comparisons),
-    caveats=_list(_caveats(results)),
+    caveats=markup.bullets(_caveats(results)),
     figures="\n".join(_figure(figure, results) for figure in figures),
-    run=_pairs("Where the numbers come from", _run(results)),
-    config=_pairs("Fields of the configuration", _flat(results.config)),
+    run=markup.pairs("Where the numbers come from", _run(results)),
+    config=markup.pairs("Fields of the configuration", _flat(results.config)),
   )
   files.write(path, page)
 
@@ -128,20 +128,22 @@ def _scores(found: TestSet, seeds: int, of: str = "") -> str:
     "χ²",
     "χ², no empty bins",
   )
-  tables = [_table(f"Scores of the images{of}", header, rows, right=4)]
+  tables = [markup.table(f"Scores of the images{of}", header, rows, right=4)]
   if seeds == 1:
     tables.append(f"<p>{escape(table.basis(found))}</p>")
   if pixels := table.pixel_rows(scores):
     marked = [(f"<code>{escape(n)}</code>", *values) for n, *values in pixels]
     caption = f"Maps, measured by their pixels{of}"
-    tables.append(_table(caption, table.PIXEL_HEADER, marked, right=4))
+    tables.append(markup.table(caption, table.PIXEL_HEADER, marked, right=4))
   if boxes := table.detection_rows(scores):
     marked = [
       (f"<code>{escape(n)}</code>", *map(escape, values))
       for n, *values in boxes
     ]
     caption = f"Boxes that the maps find{of}"
-    tables.append(_table(caption, table.DETECTION_HEADER, marked, right=2))
+    tables.append(
+      markup.table(caption, table.DETECTION_HEADER, marked, right=2)
+    )
   if close := table.fidelity_line(found):
     tables.append(f"<p>{escape(close[0].upper() + close[1:])}.</p>")
   return "\n".join(tables)
@@ -158,7 +160,7 @@ def _operating(found: Mapping[str, Any]) -> Iterator[str]:
   ]
   if rows:
     title = "Sensitivity of the headline score"
-    yield _table(title, ("specificity", "sensitivity [95 % CI]"), rows)
+    yield markup.table(title, ("specificity", "sensitivity [95 % CI]"), rows)
   for column, groups in found.get("groups", {}).items():
     rows = [
       (
@@ -172,7 +174,7 @@ def _operating(found: Mapping[str, Any]) -> Iterator[str]:
       for group, one in groups.items()
     ]
     header = (escape(column), "images", "sensitivity", "specificity")
-    yield _table(f"At the threshold, by {escape(column)}", header, rows)
+    yield markup.table(f"At the threshold, by {escape(column)}", header, rows)
 
 
 def _interval_bar(score: Score, low: float) -> str:
@@ -203,7 +205,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     for c in comparisons
   ]
   header = ("scores", "difference of AUROC [95 % CI]", "p")
-  return _table("The headline score and each other one", header, rows)
+  return markup.table("The headline score and each other one", header, rows)
 
 
 def _caveats(results: Results) -> Iterator[str]:
@@ -341,49 +343,6 @@ def _flat(
       yield from _flat(value, f"{prefix}{name}.")
     else:
       yield f"{prefix}{name}", str(value)
-
-
-def _table(
-  caption: str,
-  header: Sequence[str],
-  rows: Iterable[Sequence[str]],
-  right: int = 0,
-) -> str:
-  """A table whose first column names its rows, the last `right` flush right."""
-
-  def line(tags: Sequence[str], cells: Sequence[str]) -> str:
-    kinds = [""] * (len(cells) - right) + [' class="right"'] * right
-    marked = zip(tags, kinds, cells, strict=True)
-    row = "".join(
-      f"<{tag}{kind}>{cell}</{tag.split()[0]}>" for tag, kind, cell in marked
-    )
-    return f"<tr>{row}</tr>"
-
-  width = len(header)
-  head = line(['th scope="col"'] * width, header)
-  first = ['th scope="row"', *["td"] * (width - 1)]
-  body = "\n".join(line(first, row) for row in rows)
-  return (
-    f'<div class="wide"><table><caption>{escape(caption)}</caption>'
-    f"<thead>{head}</thead><tbody>{body}</tbody></table></div>"
-  )
-
-
-def _pairs(caption: str, pairs: Iterable[tuple[str, str]]) -> str:
-  rows = "\n".join(
-    f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-    for name, value in pairs
-  )
-  return (
-    f'<div class="wide"><table class="pairs"><caption>{escape(caption)}'
-    f"</caption>{rows}</table></div>"
-  )
-
-
-def _list(items: Iterable[str]) -> str:
-  return (
-    "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
-  )
 
 
 def _p_value(p: float | None) -> str:
