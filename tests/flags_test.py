@@ -25,6 +25,7 @@ KNOWN = {
   "constraint.mix_until": 3,
   "deep_if.model.layer": "concat",
   "growth.sides": (32, 64),
+  "dpa.model.adversarial_weight": 0.0,  # of a net that does not grow
   "growth.layers": ("relu1_2",),
 }
 DDAD = fields.default_of("ddad")
@@ -121,7 +122,9 @@ def test_every_field_is_set_by_its_flag(file, monkeypatch):
     value = start[field.name]
     value = tuple(value) if isinstance(value, list) else value
     known = KNOWN.get(f"{name}.{field.name}", KNOWN.get(field.name))
-    wanted[field.name] = known or another(field.annotation, value)
+    wanted[field.name] = (
+      another(field.annotation, value) if known is None else known
+    )
   texts = [f"--config.{key}={value}" for key, value in wanted.items()]
   config = parsed(monkeypatch, f"--config={file}", *texts)
   settings = configuration.settings_of(config)
