@@ -76,6 +76,7 @@ def make_call(net: str, way: Way, gradient: bool, members: int, steps: int):
   keys = jax.random.split(jax.random.key(1), members)
   params = jax.vmap(lambda key: model.init(key, image))(keys)
 
+  # An autoencoder's loss, so that gradients pass through every layer.
   def loss(params, image):
     return jnp.mean((model.apply(params, image) - image) ** 2)
 
@@ -86,6 +87,7 @@ def make_call(net: str, way: Way, gradient: bool, members: int, steps: int):
     return jax.tree.map(lambda p, g: p - 1e-3 * g, params, grads), value
 
   def step(params, image):
+    # Kernels of their own make one grouped convolution of the members' ones.
     if way.members == "vmapped":
       return jax.vmap(one, (0, None))(params, image)
     parts = [
@@ -105,6 +107,7 @@ def make_call(net: str, way: Way, gradient: bool, members: int, steps: int):
       return jax.lax.scan(body, carry, length=steps)
     return body(carry, None)
 
+  # The switch is read while the program is lowered.
   with ops.cpu_forms(way.forms):
     compiled = jax.jit(call).lower((params, image)).compile()
   return lambda turn: compiled((params, image + 1e-6 * turn))
@@ -116,7 +119,7 @@ def compare(net: str, gradient: bool, args: argparse.Namespace) -> None:
     Way,
     itertools.product((True, False), ("vmapped", "unrolled"), (True, False)),
   )
-  if args.members == 1:
+  if args.members == 1:  # then there is nothing to unroll
     ways = (way for way in ways if way.members == "vmapped")
   calls = {
     way: make_call(net, way, gradient, args.members, args.steps) for way in ways

@@ -1,7 +1,7 @@
 """DDAD-ASR, whole: this project's seconds beside PyTorch's.
 
-  python -m benchmarks.ddad --baseline=torch
-  python -m benchmarks.ddad --baseline=torch --whole --sides ours tuned
+  python -m benchmarks.ddad
+  python -m benchmarks.ddad --whole --sides ours tuned
   python -m benchmarks.ddad --size=16 --normal=64 --unlabelled=64 --tests=16 \\
     --members=2 --batch=8 --steps=2 --images=16 --repeats=2 --no-compile
 
@@ -27,136 +27,189 @@ import importlib.util
 import statistics
 import sys
 
-# No module here imports jax before `main`: the sides' processes import this
-# file again, and PyTorch's would hold jax in their memory.
-from benchmarks import protocol, sides
+# None of these imports jax: the sides' processes import this file again, and
+# PyTorch's would hold jax in their memory.
+from benchmarks import protocol, sides, turns
 from benchmarks.protocol import positive
 
 SIDES = ("ours", "reference", "tuned")
-
-# Units a turn, by what the first side runs on.
-_STEPS = {"cpu": 8}
-_IMAGES = {"cpu": 128}
+# Units of a turn, by what the first side runs on.
+_ON_CPU = {"steps": 8, "images": 128}
 _ON_ACCELERATOR = {"steps": 200, "images": 2000}
 
+# What, side, seconds of the turns, optimizer steps, images.
 Row = tuple[str, str, list[float], int, int]
 
 
 def main(argv: list[str] | None = None) -> int:
   """Races the sides and prints what they took."""
-  args = _parse(argv)
-  from medad_jax.types import UserError
+  parser = make_parser("ddad", __doc__, SIDES)
+  published = protocol.Protocol()
+  for name, what in {
+    "normal": "normal training images",
+    "unlabelled": "unlabelled training images",
+    "tests": "test images",
+    "size": "side of the images",
+    "members": "of each ensemble, two or more",
+    "batch": "images a step of the ensembles",
+  }.items():
+    value = getattr(published, name)
+    add_number(parser, name, f"{what} [{value}]", value)
+  add_number(parser, "images", "test images a turn and part [128 on a CPU]")
+  add_number(parser, "test-batch", "of ours and tuned [64]", 64)
+  args = parser.parse_args(argv)
+  given = protocol.Protocol(
+    args.normal,
+    args.unlabelled,
+    args.tests,
+    args.size,
+    args.members,
+    args.batch,
+    precision=args.precision,
+  )
+  targets = {
+    "ours": ("benchmarks.jax_side:Ddad", (given, args.test_batch)),
+    "reference": ("benchmarks.torch_ddad:Reference", (given, args.whole)),
+    "tuned": (
+      "benchmarks.torch_ddad:Tuned",
+      (given, not args.no_compile, args.test_batch),
+    ),
+  }
+  return race(parser, args, targets, given, protocol.PHASES)
 
-  try:
-    run(args)
-  except UserError as error:
-    print(f"benchmarks.ddad: {error}", file=sys.stderr)
-    return 2
-  return 0
+
+def make_parser(
+  name: str, description: str, names: Sequence[str]
+) -> argparse.ArgumentParser:
+  """The options of all races but their sizes."""
+  parser = argparse.ArgumentParser(
+    prog=f"python -m benchmarks.{name}",
+    description=description,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add("--sides", nargs="+", choices=names, default=names, help="[all]")
+  help_ = "steps a turn and part, rounded up to whole calls [8 on a CPU]"
+  add_number(parser, "steps", help_)
+  add_number(parser, "repeats", "turns [5; 1 with --whole]")
+  add("--whole", action="store_true", help="every step, nothing extrapolated")
+  add(
+    "--precision",
+    choices=protocol.PRECISIONS,
+    default="float32",
+    help="of ours and tuned [float32]",
+  )
+  add("--no-compile", action="store_true", help="no torch.compile in tuned")
+  return parser
 
 
-def run(args: argparse.Namespace) -> None:
-  """Everything between the command line and the tables.
-
-  Raises:
-    UserError: PyTorch is wanted and not there, or the sizes are impossible.
-  """
-  given = _protocol(args)
-  names = ("ours",) if args.baseline == "none" else _with_ours(args.sides)
-  race(_targets(names, given, args), given, protocol.PHASES, args)
+def add_number(
+  parser: argparse.ArgumentParser,
+  name: str,
+  what: str,
+  value: int | None = None,
+) -> None:
+  """Adds an option that is a whole number above 0."""
+  parser.add_argument(f"--{name}", type=positive, default=value, help=what)
 
 
 def race(
+  parser: argparse.ArgumentParser,
+  args: argparse.Namespace,
   targets: Mapping[str, sides.Target],
   given: protocol.Protocol,
   phases: Sequence[str],
-  args: argparse.Namespace,
-) -> None:
-  """Lets the sides take turns and prints all tables.
+) -> int:
+  """Lets the sides take turns, prints all tables and returns a status.
 
   Args:
-    targets: the sides.
+    parser: says what is wrong with the sizes.
+    args: the command line's.
+    targets: all sides, ours first.
     given: what they do.
     phases: of it.
-    args: of `add_turns`.
-
-  Raises:
-    UserError: PyTorch is wanted and not there, or the sizes are impossible.
   """
-  _check(given, len(targets) > 1)
-  repeats = args.repeats or (1 if args.whole else 5)
-  with sides.racing(targets) as racers:
-    lines = dict.fromkeys(racer.about for racer in racers)
-    notes = [note for racer in racers for note in racer.notes]
-    print(*lines, *notes, given.describe(phases), sep="\n", flush=True)
-    amounts = None if args.whole else _amounts(args, racers[0].backend)
-    times = sides.take_turns(racers, amounts, repeats)
-  _print_measured(times, repeats)
-  rows = _start_rows(racers) + _phase_rows(racers, times, given, phases)
-  _print_table(rows, _total_rows(racers, times, phases))
-  _print_memory(racers)
-
-
-def _check(given: protocol.Protocol, torch: bool) -> None:
+  # Ours is always there: the others are multiples of it.
+  targets = {
+    name: target
+    for name, target in targets.items()
+    if name in ("ours", *args.sides)
+  }
+  largest = max(given.batch, given.refine_batch)
+  if given.normal < largest:
+    parser.error(f"--normal={given.normal} is less than a batch of {largest}")
+  if len(targets) > 1 and importlib.util.find_spec("torch") is None:
+    parser.error(
+      'PyTorch is not installed: run pip install -e ".[benchmarks]", or give'
+      " --sides ours"
+    )
+  # Not above, as it imports jax.
   from medad_jax.types import UserError
 
-  if torch and importlib.util.find_spec("torch") is None:
-    raise UserError(
-      "the baseline is PyTorch, which is not installed: run pip install -e"
-      ' ".[benchmarks]", or give --baseline=none'
-    )
-  if given.normal < max(given.batch, given.refine_batch):
-    raise UserError(
-      f"--normal={given.normal} is less than a batch of"
-      f" {max(given.batch, given.refine_batch)}: give more images, or a smaller"
-      " --batch"
-    )
+  repeats = args.repeats or (1 if args.whole else 5)
+  try:
+    with sides.racing(targets) as racers:
+      lines = dict.fromkeys(racer.about for racer in racers)
+      notes = [note for racer in racers for note in racer.notes]
+      print(*lines, *notes, given.describe(phases), sep="\n", flush=True)
+      amounts = None if args.whole else _amounts(args, racers[0].backend)
+      times = sides.take_turns(racers, amounts, repeats)
+  except UserError as error:  # sizes that the method refuses
+    parser.error(str(error))
+  _print_measured(times, repeats)
+  _print_seconds(
+    _start_rows(racers)
+    + _phase_rows(racers, times, given, phases)
+    + _total_rows(racers, times, phases)
+  )
+  _print_memory(racers)
+  return 0
+
+
+def _amounts(args: argparse.Namespace, backend: str) -> dict[str, int]:
+  """Units of a turn, by their name."""
+  usual = _ON_CPU if backend == "cpu" else _ON_ACCELERATOR
+  # Not every race has tests, and with them a number of images.
+  given = {name: vars(args).get(name) for name in usual}
+  return {name: given[name] or usual[name] for name in usual} | {"starts": 1}
 
 
 def _print_measured(times: sides.Times, repeats: int) -> None:
   """Prints the share of each part that was measured, and a unit's time."""
-  print(
-    f"\nmeasured in {repeats} turns      part              a turn        of all"
-    "   share, %    ms each"
-  )
+  rows = []
   for name, parts in times.units.items():
     for part, units in parts.items():
       each = 1e3 * statistics.median(times.seconds[name][part])
       turn = units // repeats
-      print(
-        f"{name:10} {part.phase:12} {part.name:16} {turn:9,} {part.whole:11,}"
-        f" {part.unit:6} {100 * turn / part.whole:6.2f} {each:10.2f}"
-      )
+      share = f"{100 * turn / part.whole:.2f}"
+      of_all = f"{part.whole:,} {part.unit}"
+      row = (name, part.phase, part.name, turn, of_all, share, f"{each:.2f}")
+      rows.append(row)
+  header = (f"{repeats} turns", "phase", "part", "a turn", "of all", "share, %")
+  print(f"\n{turns.table((*header, 'ms each'), rows)}")
 
 
-def _print_table(*groups: Sequence[Row]) -> None:
-  """Seconds and rates of every row, with ratios to the row of ours."""
-  print(
-    "\nphase                    side          seconds    steps/s   images/s"
-    "   times ours"
-  )
-  for rows in groups:
-    ours = {what: seconds for what, name, seconds, *_ in rows if name == "ours"}
-    for what, name, seconds, steps, images in rows:
-      median = statistics.median(seconds)
-      ratio = "" if name == "ours" else _ratio(seconds, ours[what])
-      print(
-        f"{what:24} {name:10} {median:10,.1f} {_rate(steps, median)}"
-        f" {_rate(images, median)}   {ratio}".rstrip()
-      )
+def _print_seconds(rows: Sequence[Row]) -> None:
+  """Prints seconds and rates of every row, with ratios to the row of ours."""
+  ours = {what: seconds for what, name, seconds, *_ in rows if name == "ours"}
+  lines = []
+  for what, name, seconds, *counts in rows:
+    median = statistics.median(seconds)
+    rates = [f"{count / median:,.1f}" if count else "" for count in counts]
+    ratio = "" if name == "ours" else turns.ratio(seconds, ours[what])
+    lines.append((what, name, f"{median:,.1f}", *rates, ratio))
+  header = ("phase", "side", "seconds", "steps/s", "images/s", "times ours")
+  print(f"\n{turns.table(header, lines)}")
 
 
 def _print_memory(racers: Sequence[sides.Racer]) -> None:
-  """Peaks of every side."""
-  print("\npeak memory, GB   host       device")
+  """Prints the peaks of every side."""
+  rows = []
   for racer in racers:
-    host, device = (
-      "not had"
-      if racer.memory[kind] is None
-      else f"{racer.memory[kind] / 1e9:.2f}"
-      for kind in ("host", "device")
-    )
-    print(f"{racer.name:12} {host:>9} {device:>12}")
+    peaks = [racer.memory[kind] for kind in ("host", "device")]
+    known = ["not known" if p is None else f"{p / 1e9:.2f}" for p in peaks]
+    rows.append((racer.name, *known))
+  print(f"\n{turns.table(('peak memory, GB', 'host', 'device'), rows)}")
 
 
 def _start_rows(racers: Sequence[sides.Racer]) -> list[Row]:
@@ -192,121 +245,6 @@ def _total_rows(racers, times, phases) -> list[Row]:
       total = [start + sum(turn) for turn in zip(*taken, strict=True)]
       rows.append((f"all, {cache} cache", racer.name, total, 0, 0))
   return rows
-
-
-def _ratio(seconds: list[float], ours: list[float]) -> str:
-  """With its spread, where there is more than one turn."""
-  from benchmarks import turns
-
-  found = turns.ratio(seconds, ours)
-  return str(found) if len(seconds) > 1 else f"{found.median:.2f}"
-
-
-def _rate(count: int, seconds: float) -> str:
-  return f"{count / seconds:10,.1f}" if count else " " * 10
-
-
-def _targets(names, given, args):
-  settings = {
-    "ours": ("benchmarks.jax_side:Ddad", (given, args.test_batch)),
-    "reference": ("benchmarks.torch_ddad:Reference", (given, args.whole)),
-    "tuned": (
-      "benchmarks.torch_ddad:Tuned",
-      (given, not args.no_compile, args.test_batch),
-    ),
-  }
-  return {name: settings[name] for name in names}
-
-
-def _amounts(args: argparse.Namespace, kind: str) -> dict[str, int]:
-  """Units of a turn, by their name."""
-  steps = args.steps or _STEPS.get(kind, _ON_ACCELERATOR["steps"])
-  given = vars(args).get("images")  # not every race has tests
-  images = given or _IMAGES.get(kind, _ON_ACCELERATOR["images"])
-  return {"steps": steps, "images": images, "starts": 1}
-
-
-def _with_ours(names: Sequence[str]) -> tuple[str, ...]:
-  return tuple(name for name in SIDES if name == "ours" or name in names)
-
-
-def _protocol(args: argparse.Namespace) -> protocol.Protocol:
-  return protocol.Protocol(
-    args.normal,
-    args.unlabelled,
-    args.tests,
-    args.size,
-    args.members,
-    args.batch,
-    precision=args.precision,
-  )
-
-
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-  parser = argparse.ArgumentParser(
-    prog="python -m benchmarks.ddad",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  parser.add_argument(
-    "--baseline", choices=("torch", "none"), default="torch", help="[torch]"
-  )
-  parser.add_argument(
-    "--sides",
-    nargs="+",
-    choices=SIDES,
-    default=SIDES,
-    help="[all]; ours always",
-  )
-  published = protocol.Protocol()
-  for name, what in {
-    "normal": "normal training images",
-    "unlabelled": "unlabelled training images",
-    "tests": "test images",
-    "size": "side of the images",
-    "members": "of each ensemble, two or more",
-    "batch": "images a step of the ensembles",
-  }.items():
-    value = getattr(published, name)
-    parser.add_argument(
-      f"--{name}", type=positive, default=value, help=f"{what} [{value}]"
-    )
-  add_turns(parser)
-  parser.add_argument(
-    "--images",
-    type=positive,
-    help="test images a turn and part"
-    f" [{_IMAGES['cpu']} on a CPU, else {_ON_ACCELERATOR['images']}]",
-  )
-  parser.add_argument(
-    "--test-batch", type=positive, default=64, help="of ours and tuned [64]"
-  )
-  return parser.parse_args(argv)
-
-
-def add_turns(parser: argparse.ArgumentParser) -> None:
-  """The options of all races but their sizes."""
-  parser.add_argument(
-    "--steps",
-    type=positive,
-    help="steps a turn and part, rounded up to whole calls"
-    f" [{_STEPS['cpu']} on a CPU, else {_ON_ACCELERATOR['steps']}]",
-  )
-  parser.add_argument(
-    "--repeats", type=positive, help="turns [5; 1 with --whole]"
-  )
-  parser.add_argument(
-    "--whole", action="store_true", help="take every step, extrapolate nothing"
-  )
-  parser.add_argument(
-    "--precision",
-    choices=("float32", "bfloat16"),
-    default="float32",
-    help="of ours and tuned [float32]",
-  )
-  parser.add_argument(
-    "--no-compile", action="store_true", help="no torch.compile in tuned"
-  )
 
 
 if __name__ == "__main__":

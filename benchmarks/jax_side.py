@@ -68,14 +68,10 @@ def make_program(
 class Loop:
   """A segment of a phase, one call of its program after another.
 
+  It takes the arguments of `make_program`, and besides them
+
   Args:
-    phase: see `make_program`.
-    states: of all its members before their first step.
-    feed: see `make_program`.
-    pools: see `make_program`.
-    devices: see `make_program`.
-    steps_per_call: see `make_program`.
-    number: see `make_program`.
+    states: of all the phase's members before their first step.
     earlier: members and final states of the stages that the phase reads.
 
   Attributes:
@@ -114,6 +110,7 @@ class Loop:
       self.states, found = self._program.call(
         self.states, self._constants, chunk
       )
+      # One call late, as in training: the device never waits for the host.
       if pending is not None:
         self._record(*pending)
       pending = stop, found, stop - start
@@ -132,6 +129,7 @@ class Loop:
     while steps:
       start = self._at
       most = min(steps, self._program.steps_per_call)
+      # A call never passes the segment's end, as in training.
       stop = min(start + most, self._segment.stop)
       yield start, stop
       steps -= stop - start
@@ -275,6 +273,7 @@ class Reconstruction(_Jax):
   def __init__(self, net: str, protocol: Protocol, options: dict[str, Any]):
     del options
     config = reconstruction.get_config(f"rsna/{net}")
+    # A smaller last batch would be a second program, and no side has one.
     config.train.drop_last = True
     super().__init__(config, protocol)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 PHASES = ("ensembles", "refinement", "evaluation")
+PRECISIONS = ("float32", "bfloat16")
 
 
 class Part(NamedTuple):
@@ -43,7 +44,7 @@ class Protocol:
     epochs: of the ensembles, each member on its own images.
     refine_batch: images a step of the refinement net.
     refine_epochs: of the refinement net, on the normal images.
-    precision: of the nets of ours and tuned, "float32" or "bfloat16".
+    precision: of the nets of ours and tuned, one of `PRECISIONS`.
   """
 
   normal: int = 3851
@@ -59,7 +60,7 @@ class Protocol:
 
   @property
   def mixed(self) -> int:
-    """Images that the UDM train on."""
+    """Images that a UDM trains on."""
     return self.normal + self.unlabelled
 
   @property
@@ -117,6 +118,7 @@ class Protocol:
 
     All members until the NDM have finished, then the UDM alone.
     """
+    # The UDM have more images, and so more steps an epoch.
     both, rest = self.normative_steps, self.unknown_steps - self.normative_steps
     parts = (
       Part("ensembles", f"{2 * self.members} members", both),
@@ -134,11 +136,9 @@ class Protocol:
 
 
 def generate(count: int, side: int, seed: int) -> np.ndarray:
-  """Blurred squares with noise, all different, uint8 [n side side].
-
-  What is in an image does not matter to its cost. No float array is made on the
-  way: it would be the peak of a small run's memory.
-  """
+  """Blurred squares with noise, all different, uint8 [n side side]."""
+  # What is in an image does not matter to its cost. No float array is made on
+  # the way: it would be the peak of a small run's memory.
   rng = np.random.default_rng(seed)
   coarse = rng.integers(0, 224, (count, 4, 4), np.uint8)
   images = coarse.repeat(-(-side // 4), 1).repeat(-(-side // 4), 2)

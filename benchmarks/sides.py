@@ -1,19 +1,7 @@
 """Sides of a comparison, each in a process of its own, taking turns.
 
-A side is a class in a module that only its own process imports: neither thread
-pools nor memory of one framework weigh on the other. It is made from a
-configuration object and has
-
-  about()                   the machine and the versions in a line, and whether
-                            it is a "cpu", "gpu" or "tpu"
-  choose()                  what a short trial decides: options for later
-                            starts, and lines to print
-  parts()                   what it does, as `protocol.Part`s
-  visit(part, keep)         makes a part ready and does its first unit
-  run(part, amount)         does at least that many units: (units, seconds)
-  memory()                  peaks in bytes, {"host": ..., "device": ...}; None
-                            where the machine does not tell
-  close()                   ends all parts
+A side is a subclass of `Parts` in a module that only its own process imports:
+neither thread pools nor memory of one framework weigh on the other.
 
 A side is started three times. The first start reads the libraries from disk
 and makes the trials; nothing of it is counted. The second begins with empty
@@ -41,8 +29,7 @@ Run = Callable[[int], int]  # amount -> units done
 # "package.module:Class" and the arguments of the class but its options.
 Target = tuple[str, Sequence[Any]]
 
-# Both frameworks share a card, and compiled programs lie in a folder that is
-# empty at first.
+# Both frameworks share a card: JAX must not take most of it at its start.
 _ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _CACHES = {
   "JAX_COMPILATION_CACHE_DIR": "jax",
@@ -60,7 +47,8 @@ class Side:
   """
 
   def __init__(self, target: str, settings: Sequence[Any], caches: Path):
-    # Its process is no daemon: a data loader starts processes, too.
+    # An executor, because its process is no daemon: a data loader starts
+    # processes, too. Spawned, because a fork would copy the parent's threads.
     context = multiprocessing.get_context("spawn")
     self._pool = futures.ProcessPoolExecutor(1, context)
     folders = {name: str(caches / part) for name, part in _CACHES.items()}
@@ -72,8 +60,15 @@ class Side:
     self._made.result()
     return self._pool.submit(_call, method, args).result()
 
+  def __enter__(self) -> "Side":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
   def close(self) -> None:
     """Ends the process."""
+    # One that has crashed cannot be asked to.
     with contextlib.suppress(futures.BrokenExecutor):
       self._pool.submit(_call, "close", ())
     self._pool.shutdown()
@@ -96,49 +91,39 @@ class Racer:
   def __init__(
     self, name: str, target: str, settings: Sequence[Any], folder: Path
   ):
-    self.name = name
-    self._target, self._folder = target, folder / name
+    self.name, self._target = name, target
+    self.seconds: dict[str, float] = {}
     say(f"{name}: first start, with trials")
-    self._settings = (*settings, {})
-    with self._side("trial") as side:
+    with self._start((*settings, {}), folder / "trial") as side:
       options, self.notes = side.call("choose")
       self.about, self.backend = side.call("about")
-    self._settings = (*settings, options)
-    self.seconds: dict[str, float] = {}
+    settings = (*settings, options)
     say(f"{name}: start with empty caches")
-    with self._side("kept") as side:
+    with self._start(settings, folder / "kept") as side:
       self._enter(side, "cold", keep=False)
+      # Here, because the parts that stay for the turns lie side by side.
       self.memory = side.call("memory")
     say(f"{name}: start with full caches")
-    self.side = self._started("kept")
+    self.side = self._start(settings, folder / "kept")
     self._enter(self.side, "warm", keep=True)
 
   def run(self, part: Part, amount: int) -> tuple[int, float]:
     """Does a piece: units and seconds."""
     return self.side.call("run", part, amount)
 
-  def _enter(self, side: "Side", cache: str, keep: bool) -> None:
-    self.parts: list[Part] = side.call("parts")
-    for i, part in enumerate(self.parts):
-      side.call("visit", part, keep)
-      if i == 0:
-        self._lap(f"first step, {cache} cache")
-    self._lap(f"start-up, {cache} cache")
-
-  def _started(self, cache: str) -> Side:
+  def _start(self, settings: Sequence[Any], caches: Path) -> Side:
     self._began = time.perf_counter()
-    return Side(self._target, self._settings, self._folder / cache)
+    return Side(self._target, settings, caches)
 
-  def _lap(self, name: str) -> None:
-    self.seconds[name] = time.perf_counter() - self._began
-
-  @contextlib.contextmanager
-  def _side(self, cache: str) -> Iterator[Side]:
-    side = self._started(cache)
-    try:
-      yield side
-    finally:
-      side.close()
+  def _enter(self, side: Side, cache: str, keep: bool) -> None:
+    """Goes through all parts and notes when the first and the last began."""
+    self.parts: list[Part] = side.call("parts")
+    for number, part in enumerate(self.parts):
+      side.call("visit", part, keep)
+      passed = time.perf_counter() - self._began
+      if number == 0:
+        self.seconds[f"first step, {cache} cache"] = passed
+    self.seconds[f"start-up, {cache} cache"] = passed
 
 
 class Times:
@@ -220,13 +205,25 @@ def take_turns(
 
 
 class Parts:
-  """The parts of a side in its process: made, kept and run."""
+  """A side in its process: its parts are made, kept and run."""
 
   def __init__(self):
     self._kept: dict[Part, Run] = {}
 
+  def about(self) -> tuple[str, str]:
+    """The machine and the versions in a line; "cpu", "gpu" or "tpu"."""
+    raise NotImplementedError
+
+  def parts(self) -> list[Part]:
+    """Everything that the side does."""
+    raise NotImplementedError
+
+  def memory(self) -> dict[str, int | None]:
+    """Peaks in bytes, of "host" and "device"; None where unknown."""
+    raise NotImplementedError
+
   def choose(self) -> tuple[dict[str, Any], list[str]]:
-    """Nothing to choose."""
+    """Options for later starts, by a short trial, and lines to print."""
     return {}, []
 
   def visit(self, part: Part, keep: bool) -> None:
@@ -257,10 +254,8 @@ class Parts:
 
 
 def peak_host() -> int:
-  """The most memory that this process has held, in bytes.
-
-  Not `ru_maxrss`: it begins with what the parent held when it made the process.
-  """
+  """The most memory that this process has held, in bytes."""
+  # Not `ru_maxrss`, which begins with what the parent held at the start.
   with open("/proc/self/status") as lines:
     line = next(line for line in lines if line.startswith("VmHWM"))
   return int(line.split()[1]) * 1024

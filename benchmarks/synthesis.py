@@ -13,10 +13,9 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from benchmarks import turns
-from benchmarks.protocol import positive
+from benchmarks.protocol import generate, positive
 from medad_jax.augment.nsa import frame, synthesis
 
 METHODS = {
@@ -38,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
       file=sys.stderr,
     )
     return 2
-  given = jnp.asarray(generate(args.images, size))
+  given = jnp.asarray(generate(args.images, size, seed=0))[..., None]
   print(f"{args.images} images of {args.side}x{args.side} on {turns.machine()}")
   calls = {
     name: jax.jit(lambda key, x, r=recipe: synthetic(key, x, r))
@@ -56,21 +55,6 @@ def main(argv: list[str] | None = None) -> int:
     rate = args.images / statistics.median(taken)
     print(f"{name:9} {rate:10.1f} images/s")
   return 0
-
-
-def generate(count: int, size: int) -> np.ndarray:
-  """Discs with waves on black, uint8 [count size size 1]."""
-  rng = np.random.default_rng(0)
-  place = np.arange(size) / size
-  distance = np.hypot(place[:, None] - 0.5, place - 0.5)
-  waves, phases = rng.uniform(4, 12, (2, count)), rng.uniform(0, 7, (2, count))
-  rows, columns = (
-    np.sin(2 * np.pi * wave[:, None] * place + phase[:, None])
-    for wave, phase in zip(waves, phases, strict=True)
-  )
-  levels = 128 + 60 * rows[:, :, None] * columns[:, None, :]
-  levels *= distance < rng.uniform(0.3, 0.45, (count, 1, 1))
-  return levels.astype(np.uint8)[..., None]
 
 
 def synthetic(

@@ -115,6 +115,7 @@ def _rows(
   entry: str, dataset: str, results: Results
 ) -> Iterator[tuple[str, ...]]:
   """One row of each of its scores that is a method of the field."""
+  # Epochs have a column of their own.
   name, *changes = (c for c in entry.split(",") if "epochs" not in c)
   method, own = reconstruction.METHODS[name]
   known = {
@@ -122,7 +123,7 @@ def _rows(
     for other, (module, headline) in reconstruction.METHODS.items()
     if module == method and headline != own
   }
-  headline = own or list(results.main.scores)[-1]
+  headline = own or list(results.main.scores)[-1]  # the last, by contract
   published = PUBLISHED.get(dataset, {})
   seconds = f"{sum(results.seconds.values()):,.0f}"
   for score, other in {headline: name, **known}.items():
@@ -133,7 +134,7 @@ def _rows(
       _percent(found, "auroc"),
       _percent(found, "ap"),
       published.get(",".join((other, *changes)), ""),
-      seconds if score == headline else "",
+      seconds if score == headline else "",  # one training made them all
     )
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.utils import data
 
-from benchmarks import torch_images, torch_nets, torch_side
+from benchmarks import torch_nets, torch_side
 from benchmarks.protocol import Part, Protocol
 from benchmarks.sides import Run
 from benchmarks.torch_side import Form
@@ -42,9 +42,9 @@ class Reference(torch_side.TorchSide):
   """
 
   def __init__(self, protocol: Protocol, whole: bool, options: dict[str, Any]):
-    super().__init__()
+    super().__init__(protocol)
     del options
-    self.protocol, self._whole = protocol, whole
+    self._whole = whole
     self._images = protocol.training_images()
     self._normal = self._images[: protocol.normal]
     self._tests = protocol.test_images()
@@ -66,18 +66,19 @@ class Reference(torch_side.TorchSide):
     return [p for p in found if not (self._whole and p.unit == "starts")]
 
   def _make(self, part):
+    ensembles = part.phase == "ensembles"
     if part.unit == "steps":
-      return self._train() if part.phase == "ensembles" else self._refine()
+      return self._train() if ensembles else self._refine()
     if part.unit == "starts":
       return self._start(part.phase)
-    if part.phase == "ensembles":
-      return self._test_one()
-    return self._test_all(part.name == _REFINED)
+    return self._test(
+      self._score_one() if ensembles else self._score_all(part.name == _REFINED)
+    )
 
   def _loader(self, phase: str) -> data.DataLoader:
-    dataset, batch = torch_images.Images(self._images), self.protocol.batch
+    dataset, batch = torch_nets.Images(self._images), self.protocol.batch
     if phase == "refinement":
-      dataset = torch_images.Pasted(self._normal)
+      dataset = torch_nets.Pasted(self._normal)
       batch = self.protocol.refine_batch
     return _loader(dataset, batch, shuffle=True)
 
@@ -87,7 +88,7 @@ class Reference(torch_side.TorchSide):
 
     def run(amount):
       for _ in range(amount):
-        next(iter(loader))
+        next(iter(loader))  # every epoch of the programs starts a new worker
       return amount
 
     return run
@@ -99,8 +100,7 @@ class Reference(torch_side.TorchSide):
       return torch_nets.squared_error(net(image), image)
 
     optimizer = torch.optim.Adam(net.parameters(), 5e-4, (0.5, 0.999))
-    loader = self._loader("ensembles")
-    return torch_side.eager(loss, optimizer, loader, self.device)
+    return self.eager(loss, optimizer, self._loader("ensembles"))
 
   def _refine(self) -> Run:
     teachers = self._teachers()
@@ -113,20 +113,15 @@ class Reference(torch_side.TorchSide):
     optimizer = torch.optim.Adam(
       net.parameters(), 1e-4, (0.5, 0.999), weight_decay=1e-4
     )
-    loader = self._loader("refinement")
-    return torch_side.eager(loss, optimizer, loader, self.device)
+    return self.eager(loss, optimizer, self._loader("refinement"))
 
-  def _test_one(self) -> Run:
-    """A member's scores."""
+  def _score_one(self):
+    """A member's score of an image."""
     net = self._net().eval()
+    return lambda image: torch.mean((net(image) - image) ** 2)
 
-    def score(image):
-      return torch.mean((net(image) - image) ** 2)
-
-    return self._test(score)
-
-  def _test_all(self, refined: bool) -> Run:
-    """All members' maps, and what the refinement net makes of them."""
+  def _score_all(self, refined: bool):
+    """The means of all maps, or what the refinement net makes of them."""
     teachers = self._teachers()
     net = torch_nets.RefineNet().to(self.device).eval()
 
@@ -137,10 +132,10 @@ class Reference(torch_side.TorchSide):
         return logits.softmax(1)[:, 1:].mean()
       return torch.stack([m.mean() for m in maps.values()])
 
-    return self._test(score)
+    return score
 
   def _test(self, score) -> Run:
-    loader = _loader(torch_images.Images(self._tests), 1, shuffle=False)
+    loader = _loader(torch_nets.Images(self._tests), 1, shuffle=False)
     batches = torch_side.endless(loader)
 
     def run(amount):
@@ -190,13 +185,14 @@ class Tuned(torch_side.TunedSide):
   def trials(self):
     """Trials of all members stacked or of one, and of the refinement net."""
     members = 2 * self.protocol.members
-    return {
-      "ensembles": lambda form: (
-        self._train(form, members),
-        members if form.stacked else 1,
-      ),
-      "refinement": lambda form: (self._refine(form), 1),
-    }
+
+    def ensembles(form):
+      return self._train(form, members), members if form.stacked else 1
+
+    def refinement(form):
+      return self._refine(form), 1
+
+    return {"ensembles": ensembles, "refinement": refinement}
 
   def parts(self) -> list[Part]:
     """Steps of stacked members, or of one, and the rest."""
@@ -215,10 +211,8 @@ class Tuned(torch_side.TunedSide):
       return self._test(form)
     if part.phase == "refinement":
       return self._refine(form)
-    p = self.protocol
-    together = p.together()
-    members = 2 * p.members if part == together[0] else p.members
-    return self._train(form, members)
+    first, members = self.protocol.together()[0], self.protocol.members
+    return self._train(form, 2 * members if part == first else members)
 
   def _train(self, form: Form, members: int) -> Run:
     """Training steps of one net, or of several stacked ones."""
@@ -227,17 +221,13 @@ class Tuned(torch_side.TunedSide):
       net = torch_side.Stack([self._net(form) for _ in range(members)])
     net.train()
     optimizer = torch_side.adam(net, 5e-4, 0.5)
-    shuffled = torch_side.rows(
-      self.protocol.mixed,
-      self.protocol.batch,
-      members if form.stacked else 1,
-      self.device,
-    )
+    p = self.protocol
+    shuffled = self.rows(p.mixed, p.batch, members if form.stacked else 1)
 
     def loss(at):
       image = torch_nets.normalize(self.images[at])  # [k b 1 h w]
       if not form.stacked:
-        image = torch_side.ordered(image[0], form)
+        image = form.ordered(image[0])
       # A sum over members: each has the gradient of its own mean.
       return torch.mean((net(image) - image) ** 2, (-4, -3, -2, -1)).sum()
 
@@ -246,25 +236,23 @@ class Tuned(torch_side.TunedSide):
 
   def _refine(self, form: Form) -> Run:
     teachers = self._teachers(form)
-    net = torch_nets.RefineNet()
-    net = torch_side.placed(net, form, self.device).train()
+    net = self.placed(torch_nets.RefineNet(), form).train()
     optimizer = torch_side.adam(net, 1e-4, 0.5, decay=1e-4)
     normal = self.protocol.normal
-    shuffled = torch_side.rows(
-      normal, self.protocol.refine_batch, 1, self.device
-    )
+    shuffled = self.rows(normal, self.protocol.refine_batch)
 
     def loss(at):
       at = at[0]
+      # Any image but the same one.
       other = (at + torch.randint_like(at, 1, normal)) % normal
       image, source = torch_nets.normalize(
         self.images[torch.stack([at, other])]
       )
-      image, mask = torch_images.paste(image, source)
+      image, mask = torch_nets.paste(image, source)
       with torch.no_grad():
-        image = torch_side.ordered(image, form)
+        image = form.ordered(image)
         maps = torch_nets.discrepancies(image, teachers(image))
-      stack = torch_side.ordered(torch_nets.refine_input(maps), form)
+      stack = form.ordered(torch_nets.refine_input(maps))
       return torch_nets.focal(net(stack), mask)
 
     call = self.compiled(loss, form, teachers, net)
@@ -272,16 +260,15 @@ class Tuned(torch_side.TunedSide):
 
   def _test(self, form: Form) -> Run:
     teachers = self._teachers(form)
-    net = torch_nets.RefineNet()
-    net = torch_side.placed(net, form, self.device).eval()
+    net = self.placed(torch_nets.RefineNet(), form).eval()
     tests = torch.from_numpy(self.protocol.test_images())[:, None]
     tests, batch = tests.to(self.device), self._test_batch
 
     def score(images):
-      image = torch_side.ordered(torch_nets.normalize(images), form)
+      image = form.ordered(torch_nets.normalize(images))
       x_hat = teachers(image)
       maps = torch_nets.discrepancies(image, x_hat)
-      stack = torch_side.ordered(torch_nets.refine_input(maps), form)
+      stack = form.ordered(torch_nets.refine_input(maps))
       maps["refined"] = net(stack).softmax(1)[:, 1:]
       single = ((x_hat.chunk(2)[1] - image) ** 2).mean((2, 3, 4))
       means = torch.stack([m.mean((1, 2, 3)) for m in maps.values()])
@@ -295,6 +282,7 @@ class Tuned(torch_side.TunedSide):
         for start in range(0, amount, batch):
           torch.compiler.cudagraph_mark_step_begin()
           at = torch.arange(start, start + batch, device=self.device)
+          # A copy: a CUDA graph writes the next results into the same memory.
           found.append(call(tests[at % len(tests)])[0].clone())
         torch.cat(found, 1)[:, :amount].cpu()
       return amount
@@ -302,8 +290,7 @@ class Tuned(torch_side.TunedSide):
     return run
 
   def _net(self, form: Form) -> nn.Module:
-    net = torch_nets.Autoencoder(side=self.protocol.size)
-    return torch_side.placed(net, form, self.device)
+    return self.placed(torch_nets.Autoencoder(side=self.protocol.size), form)
 
   def _teachers(self, form: Form) -> nn.Module:
     nets = [self._net(form) for _ in range(2 * self.protocol.members)]

@@ -1,4 +1,4 @@
-"""The nets of the PyTorch baselines, their losses and their maps.
+"""Nets, losses, maps and images of the PyTorch baselines.
 
 Written from the published architectures: the autoencoder and the refinement net
 of DDAD-ASR (Cai et al., Medical Image Analysis 2023, arXiv 2210.04227), and the
@@ -7,12 +7,18 @@ U-Net of the denoising autoencoder (Kascenas et al., MIDL 2022, arXiv
 checkpoints use, and PyTorch's initial values, which the references keep.
 `tests/benchmarks` holds them to this project's nets, number by number.
 
+Into half of the images a square of another one is blended (Cai et al.), image
+by image in a data loader's worker as the published code does, or a batch at
+once on the device.
+
 Images are [b c h w] in [-1, 1].
 """
 
+import numpy as np
 import torch
 from torch import nn
 import torch.nn.functional as F
+from torch.utils import data
 
 
 class Autoencoder(nn.Module):
@@ -198,6 +204,66 @@ def coarse_noise(image: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     for side, n in zip((h, w), shift, strict=True)
   )
   return image + 2 * noise[:, :, rows[:, None], columns] - 1
+
+
+class Images(data.Dataset):
+  """uint8 images [n h w] as [1 h w] in [-1, 1]."""
+
+  def __init__(self, images: np.ndarray):
+    self._images = images
+
+  def __len__(self):
+    return len(self._images)
+
+  def __getitem__(self, i):
+    return normalize(torch.from_numpy(self._images[i]))[None]
+
+
+class Pasted(Images):
+  """Images of which half have a square of another image, and its mask."""
+
+  def __getitem__(self, i):
+    image = super().__getitem__(i)
+    side = image.shape[-1]
+    mask = torch.zeros(side, side, dtype=torch.int64)
+    if np.random.rand() <= 0.5:
+      return image, mask
+    row, column = np.random.randint(int(0.1 * side), int(0.9 * side), 2)
+    half = np.random.randint(round(0.05 * side), round(0.2 * side))
+    alpha = torch.rand(1)
+    other = i
+    while other == i:
+      other = np.random.randint(len(self))
+    source = super().__getitem__(other)
+    box = (
+      slice(max(row - half, 0), row + half),
+      slice(max(column - half, 0), column + half),
+    )
+    mask[box] = 1
+    return torch.where(mask > 0, torch.lerp(image, source, alpha), image), mask
+
+
+def paste(
+  image: torch.Tensor, source: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+  """The batched `Pasted`: [b 1 h w] to images and masks [b h w]."""
+  b, _, side, _ = image.shape
+  device = image.device
+
+  def draw(low, high):
+    return torch.randint(low, high, (b, 1), device=device)
+
+  half = draw(round(0.05 * side), round(0.2 * side))
+  place = torch.arange(side, device=device)
+
+  def near():
+    center = draw(int(0.1 * side), int(0.9 * side))
+    return (place >= center - half) & (place < center + half)
+
+  on = torch.rand(b, 1, 1, device=device) > 0.5
+  mask = near()[:, :, None] & near()[:, None, :] & on
+  alpha = torch.rand(b, 1, 1, 1, device=device)
+  return torch.where(mask[:, None], image.lerp(source, alpha), image), mask
 
 
 def _layers(kind, widths: list[int], last: bool):

@@ -4,6 +4,8 @@
 memory at their final size, the loss read at every step. `Tuned` has uint8
 images on the device, drawn and normalized there, fused Adam, TF32, and
 `torch.compile` or channels_last where a short trial finds that they pay.
+
+`net` is "ae" or "dae" throughout.
 """
 
 from typing import Any
@@ -12,56 +14,40 @@ import torch
 from torch import nn
 from torch.utils import data
 
-from benchmarks import torch_images, torch_nets, torch_side
+from benchmarks import torch_nets, torch_side
 from benchmarks.protocol import Part, Protocol
 from benchmarks.torch_side import Form
 
 
 class Eager(torch_side.TorchSide):
-  """The official code's way, which users run today.
-
-  Args:
-    net: "ae" or "dae".
-    protocol: images, batch, size and epochs.
-    options: none.
-  """
+  """The official code's way, which users run today; it has no options."""
 
   def __init__(self, net: str, protocol: Protocol, options: dict[str, Any]):
-    super().__init__()
+    super().__init__(protocol)
     del options
-    self._net, self._protocol = net, protocol
+    self._net = net
 
   def parts(self) -> list[Part]:
     """Training alone."""
-    return _parts(self._protocol)
+    return _parts(self.protocol)
 
   def _make(self, part):
     del part  # there is one
-    net = _build(self._net, self._protocol).to(self.device)
+    net = _build(self._net, self.protocol).to(self.device)
     loader = data.DataLoader(
-      torch_images.Images(self._protocol.training_images()),
-      self._protocol.batch,
+      torch_nets.Images(self.protocol.training_images()),
+      self.protocol.batch,
       shuffle=True,
       drop_last=True,
     )
-
-    def loss(image):
-      x_hat = net(_corrupt(self._net, image))
-      return torch_nets.squared_error(x_hat, image)
-
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-    return torch_side.eager(loss, optimizer, loader, self.device)
+    return self.eager(
+      lambda image: _loss(self._net, net, image), optimizer, loader
+    )
 
 
 class Tuned(torch_side.TunedSide):
-  """The code as a good PyTorch engineer would write it.
-
-  Args:
-    net: "ae" or "dae".
-    protocol: images, batch, size and epochs.
-    compiles: whether `torch.compile` may be tried.
-    options: {"training": form}, from `choose`.
-  """
+  """The code as a good PyTorch engineer would write it; see `TunedSide`."""
 
   FORMS = (
     Form(),
@@ -92,21 +78,17 @@ class Tuned(torch_side.TunedSide):
     return self._train(self.options[part.phase])
 
   def _train(self, form: Form):
-    net = _build(self._net, self.protocol)
-    net = torch_side.placed(net, form, self.device)
-    shuffled = torch_side.rows(
-      len(self.images), self.protocol.batch, 1, self.device
-    )
+    net = self.placed(_build(self._net, self.protocol), form)
 
     def loss(at):
-      image = torch_nets.normalize(self.images[at[0]])
-      image = torch_side.ordered(image, form)
-      x_hat = net(_corrupt(self._net, image))
-      return torch_nets.squared_error(x_hat, image)
+      image = form.ordered(torch_nets.normalize(self.images[at[0]]))
+      return _loss(self._net, net, image)
 
-    call = self.compiled(loss, form, net)
-    optimizer = torch_side.adam(net, 1e-3, 0.9)
-    return torch_side.training(call, optimizer, shuffled)
+    return torch_side.training(
+      self.compiled(loss, form, net),
+      torch_side.adam(net, 1e-3, 0.9),
+      self.rows(len(self.images), self.protocol.batch),
+    )
 
 
 def _parts(protocol: Protocol) -> list[Part]:
@@ -120,9 +102,9 @@ def _build(net: str, protocol: Protocol) -> nn.Module:
   return torch_nets.Autoencoder(hidden=1024, side=protocol.size).train()
 
 
-def _corrupt(net: str, image: torch.Tensor) -> torch.Tensor:
-  """Training inputs of the net; DAE's have coarse noise."""
-  if net == "ae":
-    return image
-  shift = torch.randint(image.shape[-1], (2,), device=image.device)
-  return torch_nets.coarse_noise(image, shift)
+def _loss(name: str, net: nn.Module, image: torch.Tensor) -> torch.Tensor:
+  given = image
+  if name == "dae":  # learns to remove coarse noise
+    shift = torch.randint(image.shape[-1], (2,), device=image.device)
+    given = torch_nets.coarse_noise(image, shift)
+  return torch_nets.squared_error(net(given), image)

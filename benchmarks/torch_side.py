@@ -1,6 +1,6 @@
-"""The common part of the PyTorch sides: parts, trials, stacked members."""
+"""The common part of the PyTorch sides: steps, trials, stacked members."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import copy
 import itertools
 import platform
@@ -34,40 +34,71 @@ class Form(NamedTuple):
     ]
     return ", ".join(words) or "eager, one net after another"
 
+  def ordered(self, x: torch.Tensor) -> torch.Tensor:
+    """Images in the form's order."""
+    if self.channels_last:
+      return x.contiguous(memory_format=torch.channels_last)
+    return x
+
 
 # A form's run, and how many members' steps one of its steps is.
 Trial = Callable[[Form], tuple[sides.Run, int]]
 
 
 class TorchSide(sides.Parts):
-  """The common part of all sides of PyTorch."""
+  """The common part of all sides, and the steps of those that users run.
 
-  def __init__(self):
+  Args:
+    protocol: sizes and counts.
+  """
+
+  def __init__(self, protocol: Protocol):
     super().__init__()
     torch.manual_seed(0)
+    self.protocol = protocol
     self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # The shapes never change, so that searching for the best kernels pays.
     torch.backends.cudnn.benchmark = True
 
   def about(self) -> tuple[str, str]:
     """The versions; the kind of device."""
-    cuda = self.device.type == "cuda"
-    name = torch.cuda.get_device_name() if cuda else platform.machine()
-    text = f"torch {torch.__version__} on {name}"
-    if not cuda:
-      text += f", {torch.get_num_threads()} thread(s)"
-    return text, "gpu" if cuda else "cpu"
+    if self.device.type == "cuda":
+      name = torch.cuda.get_device_name()
+      return f"torch {torch.__version__} on {name}", "gpu"
+    where = f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
+    return f"torch {torch.__version__} on {where}", "cpu"
 
   def memory(self) -> dict[str, int | None]:
     """Peaks in bytes."""
-    device = None
-    if self.device.type == "cuda":
-      device = torch.cuda.max_memory_allocated()
+    on_card = self.device.type == "cuda"
+    device = torch.cuda.max_memory_allocated() if on_card else None
     return {"host": sides.peak_host(), "device": device}
 
   def wait(self) -> None:
     """Waits until the device has done what it was given."""
     if self.device.type == "cuda":
       torch.cuda.synchronize()
+
+  def eager(
+    self,
+    loss: Callable[..., torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    loader: data.DataLoader,
+  ) -> sides.Run:
+    """Steps as users take them, of a loss of what the loader gives."""
+    batches = endless(loader)
+
+    def run(amount):
+      for batch in itertools.islice(batches, amount):
+        parts = batch if isinstance(batch, list) else [batch]
+        value = loss(*(part.to(self.device) for part in parts))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        value.item()  # each loss is read, for the epoch's mean
+      return amount
+
+    return run
 
 
 class TunedSide(TorchSide):
@@ -84,19 +115,33 @@ class TunedSide(TorchSide):
   def __init__(
     self, protocol: Protocol, compiles: bool, options: dict[str, Form]
   ):
-    super().__init__()
-    torch.set_float32_matmul_precision("high")
-    self.protocol, self.options, self._compiles = protocol, options, compiles
+    super().__init__(protocol)
+    torch.set_float32_matmul_precision("high")  # TensorFloat-32
+    self.options, self._compiles = options, compiles
     images = torch.from_numpy(protocol.training_images())
     self.images = images[:, None].to(self.device)
 
   def choose(self) -> tuple[dict[str, Form], list[str]]:
-    """The forms, by trial."""
+    """The quickest form of each phase, and a line on every form."""
     forms = [f for f in self.FORMS if self._compiles or not f.compiled]
     found, notes = {}, []
     for phase, make in self.trials().items():
-      found[phase], lines = fastest(phase, forms, make, self)
-      notes += lines
+      times = {}
+      for form in forms:
+        try:
+          times[form] = self._trial(*make(form))
+          text = f"{1e3 * times[form]:.2f} ms"
+        except torch._dynamo.exc.TorchDynamoException as error:
+          # A compiler may be absent, or not know an operation.
+          if not form.compiled:
+            raise
+          text = f"not available: {str(error).strip().splitlines()[0]}"
+        notes.append(f"tuned, {phase}, {form}: {text}")
+        if form.compiled:
+          # Its programs would stay, and count for the next form's limit.
+          torch._dynamo.reset()
+      found[phase] = min(times, key=times.__getitem__)
+      notes.append(f"tuned, {phase}: takes {found[phase]}")
     return found, notes
 
   def trials(self) -> dict[str, Trial]:
@@ -117,6 +162,42 @@ class TunedSide(TorchSide):
     mode = "reduce-overhead" if self.device.type == "cuda" else None
     return torch.compile(function, dynamic=False, mode=mode)
 
+  def placed(self, net: nn.Module, form: Form) -> nn.Module:
+    """A net on the device, in the form's order."""
+    order = torch.contiguous_format
+    if form.channels_last:
+      order = torch.channels_last
+    return net.to(self.device, memory_format=order)
+
+  def rows(self, length: int, batch: int, members: int = 1):
+    """A function () -> the next step's rows, [members batch].
+
+    They are shuffled on the device, an epoch at a time; what does not fill a
+    batch is dropped.
+    """
+    count, device = length // batch, self.device
+
+    def steps():
+      while True:
+        drawn = [torch.randperm(length, device=device) for _ in range(members)]
+        cut = torch.stack(drawn)[:, : count * batch]
+        yield from cut.view(members, count, batch).unbind(1)
+
+    return steps().__next__
+
+  def _trial(self, run: sides.Run, each: int) -> float:
+    """Seconds of a member's step, the better of two."""
+    steps = 20 if self.device.type == "cuda" else 2
+    run(steps)  # compiles, records
+    self.wait()
+    taken = []
+    for _ in range(2):
+      start = time.perf_counter()
+      run(steps)
+      self.wait()
+      taken.append((time.perf_counter() - start) / steps / each)
+    return min(taken)
+
 
 class Stack(nn.Module):
   """Nets of one kind as one, on a leading axis of members.
@@ -129,12 +210,10 @@ class Stack(nn.Module):
     super().__init__()
     self._net = copy.deepcopy(nets[0])
     params, buffers = torch.func.stack_module_state(list(nets))
-    for name, value in params.items():
-      layer, last = self._place(name)
-      setattr(layer, last, nn.Parameter(value.detach()))
-    for name, value in buffers.items():
-      layer, last = self._place(name)
-      setattr(layer, last, value)
+    stacked = {k: nn.Parameter(v.detach()) for k, v in params.items()}
+    for name, value in (stacked | buffers).items():
+      path, _, last = name.rpartition(".")
+      setattr(self._net.get_submodule(path), last, value)
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
     """Member k's output of x[k]; for x without members, of all of x.
@@ -152,13 +231,9 @@ class Stack(nn.Module):
     inputs = (0, 0, 0 if x.ndim == 5 else None)
     return torch.vmap(one, inputs)(params, buffers, x)
 
-  def _place(self, name: str) -> tuple[nn.Module, str]:
-    path, _, last = name.rpartition(".")
-    return self._net.get_submodule(path), last
-
 
 class InTurn(nn.Module):
-  """A `Stack` that runs one net after another."""
+  """Nets that run one after another, where a `Stack` runs them as one."""
 
   def __init__(self, nets: Sequence[nn.Module]):
     super().__init__()
@@ -167,19 +242,6 @@ class InTurn(nn.Module):
   def forward(self, x: torch.Tensor) -> torch.Tensor:
     """Every net's output of x [b c h w]: [k b c h w]."""
     return torch.stack([net(x) for net in self.nets])
-
-
-def ordered(x: torch.Tensor, form: Form) -> torch.Tensor:
-  """Images in the form's order."""
-  if form.channels_last:
-    return x.contiguous(memory_format=torch.channels_last)
-  return x
-
-
-def placed(net: nn.Module, form: Form, device: torch.device) -> nn.Module:
-  """A net on the device, in the form's order."""
-  order = torch.channels_last if form.channels_last else torch.contiguous_format
-  return net.to(device, memory_format=order)
 
 
 def adam(
@@ -191,93 +253,9 @@ def adam(
   )
 
 
-def fastest(
-  what: str,
-  forms: Iterable[Form],
-  make: Trial,
-  side: TorchSide,
-) -> tuple[Form, list[str]]:
-  """The quickest form of a step, and a line on every one.
-
-  Args:
-    what: names the step.
-    forms: which to try.
-    make: a form's run, and how many members' steps one of its steps is.
-    side: whose device is waited for.
-  """
-  times, notes = {}, []
-  for form in forms:
-    try:
-      times[form] = _trial(*make(form), side)
-      found = f"{1e3 * times[form]:.2f} ms"
-    except torch._dynamo.exc.TorchDynamoException as error:
-      if not form.compiled:
-        raise
-      found = f"not had: {str(error).strip().splitlines()[0]}"
-    notes.append(f"tuned, {what}, {form}: {found}")
-    if form.compiled:
-      torch._dynamo.reset()
-  best = min(times, key=times.__getitem__)
-  return best, [*notes, f"tuned, {what}: takes {best}"]
-
-
-def endless(loader: data.DataLoader):
+def endless(loader: data.DataLoader) -> Iterator[Any]:
   """Batch after batch, epoch after epoch."""
   return itertools.chain.from_iterable(itertools.repeat(loader))
-
-
-def rows(
-  length: int, batch: int, members: int, device: torch.device
-) -> Callable[[], torch.Tensor]:
-  """Shuffled row numbers, drawn on the device an epoch at a time.
-
-  Args:
-    length: rows to shuffle; what does not fill a batch is dropped.
-    batch: rows a step.
-    members: shuffles beside each other.
-    device: where.
-
-  Returns:
-    () -> the next step's rows, [members batch].
-  """
-  count = length // batch
-
-  def steps():
-    while True:
-      drawn = [torch.randperm(length, device=device) for _ in range(members)]
-      cut = torch.stack(drawn)[:, : count * batch]
-      yield from cut.view(members, count, batch).unbind(1)
-
-  return steps().__next__
-
-
-def eager(
-  loss: Callable[..., torch.Tensor],
-  optimizer: torch.optim.Optimizer,
-  loader: data.DataLoader,
-  device: torch.device,
-) -> sides.Run:
-  """Steps as users take them; each loss is read, for the epoch's mean.
-
-  Args:
-    loss: of what the loader gives.
-    optimizer: takes the steps.
-    loader: of batches.
-    device: where to.
-  """
-  batches = endless(loader)
-
-  def run(amount):
-    for batch in itertools.islice(batches, amount):
-      parts = batch if isinstance(batch, list) else [batch]
-      value = loss(*(part.to(device) for part in parts))
-      optimizer.zero_grad()
-      value.backward()
-      optimizer.step()
-      value.item()
-    return amount
-
-  return run
 
 
 def training(
@@ -285,13 +263,7 @@ def training(
   optimizer: torch.optim.Optimizer,
   shuffled: Callable[[], torch.Tensor],
 ) -> sides.Run:
-  """Steps whose losses are summed on the device and read in the end.
-
-  Args:
-    loss: of row numbers.
-    optimizer: takes the steps.
-    shuffled: gives the next row numbers.
-  """
+  """The tuned side's steps, of a loss of row numbers."""
 
   def run(amount):
     total = 0.0
@@ -302,21 +274,7 @@ def training(
       optimizer.step()
       optimizer.zero_grad()
       total += value.detach()
-    total.item()
+    total.item()  # losses are summed on the device and read in the end
     return amount
 
   return run
-
-
-def _trial(run: sides.Run, each: int, side: TorchSide) -> float:
-  """Seconds of a member's step, the better of two."""
-  steps = 20 if side.device.type == "cuda" else 2
-  run(steps)  # compiles, records
-  side.wait()
-  taken = []
-  for _ in range(2):
-    start = time.perf_counter()
-    run(steps)
-    side.wait()
-    taken.append((time.perf_counter() - start) / steps / each)
-  return min(taken)

@@ -11,8 +11,6 @@ import statistics
 import time
 from typing import Any, NamedTuple
 
-import jax
-
 
 class Ratio(NamedTuple):
   """A ratio of one side's seconds to another's, over all turns."""
@@ -22,6 +20,8 @@ class Ratio(NamedTuple):
   high: float
 
   def __str__(self):
+    if self.low == self.high:  # one turn has no spread
+      return f"{self.median:.2f}"
     return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
@@ -36,18 +36,17 @@ def alternate(
       is not counted.
     repeats: turns that count.
   """
-  times: dict[str, list[float]] = {name: [] for name in sides}
+  # Not above: PyTorch's processes import this file, and jax would weigh on
+  # their memory.
+  import jax
+
+  times: dict[Any, list[float]] = {name: [] for name in sides}
   for turn in range(repeats + 1):
     for name, call in sides.items():
-      times[name].append(seconds(lambda c=call, t=turn: c(t)))
+      start = time.perf_counter()
+      jax.block_until_ready(call(turn))
+      times[name].append(time.perf_counter() - start)
   return {name: taken[1:] for name, taken in times.items()}
-
-
-def seconds(call: Callable[[], object]) -> float:
-  """Seconds of one call, its results included."""
-  start = time.perf_counter()
-  jax.block_until_ready(call())
-  return time.perf_counter() - start
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
@@ -56,8 +55,23 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
   return Ratio(statistics.median(parts), min(parts), max(parts))
 
 
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+  """Columns of equal width, the first one to the left."""
+  lines = [[str(cell) for cell in line] for line in (header, *rows)]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  return "\n".join(
+    "  ".join(
+      cell.rjust(width) if place else cell.ljust(width)
+      for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ).rstrip()
+    for line in lines
+  )
+
+
 def machine() -> str:
   """The devices that JAX sees, the host's cores and the versions."""
+  import jax
+
   device = jax.devices()[0]
   cores = len(os.sched_getaffinity(0))
   return (

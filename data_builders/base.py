@@ -38,6 +38,7 @@ class Row:
     mask: its mask file, if it has one.
     columns: what else is known of it: "patient", "organ", "modality", "group"
       or any other lower-case word, and a text or a whole number as text.
+    healthy: the file that marks its healthy pixels, if it has one.
   """
 
   name: str
@@ -45,6 +46,7 @@ class Row:
   path: Path | None = None
   mask: Path | None = None
   columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  healthy: Path | None = None
 
 
 class SetBuilder(
@@ -117,6 +119,16 @@ class SetBuilder(
     """True if examples have masks; a row without one then gets an empty one."""
     return False
 
+  def has_healthy(self) -> bool:
+    """True if examples mark healthy pixels, as `spec.Split.healthy` says."""
+    return False
+
+  def encode_healthy(self, row: Row, image: bytes) -> bytes:
+    """Encoded mark of a row's healthy pixels; the file's own by default."""
+    if row.healthy is None:
+      return pictures.black(image)
+    return pictures.brighter_half(row.healthy.read_bytes())
+
   def channels(self) -> int:
     """Channels of the images: 1 where all are gray, otherwise 3."""
     with _reading(self.source):
@@ -140,6 +152,8 @@ class SetBuilder(
     }
     if self.has_masks():
       features["mask"] = tfds.features.Image(shape=(None, None, 1))
+    if self.has_healthy():
+      features["healthy"] = tfds.features.Image(shape=(None, None, 1))
     if names := self.columns():
       features["columns"] = {name: tfds.features.Text() for name in names}
     return tfds.core.DatasetInfo(
@@ -189,7 +203,11 @@ class SetBuilder(
     pairs = [(row.path, row.mask) for row in rows if row.path]
     stray = masks.among([image for image, _ in pairs], self.source)
     digests = verify.verify(
-      pairs, {**misfits, **stray}, self.source, self._journal
+      pairs,
+      {**misfits, **stray},
+      self.source,
+      self._journal,
+      healthy=[(row.path, row.healthy) for row in rows if row.path],
     )
     leaks.check(
       {
@@ -220,8 +238,13 @@ class SetBuilder(
         name=_legible(row.name),
         columns={name: _legible(known.get(name, "")) for name in names},
       )
-      digest.update(store.identity(at, row.name, row.label, *data, row.columns))
-      yield at, _example(at, row, data)
+      healthy = None
+      if self.has_healthy():
+        healthy = self.encode_healthy(row, data[0])
+      digest.update(
+        store.identity(at, row.name, row.label, *data, row.columns, healthy)
+      )
+      yield at, _example(at, row, data, healthy)
     # TFDS saves the metadata after the last split.
     self.info.metadata["fingerprints"][split] = digest.hexdigest()
 
@@ -266,7 +289,9 @@ def check_inside(names: Iterable[str], origin: Path) -> None:
     )
 
 
-def _example(at: int, row: Row, data: Encoded) -> dict[str, Any]:
+def _example(
+  at: int, row: Row, data: Encoded, healthy: bytes | None
+) -> dict[str, Any]:
   image, mask = data
   example = {
     "image": io.BytesIO(image),
@@ -276,6 +301,8 @@ def _example(at: int, row: Row, data: Encoded) -> dict[str, Any]:
   }
   if mask is not None:
     example["mask"] = io.BytesIO(mask)
+  if healthy is not None:
+    example["healthy"] = io.BytesIO(healthy)
   if row.columns:
     example["columns"] = dict(row.columns)
   return example

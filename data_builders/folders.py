@@ -35,18 +35,22 @@ class Listing:
   )
 
 
-def read(folder: Path) -> Listing:
+def read(folder: Path, endings: tuple[str, ...] = SUFFIXES) -> Listing:
   """Lists a folder with all below it, following links.
 
   Hidden files and what operating systems add are left out. A folder that is
   not there has nothing in it.
+
+  Args:
+    folder: where to start.
+    endings: of the names of images, in lower case.
   """
   found = Listing()
-  for path, names in _walk(folder, found):
+  for path, names in _walk(folder, found, endings):
     for name in names:
       if litter.is_litter(name):
         found.left_out[_LITTER, "files"] += 1
-      elif _is_image(name):
+      elif _is_image(name, endings):
         found.images.append(path / name)
       else:
         ending = Path(name).suffix.lower() or "no ending"
@@ -84,7 +88,9 @@ def describe(left_out: Mapping[tuple[str, str], int]) -> list[str]:
   ]
 
 
-def _walk(folder: Path, found: Listing) -> Iterator[tuple[Path, list[str]]]:
+def _walk(
+  folder: Path, found: Listing, endings: tuple[str, ...]
+) -> Iterator[tuple[Path, list[str]]]:
   """Folders and the names of their files; notes what is not entered."""
 
   def note(error: OSError) -> None:
@@ -103,16 +109,16 @@ def _walk(folder: Path, found: Listing) -> Iterator[tuple[Path, list[str]]]:
     for name in sorted(inner):
       if litter.is_litter(name):
         found.left_out[_LITTER, name] += _count(path / name)
-      elif _is_image(name):
+      elif _is_image(name, endings):
         found.misfits[path / name] = "a folder, not an image"
     inner[:] = sorted(
-      n for n in inner if not litter.is_litter(n) and not _is_image(n)
+      n for n in inner if not litter.is_litter(n) and not _is_image(n, endings)
     )
     yield path, names
 
 
-def _is_image(name: str) -> bool:
-  return Path(name).suffix.lower() in SUFFIXES
+def _is_image(name: str, endings: tuple[str, ...] = SUFFIXES) -> bool:
+  return name.lower().endswith(endings)
 
 
 def _count(folder: Path) -> int:

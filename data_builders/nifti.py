@@ -20,9 +20,23 @@ _KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2"}
 _MOST = 2**31  # numbers of a volume; more are a damaged header
 
 
+class Damaged(UserError):
+  """No volume that can be read.
+
+  Attributes:
+    reason: why, without the file's name.
+  """
+
+  def __init__(self, path: Path, reason: str):
+    super().__init__(
+      f"{path} cannot be read as a NIfTI-1 volume ({reason}); restore it."
+    )
+    self.reason = reason
+
+
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a file says of its volume.
+  """The description of a volume in its file.
 
   Attributes:
     shape: of the volume; axes of length 1 beyond the third are left out.
@@ -58,7 +72,7 @@ def read(path: Path) -> Shaped[np.ndarray, "x y z"]:
   header = _parsed(path, data[:_HEADER])
   count = int(np.prod(header.shape))
   if len(data) < header.start + count * header.kind.itemsize:
-    raise _damaged(path, "it is shorter than its header says")
+    raise Damaged(path, "it is shorter than its header says")
   found = np.frombuffer(data, header.kind, count, header.start)
   found = found.reshape(header.shape, order="F")
   if (header.scale, header.shift) == (1.0, 0.0):
@@ -74,15 +88,15 @@ def _bytes(path: Path, count: int = -1) -> bytes:
         file = stack.enter_context(gzip.GzipFile(fileobj=file))
       return file.read(count)
   except (OSError, EOFError, zlib.error) as error:
-    raise _damaged(path, str(error)) from error
+    raise Damaged(path, str(error)) from error
 
 
 def _parsed(path, data) -> Header:
   if len(data) < _HEADER or data[344:347] not in (b"n+1",):
-    raise _damaged(path, "it has no NIfTI-1 header")
+    raise Damaged(path, "it has no NIfTI-1 header")
   order = "<" if np.frombuffer(data, "<i4", 1)[0] == _HEADER else ">"
   if np.frombuffer(data, f"{order}i4", 1)[0] != _HEADER:
-    raise _damaged(path, "its header has another size")
+    raise Damaged(path, "its header has another size")
 
   def number(kind, at, count=1):
     return np.frombuffer(data, order + kind, count, at).tolist()
@@ -93,11 +107,11 @@ def _parsed(path, data) -> Header:
   sides = sides[: max(axes, 0)]
   good = 3 <= axes <= 7 and all(n > 0 for n in sides)
   if not good or any(n > 1 for n in sides[3:]) or np.prod(sides) > _MOST:
-    raise _damaged(path, f"its sides are {tuple(sides)}, not three")
+    raise Damaged(path, f"its sides are {tuple(sides)}, not three")
   if code not in _KINDS:
-    raise _damaged(path, f"its numbers are of kind {code}")
+    raise Damaged(path, f"its numbers are of kind {code}")
   if not _HEADER <= start < _MOST:
-    raise _damaged(path, "its numbers start nowhere")
+    raise Damaged(path, "its numbers start nowhere")
   # A slope of 0 means that nothing is scaled.
   scaled = slope != 0 and np.isfinite([slope, shift]).all()
   return Header(
@@ -106,10 +120,4 @@ def _parsed(path, data) -> Header:
     int(start),
     slope if scaled else 1.0,
     shift if scaled else 0.0,
-  )
-
-
-def _damaged(path, reason) -> UserError:
-  return UserError(
-    f"{path} cannot be read as a NIfTI-1 volume ({reason}); restore it."
   )

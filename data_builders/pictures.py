@@ -8,6 +8,7 @@ import functools
 import io
 from pathlib import Path
 
+from jaxtyping import UInt8
 import numpy as np
 from PIL import Image
 
@@ -44,6 +45,23 @@ def gray(mask: bytes) -> bytes:
       return mask
     marks = decode.marks(picture)
   return _png(Image.fromarray(np.where(marks, np.uint8(255), np.uint8(0))))
+
+
+def brighter_half(mask: bytes) -> bytes:
+  """Returns a gray PNG file, 255 where a file has at least half of its top.
+
+  Unlike the masks of abnormal pixels, marks of healthy ones may be anything
+  between black and white.
+  """
+  with decode.open_image(mask) as picture:
+    values = np.asarray(picture.convert("L")).astype(np.uint16)
+  marks = (values > 0) & (2 * values >= values.max())
+  return encoded(np.where(marks, np.uint8(255), np.uint8(0)))
+
+
+def encoded(pixels: UInt8[np.ndarray, "h w"]) -> bytes:
+  """Returns a gray PNG file."""
+  return _png(Image.fromarray(pixels))
 
 
 def black(image: bytes) -> bytes:

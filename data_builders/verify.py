@@ -45,6 +45,7 @@ def verify(
   misfits: Mapping[Path, str],
   root: Path,
   journal: Path | None = None,
+  healthy: Sequence[tuple[Path, Path | None]] = (),
 ) -> Mapping[Path, str]:
   """Decodes all files in parallel; complains about all bad ones at once.
 
@@ -55,6 +56,8 @@ def verify(
     root: the source folder; names in messages start below it.
     journal: where sound files are noted, so that a build that was killed, or
       whose source was fixed, need not decode them again.
+    healthy: images with the files that mark their healthy pixels, which may
+      be most of them.
 
   Returns:
     The digest of every image.
@@ -66,6 +69,8 @@ def verify(
   """
   roles = {(image, False): None for image, _ in pairs}
   roles |= {(mask, True): None for _, mask in pairs if mask is not None}
+  # Not masks of what is abnormal: they may be gray, and mark most of an image.
+  roles |= {(mask, False): None for _, mask in healthy if mask is not None}
   found = _inspect_all(list(roles), misfits, journal)
   broken = {
     path: finding.problem
@@ -73,9 +78,13 @@ def verify(
     if finding.problem is not None
   }
   # The size of what cannot be opened is nobody's concern.
-  bad = {**_check_sizes(pairs, found, broken), **misfits, **broken}
+  sizes = _check_sizes(pairs, found, broken, True)
+  sizes |= _check_sizes(healthy, found, broken, False)
+  bad = {**sizes, **misfits, **broken}
   if bad:
-    named = (path for pair in pairs for path in pair if path is not None)
+    named = (
+      path for pair in [*pairs, *healthy] for path in pair if path is not None
+    )
     unique = list(dict.fromkeys([*named, *misfits]))
     lines = [
       f"{_below(path, root)}: {bad[path]}" for path in unique if path in bad
@@ -85,7 +94,7 @@ def verify(
       " them or take them out, then run the same command again:\n"
       + notices.listed(lines)
     )
-  _check_areas(found, root)
+  _check_areas({mask: found[mask, True] for _, mask in pairs if mask}, root)
   return {
     path: finding.digest
     for (path, is_mask), finding in found.items()
@@ -214,15 +223,16 @@ def _check_sizes(
   pairs: Sequence[tuple[Path, Path | None]],
   found: Mapping[Role, Finding],
   broken: Mapping[Path, str],
-) -> Mapping[Path, str]:
-  """Masks whose size is not their image's."""
+  role: bool,
+) -> dict[Path, str]:
+  """Masks, read in one role, whose size is not their image's."""
   bad = {}
   for image, mask in pairs:
     if mask is None or image in broken or mask in broken:
       continue
-    if (image, False) not in found or (mask, True) not in found:
+    if (image, False) not in found or (mask, role) not in found:
       continue
-    size, other = found[image, False].size, found[mask, True].size
+    size, other = found[image, False].size, found[mask, role].size
     if size != other:
       bad[mask] = "its size is {}x{}, its image's {}x{} pixels".format(
         *other, *size
@@ -230,13 +240,9 @@ def _check_sizes(
   return bad
 
 
-def _check_areas(found: Mapping[Role, Finding], root: Path) -> None:
+def _check_areas(found: Mapping[Path, Finding], root: Path) -> None:
   """Names masks that are empty or mark most of their image."""
-  shares = {
-    str(_below(path, root)): f.marked
-    for (path, mask), f in found.items()
-    if mask
-  }
+  shares = {str(_below(path, root)): f.marked for path, f in found.items()}
   empty = [name for name, share in shares.items() if share == 0]
   large = [name for name, share in shares.items() if share > 0.5]
   if shares and len(large) == len(shares):

@@ -1,6 +1,6 @@
 """Losses, one number per example; the step takes the mean over the batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from medad_jax.types import UserError
 _WINDOW, _DEVIATION = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 _TINY = 1e-12
+_LEAST = 1e-8  # product of lengths that a cosine divides by, as in PyTorch
 _SMOOTH = 1e-5
 _MOST = 100.0
 
@@ -57,6 +58,24 @@ def dissimilarity(
   covariance = _window_mean(u * v) - mean_u * mean_v
   light = (2 * mean_u * mean_v + _C1) / (mean_u**2 + mean_v**2 + _C1)
   return 1 - light * (2 * covariance + _C2) / (var_u + var_v + _C2)
+
+
+def embedding_distance(
+  found: Sequence[Float[Array, "b ..."]],
+  wanted: Sequence[Float[Array, "b ..."]],
+) -> Float[Array, "b"]:
+  """Half the mean square and one minus the cosine, summed over embeddings.
+
+  Bercea et al., MIDL 2023, where a cosine is of all numbers of an embedding.
+  """
+  total = jnp.zeros(())
+  for e, other in zip(found, wanted, strict=True):
+    a, b = (x.reshape(len(x), -1) for x in (e, other))
+    lengths = jnp.sum(a * a, 1) * jnp.sum(b * b, 1)
+    # A bound before the root, whose gradient at zero is infinite.
+    cosine = jnp.sum(a * b, 1) / jnp.sqrt(jnp.maximum(lengths, _LEAST**2))
+    total = total + jnp.mean((a - b) ** 2, 1) / 2 + 1 - cosine
+  return total
 
 
 def normal_divergence(

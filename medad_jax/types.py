@@ -18,9 +18,9 @@ from typing import (
 )
 
 from flax import struct
-import jax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from medad_jax.axis import Axis as Axis
 from medad_jax.training import Length
 
 Params = Mapping[str, Any]  # a pytree of parameters, by part: {"net": ...}
@@ -51,39 +51,6 @@ class Batch(TypedDict):
   source: NotRequired[Float[Array, "b h w c"]]  # a second image of the pool
   copy: NotRequired[Int[Array, "b"]]  # which of an image's copies it is
   anatomy: NotRequired[Bool[Array, "b h w"]]  # where an organ is
-
-
-@dataclasses.dataclass(frozen=True)
-class Axis:
-  """The axis that the batch is split along, for acting on the global batch.
-
-  `Axis()` is the whole batch on one device. `groups` are the device groups
-  that share one batch, for mappings whose only axis numbers all devices.
-  """
-
-  name: str | None = None
-  size: int = 1
-  groups: tuple[tuple[int, ...], ...] | None = None
-
-  def mean(self, tree: Any) -> Any:
-    """Mean over the devices that hold the other parts of the batch."""
-    if self.name is None or self.size == 1:
-      return tree
-    return jax.lax.pmean(tree, self.name, axis_index_groups=self.groups)
-
-  def gather(self, tree: Any) -> Any:
-    """Arrays of the whole batch from those of its parts, in their order."""
-    if self.name is None or self.size == 1:
-      return tree
-    return jax.lax.all_gather(
-      tree, self.name, axis_index_groups=self.groups, tiled=True
-    )
-
-  def min(self, tree: Any) -> Any:
-    """Minimum over the devices that hold the other parts of the batch."""
-    if self.name is None or self.size == 1:
-      return tree
-    return jax.lax.pmin(tree, self.name, axis_index_groups=self.groups)
 
 
 @struct.dataclass
@@ -153,15 +120,20 @@ class Pool:
       sets that are trained jointly these hold each set's share.
     truncate: whether a split with fewer rows than that gives those it has.
     advice: what a user should change where a split has too few.
+    folds: which parts of its rows it has, of `of` equal ones that take turns;
+      rows of one patient are in one part.
+    of: the number of parts.
   """
 
   name: str
   splits: Mapping[str, int | None]
   truncate: bool = False
   advice: str = ""
+  folds: tuple[int, ...] = (0,)
+  of: int = 1
 
   def __hash__(self) -> int:
-    return hash((self.name, tuple(self.splits.items())))
+    return hash((self.name, tuple(self.splits.items()), self.folds, self.of))
 
 
 NORMAL = Pool("normal", {"train": None})
@@ -173,8 +145,7 @@ Init = Callable[[PRNGKeyArray, tuple[int, int, int]], tuple[Any, Any]]
 Loss = Callable[
   [Any, Any, Batch, Context], tuple[Float[Array, ""], tuple[Any, Metrics]]
 ]
-# uint8 images [n h w c], as large as they are stored -> arrays [n ...] by their
-# names in `Batch`.
+# uint8 images [n h w c] as stored -> arrays [n ...] by their names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
 
 
@@ -355,11 +326,15 @@ class Scores:
     maps: pixel maps by name, each [b, h, w]; may be empty.
     reconstruction: what the method thinks healthy looks like [b, h, w, c], or
       None where it cannot tell.
+    distances: of images and reconstructions, each [b], such as "lpips_alex".
+    draws: the same of each random draw that scores are means of, [b, d, ...].
   """
 
   image: Mapping[str, Any]
   maps: Mapping[str, Any]
   reconstruction: Any = None
+  distances: Mapping[str, Any] = struct.field(default_factory=dict)
+  draws: "Scores | None" = None
 
 
 @runtime_checkable

@@ -29,6 +29,7 @@ ARGUMENTS = {
   "fanogan": ["phantom", "brain"],
   "maddr": [*maddr.arguments("phantom"), *maddr.arguments("covid_ct,brain")],
   "piad": [*piad.arguments(), "phantom", "brain/reproduce"],
+  "ra": ["phantom", "ixi", "fastmri", "brain"],
   "reconstruction": [f"brain/{m}" for m in reconstruction.METHODS],
   "ssl": [f"{d}/{m}" for d in ("brain", "phantom") for m in ssl.METHODS],
 }
@@ -240,3 +241,13 @@ def test_piad_follows_the_published_experiments():
   assert method.critic == Optimizer(learning_rate=5e-4, b1=0.5, b2=0.99)
   _, method = built("piad", "nih_ap/with_cv")
   assert method.layers == ("relu3_2", "relu4_2")
+
+
+def test_ra_follows_the_published_protocol():
+  config, method = built("ra", "fastmri")
+  assert config.data.name == "fastmri,ixi@train+val+test"
+  assert (config.data.image_size, config.data.channels) == (128, 1)
+  assert method.length == Length(1500, 8)
+  assert method.optimizer == Optimizer(learning_rate=5e-5)
+  assert method.widths == (64, 128, 256, 512, 512) and method.latent == 128
+  assert config.model.weights == "imported" and config.select == "last"

@@ -22,6 +22,11 @@ KNOWN = {
   "data.preparation": "pad,resize:8192",
   "data.stored_size": 8192,
   "data.augment": "affine:10:0.1:0.1,flip,crop",
+  "constraint.mix_until": 3,
+  "deep_if.model.layer": "concat",
+  "growth.sides": (32, 64),
+  "dpa.model.adversarial_weight": 0.0,  # of a net that does not grow
+  "growth.layers": ("relu1_2",),
 }
 DDAD = fields.default_of("ddad")
 BACKBONES = [
@@ -39,6 +44,18 @@ FILES = {
   "configs/ssl.py:brain/cutpaste-2s": ("cutpaste_2s", None),
   "configs/ssl.py:brain/anatpaste": ("anatpaste", None),
   "configs/ssl.py:brain/resnet18-imagenet": ("resnet18_imagenet", None),
+  "configs/features.py:brain": ("patchcore", None),
+  "configs/folder.py": ("patchcore", None),
+  "configs/ra.py:brain": ("ra", None),
+  "configs/dpa.py:phantom/wo_pg": ("dpa", None),
+  "configs/piad.py:phantom": ("piad", None),
+  "configs/deep_geo.py:phantom": ("deep_geo", None),
+  "configs/deep_if.py:phantom": ("deep_if", None),
+  "configs/fanogan.py:brain": ("fanogan", None),
+  **{
+    f"configs/reconstruction.py:brain/{name}": (name, None)
+    for name in ("ganomaly_original", "memae_2d")
+  },
   **{f"configs/brain_ddad.py:{name}": ("ddad", name) for name in BACKBONES},
 }
 
@@ -104,8 +121,9 @@ def test_every_field_is_set_by_its_flag(file, monkeypatch):
   for field in plain:
     value = start[field.name]
     value = tuple(value) if isinstance(value, list) else value
-    wanted[field.name] = KNOWN.get(field.name) or another(
-      field.annotation, value
+    known = KNOWN.get(f"{name}.{field.name}", KNOWN.get(field.name))
+    wanted[field.name] = (
+      another(field.annotation, value) if known is None else known
     )
   texts = [f"--config.{key}={value}" for key, value in wanted.items()]
   config = parsed(monkeypatch, f"--config={file}", *texts)

@@ -18,6 +18,7 @@ FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
 LAYERS = (
   {"medad_jax/ranges"},
   {"medad_jax/training"},
+  {"medad_jax/axis"},
   {"medad_jax/types"},
   {
     "medad_jax/rng",
@@ -34,6 +35,7 @@ LAYERS = (
   {
     "medad_jax/main",
     "medad_jax/evaluate",
+    "medad_jax/predict",
     "medad_jax/synthesize",
     "medad_jax/search",
     "medad_jax/reproduce",
@@ -56,17 +58,24 @@ ENGINE = (
   {"fit", "validation", "reuse"},
   {"train", "scorer"},
   {"trained"},
-  {"latents"},
-  {"evaluation", "calibration", "feasible", "fold_data"},
-  {"experiment", "sheet", "meter"},
+  {"latents", "kept"},
+  {"measuring"},
+  {"calibration", "feasible", "fold_data"},
+  {"alarms"},
+  {"score_table"},
+  {"evaluation"},
+  {"experiment", "sheet", "prediction", "meter"},
   {"search", "reproduction"},
 )
 # And inside the folder of weights.
 WEIGHTS = (
   {"tensors", "conversion"},
-  {"pickled", "safetensors_file", "names"},
+  {"pickled", "safetensors_file", "names", "residual_names"},
+  {"lite_names", "lpips_names"},
   {"pth", "catalog"},
-  {"tensor_file", "pretrained"},
+  {"tensor_file"},
+  {"net_file"},
+  {"pretrained"},
   {"importer"},
   {"__main__"},
 )
@@ -80,10 +89,14 @@ OWNERS = {
   "PIL": {
     "medad_jax/data/decode",
     "medad_jax/data/preparation",
+    "medad_jax/data/scans",
+    "medad_jax/report/overlay",
     "medad_jax/data/phantom/scan",
   },
+  "pydicom": {"medad_jax/data/scans"},
   "absl": {
     "medad_jax/main",
+    "medad_jax/predict",
     "medad_jax/evaluate",
     "medad_jax/synthesize",
     "medad_jax/search",
@@ -97,7 +110,11 @@ OWNERS = {
   "orbax": {"medad_jax/engine/checkpoint"},
   "safetensors": {"medad_jax/weights/safetensors_file"},
   "scipy": {
+    "medad_jax/scoring/conformal",
+    "medad_jax/scoring/detection",
+    "medad_jax/scoring/fidelity",
     "medad_jax/scoring/intervals",
+    "medad_jax/scoring/operating",
     "medad_jax/scoring/pixel_metrics",
   },
   "sklearn": {
@@ -111,7 +128,9 @@ OWNERS = {
   "tensorflow_datasets": {"medad_jax/data/decode"},
   "tqdm": {
     "medad_jax/data/decode",
+    "medad_jax/data/folder",
     "medad_jax/data/phantom/slices",
+    "medad_jax/engine/prediction",
     "medad_jax/engine/writers",
   },
 }

@@ -96,3 +96,29 @@ def test_shapes_that_would_broadcast_are_refused(shape):
 def test_focal_refuses_a_target_that_would_broadcast(shape):
   with pytest.raises(Exception, match="do not fit|Type-check"):
     losses.focal(jnp.zeros((2, 4, 5, 2)), jnp.zeros(shape, bool))
+
+
+def test_embeddings_by_definition():
+  rng = np.random.RandomState(0)
+  shapes = ((2, 3, 4), (2, 5))
+  found, wanted = (
+    [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    for _ in range(2)
+  )
+  expected = np.zeros(2)
+  for e, other in zip(found, wanted, strict=True):
+    for row, (a, b) in enumerate(zip(e, other, strict=True)):
+      a, b = a.ravel(), b.ravel()
+      cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+      expected[row] += np.mean((a - b) ** 2) / 2 + 1 - cosine
+  found, wanted = (list(map(jnp.asarray, each)) for each in (found, wanted))
+  got = losses.embedding_distance(found, wanted)
+  np.testing.assert_allclose(got, expected, rtol=1e-6)
+  same = losses.embedding_distance(found, found)
+  np.testing.assert_allclose(same, 0, atol=1e-6)
+
+
+def test_the_gradient_of_an_empty_embedding_is_finite():
+  zero = jnp.zeros((1, 4))
+  gradient = jax.grad(lambda x: losses.embedding_distance([x], [zero])[0])(zero)
+  assert jnp.isfinite(gradient).all()

@@ -122,6 +122,12 @@ def test_a_wheel_has_one_top_level_package(installed):
     assert all((inside / path).is_file() for path in there)
 
 
+def test_a_wheel_has_the_published_statistics_and_their_license(installed):
+  for ending in ("npz", "txt"):
+    name = f"vgg19_statistics.{ending}"
+    assert (installed / "medad_jax" / "nets" / name).is_file()
+
+
 def test_an_installed_package_trains_with_its_own_files(installed, tmp_path):
   """Up to the data: no configuration is in this folder."""
   done = run(

@@ -7,7 +7,7 @@ from medad_jax.data import index, resident
 from medad_jax.engine import members, writers
 from medad_jax.engine.devices import Devices
 from medad_jax.engine.run import Run
-from medad_jax.methods import ae, ddad
+from medad_jax.methods import ae, ddad, patchcore
 from medad_jax.training import Length, Optimizer
 from medad_jax.types import NORMAL
 
@@ -44,9 +44,9 @@ def images(
 
 
 def pools() -> dict[str, np.ndarray]:
-  return index.make_pools(
-    (NORMAL, ddad.Unlabelled(extra=16, anomaly_ratio=0.5).pool()), COUNTS
-  )
+  unlabelled = ddad.Unlabelled(extra=16, anomaly_ratio=0.5).pool()
+  wanted = (NORMAL, unlabelled, patchcore.BANK, patchcore.HELD_OUT)
+  return index.fold(wanted, index.make_pools(wanted, COUNTS))
 
 
 def devices(member: int = 1, batch: int = 1, mode: str = "jit"):

@@ -22,7 +22,7 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   The repository's lists Data-split/*/*.txt, with the folders CT_COVID and
   CT_NonCOVID in Images-processed; or images/ and data.json. Training has the
   normal images of the training list, the other lists of the two classes are
-  unlabelled. A name that a list has twice is read once: the test list of 98
+  unlabeled. A name that a list has twice is read once: the test list of 98
   lines has 97 images. Slices of a patient are in one split, by the authors.
   """
 
@@ -49,11 +49,13 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
     if not (self.source / _LISTS).is_dir():
       return super().find()
     lists = {
-      (kind, part): self._read(kind, part)
+      (kind, part): name_list.read(self._path(kind, part), _REMEDY)
       for parts in _PARTS.values()
       for kind, part, _ in parts
     }
-    name_list.check_apart([(self._path(*k), v) for k, v in lists.items()])
+    for kind in ("NonCOVID", "COVID"):
+      own = {k: names for k, names in lists.items() if k[0] == kind}
+      name_list.check_apart([(self._path(*k), v) for k, v in own.items()])
     return {
       split: [
         base.Row(name, label, self.source / _IMAGES / f"CT_{kind}" / name)
@@ -65,6 +67,3 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
 
   def _path(self, kind: str, part: str) -> Path:
     return self.source / _LISTS / kind / f"{part}CT_{kind}.txt"
-
-  def _read(self, kind: str, part: str) -> list[str]:
-    return name_list.read(self._path(kind, part), _REMEDY)

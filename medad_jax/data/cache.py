@@ -17,7 +17,7 @@ import numpy as np
 # Number of the decoding rule; raise it when the same file gives other pixels.
 RULE = 1
 
-_ARRAYS = ("images", "labels", "masks")
+_ARRAYS = ("images", "labels", "masks", "healthy")
 _BLOCK = 1 << 24  # bytes a checksum reads at a time
 
 
@@ -54,6 +54,7 @@ class Cache:
     stored: dict[str, Any] = {
       "names": tuple(entry["names"]),
       "masks": None,
+      "healthy": None,
       # Caches of before there were columns have no such entry.
       "columns": {k: tuple(v) for k, v in entry.get("columns", {}).items()},
     }
@@ -78,7 +79,7 @@ class Cache:
 
   def _store(self, split, facts, stored) -> None:
     self.folder.mkdir(parents=True, exist_ok=True)
-    arrays = {k: stored[k] for k in _ARRAYS if stored[k] is not None}
+    arrays = {k: stored[k] for k in _ARRAYS if stored.get(k) is not None}
     (self.folder / f"{split}.json").unlink(missing_ok=True)
     for name, array in arrays.items():
       with _Replacing(self._array(split, name)) as file:

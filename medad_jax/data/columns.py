@@ -12,6 +12,7 @@ import numpy as np
 from medad_jax.types import UserError
 
 PATIENT = "patient"  # images of one patient are not independent
+FINDING = "finding"  # the kind of abnormality that an image shows
 CLASS = "class"  # of several, any of which may be called the normal one
 SET = "set"  # the data set that an image is from; filled when sets are opened
 

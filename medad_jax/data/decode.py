@@ -23,6 +23,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
 _CHUNK = 32  # records a thread reads at a time
 _GRAY = ("1", "L", "LA")  # Pillow's modes without color
+# Features of a record that mark pixels, and the arrays that they become.
+_MARKING = {"mask": "masks", "healthy": "healthy"}
 
 
 def open_image(data: bytes | Path) -> Image.Image:
@@ -57,7 +59,11 @@ class Frame:
   def image(self, data: bytes) -> Shaped[np.ndarray, "h w c"]:
     """The decoded and prepared picture."""
     with open_image(data) as picture:
-      return self._steps.image(picture, self.channels)
+      return self.prepared(picture)
+
+  def prepared(self, picture: Image.Image) -> Shaped[np.ndarray, "h w c"]:
+    """The prepared picture."""
+    return self._steps.image(picture, self.channels)
 
   def mask(self, data: bytes) -> Bool[np.ndarray, "h w"]:
     """The decoded and prepared mask; what is not black is marked."""
@@ -86,15 +92,15 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
     frame: what the pictures become.
 
   Returns:
-    images [n h w c], labels [n] int32, masks [n h w] bool or None, the tuple of
-    names, and the columns, tuples of texts by name.
+    images [n h w c], labels [n] int32, masks and healthy pixels [n h w] bool or
+    None, the tuple of names, and the columns, tuples of texts by name.
 
   Raises:
     UserError: the set's files are damaged.
   """
   try:
-    source, masked, columns = _open(folder, split)
-    rows = _Rows(len(source), frame, masked, columns)
+    source, marking, columns = _open(folder, split)
+    rows = _Rows(len(source), frame, marking, columns)
     _fill(rows, source, f"decoding {folder.parent.name}/{split}")
     stored = rows.result()
   # TFDS parses damaged descriptions into anything, and so fails in any way.
@@ -117,17 +123,20 @@ def _tell_lost_color(name: str) -> None:
   )
 
 
-def _open(folder: Path, split: str) -> tuple[Any, bool, tuple[str, ...]]:
-  """The encoded records, whether they have masks, and names of columns."""
+def _open(
+  folder: Path, split: str
+) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
+  """The encoded records, their features that are masks, and the columns."""
   import tensorflow_datasets as tfds  # half a second; decoding alone needs none
 
   builder = tfds.builder_from_directory(folder)
   raw = tfds.decode.SkipDecoding()
   features = builder.info.features
-  decoders = {k: raw for k in ("image", "mask") if k in features}
+  marking = tuple(name for name in _MARKING if name in features)
+  decoders = {name: raw for name in ("image", *marking)}
   columns = tuple(features["columns"]) if "columns" in features else ()
   source = builder.as_data_source(split, decoders=decoders)
-  return source, "mask" in decoders, columns
+  return source, marking, columns
 
 
 def _fill(rows: "_Rows", source, title: str) -> None:
@@ -154,13 +163,19 @@ class _Rows:
   """Arrays that fill up in any order: TFDS shuffles, an id tells the place."""
 
   def __init__(
-    self, count: int, frame: Frame, masked: bool, columns: Sequence[str]
+    self,
+    count: int,
+    frame: Frame,
+    marking: Sequence[str],
+    columns: Sequence[str],
   ):
     self.lost_color = False
     self._frame = frame
     size = frame.size
     self._images = np.zeros((count, size, size, frame.channels), frame.dtype)
-    self._masks = np.zeros((count, size, size), bool) if masked else None
+    self._marks = {
+      name: np.zeros((count, size, size), bool) for name in marking
+    }
     self._labels = np.full(count, -1, np.int32)
     self._names = [""] * count
     self._columns = {name: [""] * count for name in columns}
@@ -176,7 +191,7 @@ class _Rows:
     return {
       "images": self._images,
       "labels": self._labels,
-      "masks": self._masks,
+      **{kind: self._marks.get(name) for name, kind in _MARKING.items()},
       "names": tuple(self._names),
       "columns": {k: tuple(texts) for k, texts in self._columns.items()},
     }
@@ -194,8 +209,8 @@ class _Rows:
     self._names[row] = record["name"].decode()
     for name, texts in self._columns.items():
       texts[row] = record["columns"][name].decode()
-    if self._masks is not None:
-      self._masks[row] = self._frame.mask(record["mask"])
+    for name, marks in self._marks.items():
+      marks[row] = self._frame.mask(record[name])
 
 
 def _is_color(data: bytes) -> bool:

@@ -300,3 +300,38 @@ def hold_out(
   taken = everyone[np.arange(count) * len(everyone) // max(count, 1)]
   left = {k: v[~np.isin(patients[v], taken)] for k, v in pools.items()}
   return {**left, HELD_OUT: normal[np.isin(patients[normal], taken)]}
+
+
+def fold(
+  pools: Iterable[Pool],
+  rows: Mapping[str, np.ndarray],
+  patients: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+  """Leaves each pool the parts of its rows that it has.
+
+  Args:
+    pools: what is wanted.
+    rows: of every pool by name, and of others, which stay.
+    patients: as for `hold_out`; where a pool has fewer patients than parts,
+      its rows take turns.
+
+  Raises:
+    UserError: a part is empty.
+  """
+  found = dict(rows)
+  for pool in pools:
+    own = rows[pool.name]
+    if pool.of == 1:
+      continue
+    numbers = own if patients is None else patients[own]
+    first = {n: k for k, n in enumerate(dict.fromkeys(numbers.tolist()))}
+    turns = np.array([first[n] for n in numbers.tolist()], int)
+    if len(first) < pool.of:
+      turns = np.arange(len(own))
+    found[pool.name] = own[np.isin(turns % pool.of, pool.folds)]
+    if not len(found[pool.name]):
+      raise UserError(
+        f"{len(own)} normal images were given, which leave none to"
+        f" '{pool.name}', one of {pool.of} parts; give {pool.of} or more."
+      )
+  return found

@@ -5,11 +5,14 @@ import dataclasses
 import hashlib
 import json
 import os
+from typing import Any
 
 import numpy as np
 
 from medad_jax.data import columns, one_class, spec
 from medad_jax.types import UserError
+
+_TRAIN = "train"
 
 
 def open_sets(
@@ -29,9 +32,12 @@ def open_sets(
   splits are mixed in proportion to the sets' sizes, so that the first rows of a
   split hold the first rows of every set. Test images follow set after set.
 
+  A set named with splits, `NAME@SPLIT+SPLIT`, trains on all images of these and
+  tests on none: a protocol whose test images are of another set.
+
   Args:
-    names: what the sets were built as; of a set with classes, "cifar10:3"
-      with the one that is normal (`one_class`).
+    names: what the sets were built as, with commas between; of a set with
+      classes, "cifar10:3" with the one that is normal (`one_class`).
     data_dir: as for `spec.open_dataset`, like all that follow.
     image_size: height and width, pixels.
     channels: 1 (gray) or 3 (RGB).
@@ -42,44 +48,105 @@ def open_sets(
       place of the sets' own column.
 
   Raises:
-    UserError: a name is there twice, a column has a text for other than each
-      set, or as `spec.open_dataset`.
+    UserError: a name is there twice, no set has a split that is needed, a
+      column has a text for other than each set, or as `spec.open_dataset`.
   """
-  each = [name.strip() for name in names.split(",")]
-  if len(set(each)) < len(each):
-    raise UserError(
-      f"data.name='{names}' names a set more than once; name each once."
-    )
-  need = tuple(need)
-  texts = _texts_of_sets(known or {}, each)
-  return join(
+  each, need = _read_names(names), tuple(need)
+  texts = _texts_of_sets(known or {}, [one.name for one in each])
+  joined = join(
     [
       _with_columns(
-        one_class.select(
-          spec.open_dataset(
-            built,
-            data_dir,
-            image_size=image_size,
-            channels=channels,
-            preparation=preparation,
-            need=need,
-            further_tests=further_tests,
-          ),
-          normal,
+        one.open(
+          need,
+          further_tests,
+          data_dir=data_dir,
+          image_size=image_size,
+          channels=channels,
+          preparation=preparation,
         ),
         {column: of_sets[at] for column, of_sets in texts.items()},
       )
-      for at, (built, normal) in enumerate(map(one_class.parse, each))
+      for at, one in enumerate(each)
     ]
   )
+  _check_splits(names, joined, need)
+  return joined
+
+
+def _read_names(names: str) -> "list[_Named]":
+  each = [_Named(name) for name in names.split(",")]
+  if len({one.name for one in each}) < len(each):
+    raise UserError(
+      f"data.name='{names}' names a set more than once; name each once."
+    )
+  return each
+
+
+def _check_splits(
+  names: str, joined: spec.Dataset, need: Sequence[str]
+) -> None:
+  if absent := [name for name in need if name not in joined.splits]:
+    raise UserError(
+      f"data.name='{names}' leaves no set with {', '.join(absent)}; name one"
+      " without splits after an @."
+    )
+
+
+class _Named:
+  """A set of `data.name`: NAME, or NAME@SPLIT+SPLIT for training alone.
+
+  Attributes:
+    name: what the set was built as, and the class that is normal where the
+      name has one.
+    training: the splits whose images all train; empty for an ordinary set.
+  """
+
+  def __init__(self, text: str):
+    self.name, at, splits = (part.strip() for part in text.partition("@"))
+    self.training = tuple(part.strip() for part in splits.split("+") if part)
+    if at and not self.training:
+      raise UserError(
+        f"data.name has '{text}'; name the splits that train after the @, as"
+        " in ixi@train+val+test."
+      )
+
+  def open(
+    self, need: Sequence[str], further_tests: bool, **how: Any
+  ) -> spec.Dataset:
+    """The set with the splits that are needed, or with one that trains.
+
+    Args:
+      need: the splits of an ordinary set.
+      further_tests: whether an ordinary set has further ones.
+      **how: for `spec.open_dataset`.
+    """
+    if not self.training:
+      return self._open(need, further_tests, how)
+    wanted = self.training if _TRAIN in need else ()
+    found = self._open(wanted, False, how)
+    parts = [found.splits[name] for name in found.splits]
+    decisive = [found.fingerprint, self.training]
+    return spec.Dataset(
+      found.name,
+      {_TRAIN: _concatenated(parts, mixed=True)} if parts else {},
+      hashlib.sha256(json.dumps(decisive).encode()).hexdigest(),
+      {_TRAIN: sum(found.counts.get(name, 0) for name in self.training)},
+    )
+
+  def _open(self, need, further_tests, how) -> spec.Dataset:
+    built, normal = one_class.parse(self.name)
+    found = spec.open_dataset(
+      built, need=need, further_tests=further_tests, **how
+    )
+    return one_class.select(found, normal)
 
 
 def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:
   """One set of several, each row with its set's name as the column `set`.
 
-  A column that a set lacks is empty there. Splits have masks where all their
-  sets have some. The fingerprint is over all sets, in their order; that of a
-  single one stays.
+  A column that a set lacks is empty there. Splits have masks, and healthy
+  pixels, where all their sets have some. The fingerprint is over all sets, in
+  their order; that of a single one stays.
 
   Raises:
     UserError: results of a set and of a further test set would have one name.
@@ -152,6 +219,7 @@ def _concatenated(parts: Sequence[spec.Split], mixed: bool) -> spec.Split:
   sizes = [len(part) for part in parts]
   order = _mixed(sizes) if mixed else np.arange(sum(sizes))
   masks = [part.masks for part in parts if part.masks is not None]
+  healthy = [part.healthy for part in parts if part.healthy is not None]
   texts = columns.concatenate([part.columns for part in parts], sizes)
   names = [name for part in parts for name in part.names]
   return spec.Split(
@@ -160,6 +228,7 @@ def _concatenated(parts: Sequence[spec.Split], mixed: bool) -> spec.Split:
     names=tuple(names[row] for row in order),
     masks=_placed(masks, order) if len(masks) == len(parts) else None,
     columns={k: tuple(v[row] for row in order) for k, v in texts.items()},
+    healthy=_placed(healthy, order) if len(healthy) == len(parts) else None,
   )
 
 

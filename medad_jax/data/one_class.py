@@ -73,6 +73,7 @@ def _select(split: spec.Split, normal: str, every: bool) -> spec.Split:
     labels=(~own[rows]).astype(split.labels.dtype),
     names=some(split.names),
     masks=None if split.masks is None else split.masks[rows],
+    healthy=None if split.healthy is None else split.healthy[rows],
     columns={name: some(texts) for name, texts in split.columns.items()},
   )
 

@@ -42,6 +42,10 @@ class Split:
     columns: what else is known of each image, a text by the column's name; an
       empty one where it is unknown. `columns.PATIENT` and others have names
       of their own.
+    healthy: pixels that are known to be healthy, of sets whose masks are boxes
+      drawn around abnormalities: every row that has a finding among its columns
+      is one box, and an image of several boxes has as many rows. None for
+      masks that outline the abnormality itself.
   """
 
   images: preparation.Images
@@ -51,17 +55,21 @@ class Split:
   columns: Mapping[str, tuple[str, ...]] = dataclasses.field(
     default_factory=dict
   )
+  healthy: Bool[np.ndarray, "n h w"] | None = None
 
   def __len__(self) -> int:
     return len(self.labels)
 
   def center(self, size: int) -> "Split":
     """The middle squares of images and masks, without a copy of them."""
-    masks = self.masks
-    if masks is not None:
-      masks = geometry.center(masks[..., None], size)[..., 0]
+    masks, healthy = (
+      None if marks is None else geometry.center(marks[..., None], size)[..., 0]
+      for marks in (self.masks, self.healthy)
+    )
     images = geometry.center(self.images, size)
-    return dataclasses.replace(self, images=images, masks=masks)
+    return dataclasses.replace(
+      self, images=images, masks=masks, healthy=healthy
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +214,9 @@ def _check_memory(name: str, facts: Mapping[str, Any], splits, shape) -> None:
 
 
 def _warn_of_unmarked(title: str, split: Split) -> None:
-  unmarked.warn(title, split.names, split.labels, split.masks)
+  # A set of boxes also has abnormal images that nobody drew a box in.
+  if split.healthy is None:
+    unmarked.warn(title, split.names, split.labels, split.masks)
 
 
 def _root(data_dir: str | os.PathLike[str] | None) -> Path:

@@ -94,6 +94,7 @@ def identity(
   image: bytes,
   mask: bytes | None,
   columns: Mapping[str, str] | None = None,
+  healthy: bytes | None = None,
 ) -> bytes:
   """Bytes of one row that go into a split's fingerprint.
 
@@ -104,8 +105,12 @@ def identity(
     image: the image file's content.
     mask: the mask file's content, where the set has masks.
     columns: what else is known of the image.
+    healthy: the content of the file that marks healthy pixels.
   """
-  hashes = [data and hashlib.sha256(data).hexdigest() for data in (image, mask)]
+  marks = [mask] if healthy is None else [mask, healthy]
+  hashes = [
+    data and hashlib.sha256(data).hexdigest() for data in (image, *marks)
+  ]
   # A set without columns keeps the fingerprint that it had before there were
   # any.
   more = [dict(sorted(columns.items()))] if columns else []

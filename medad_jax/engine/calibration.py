@@ -28,10 +28,14 @@ class Calibration:
   Attributes:
     rows: which they are, of the run's training array [n].
     scores: image scores by name, each [n s], trainings s in their order.
+    patients: a number of each image's patient; None where none is known.
+    peaks: the largest value of the headline's map, [n s]; None without maps.
   """
 
   rows: np.ndarray
   scores: Mapping[str, np.ndarray]
+  patients: np.ndarray | None = None
+  peaks: np.ndarray | None = None
 
 
 def keep(
@@ -59,17 +63,26 @@ def keep(
     return
   own = {k: [v[row] for row in rows] for k, v in (texts or {}).items()}
   # The program that scores test images, so a threshold fits them exactly.
-  parts = [
-    scorer.on_host(found.scores.image, count)
-    for count, found in model.batches(images[rows], own)
-  ]
+  headline = model.method.score_names[-1]
+  parts, peaks = [], []
+  for count, found in model.batches(images[rows], own):
+    parts.append(scorer.on_host(found.scores.image, count))
+    if (maps := found.scores.maps.get(headline)) is not None:
+      # What an overlay's scale is made from; the maps would be gigabytes.
+      peaks.append(scorer.on_host(jnp.max(maps, (2, 3)), count))
   scores = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+  params = {"rows": jnp.asarray(rows), "scores": scores}
+  # An evaluation does not read the training set, which knows the patients.
+  if (patients := columns.patients(own)) is not None:
+    params["patients"] = jnp.asarray(patients)
+  if peaks:
+    params["peaks"] = np.concatenate(peaks)
   saved.finish(
     # Checkpoints hold train states, so the scores travel as the parameters of
     # one. Its step and its key mean nothing.
     TrainState(
       step=jnp.ones(1, jnp.int32),
-      params={"rows": jnp.asarray(rows), "scores": scores},
+      params=params,
       extra={},
       opt={},
       key=jax.random.split(jax.random.key(0), 1),
@@ -83,4 +96,9 @@ def load(workdir: Path) -> Calibration | None:
   if not saved.finished:
     return None
   found = jax.device_get(saved.final().params)
-  return Calibration(np.asarray(found["rows"]), found["scores"])
+  return Calibration(
+    np.asarray(found["rows"]),
+    found["scores"],
+    found.get("patients"),
+    found.get("peaks"),
+  )

@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 from pathlib import Path
+import re
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -18,6 +19,13 @@ from medad_jax.engine import processes
 from medad_jax.types import UserError
 
 _CACHE_BYTES = 4_000_000_000  # of compiled programs, kept from run to run
+# Fields that had another name, and their place in the same section now.
+_RENAMED = {
+  "final_rate": "schedule.final_rate",
+  "rate_lag": "schedule.lag",
+  "optimizer": "algorithm",
+  "resize": "preparation",
+}
 
 flags.disclaim_key_flags()  # a flag belongs to the binary that defines it
 
@@ -170,8 +178,10 @@ def _parse(argv: list[str]) -> list[str]:
     # ml_collections raises these where a field does not exist.
     (reason,) = getattr(error.args[0], "args", error.args)
     hint = ". ".join(str(reason).splitlines())
-    if any(arg.startswith("--config.data.resize") for arg in argv):
-      hint = "data.resize is now data.preparation, with the same short names"
+    # ml_collections begins with the last word of the flag, in quotes.
+    found = re.match(r"'(\w+)'", hint)
+    if found and found[1] in _RENAMED:
+      hint += f"; it is '{_RENAMED[found[1]]}' now, in the same section"
     raise UserError(f"the configuration has no such field: {hint}") from error
 
 

@@ -3,9 +3,8 @@
 Figures and the page are drawn elsewhere (`report.draw`), from what is returned.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-import csv
-import io
+from collections.abc import Mapping, Sequence
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,25 @@ import numpy as np
 from medad_jax import files
 from medad_jax.data import columns, preparation, spec
 from medad_jax.engine import (
+  alarms,
   arrays,
   environment,
+  kept,
   latents,
-  members,
+  measuring,
   processes,
-  scorer,
+  score_table,
   writers,
 )
+from medad_jax.engine.kept import SAVED, Found
 from medad_jax.engine.trained import Trained
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import draw
-from medad_jax.report.results import Comparison, Results, Score, TestSet
-from medad_jax.scoring import evaluators, metrics, over_seeds
+from medad_jax.report.results import Results, TestSet
 from medad_jax.types import UserError
 
 WEIGHTS = "weights.json"  # in the workdir: where pretrained weights are from
-SAVED = ("maps", "reconstructions", "latents")  # what --save may name
 _MAIN = "test"  # the split that is the main test set
-_MAP, _RECONSTRUCTION, _LATENTS = "map ", "reconstruction", "latents"
-
-# Scores [n s] by name.
-Found = Mapping[str, np.ndarray]
 
 
 def evaluate(
@@ -70,18 +66,75 @@ def evaluate(
   check_save(save)
   if processes.first():
     files.make_folder(out)
-  others = [name for name in dataset.splits if spec.is_further_test(name)]
+  names = (_MAIN, *filter(spec.is_further_test, dataset.splits))
+  # Thresholds of maps are the main set's, also where only others have masks.
+  marked = any(dataset.splits[k].masks is not None for k in names)
   sets: dict[str, TestSet] = {}
   shown: Any = None
-  for name in (_MAIN, *others):
-    split = dataset.splits[name].center(trained.shape[0])
-    measured, drawn = _evaluate_set(trained, split, name, out, save)
-    sets |= measured
-    shown = drawn if name == _MAIN else shown
+  # A threshold needs no test image: it is known before the first one is scored.
+  flagging = _flagging(trained, folder)
+  healthy: measuring.Normal | None = None
+  for name in names:
+    test = dataset.splits[name].center(trained.shape[0])
+    # On disk, as maps add up: 2.5 GB for 10,000 images of 64x64 pixels, three
+    # maps and five seeds.
+    with arrays.Arrays(out, len(test)) as room:
+      seen = kept.score(trained, test, room, save, marked)
+      path = out / f"scores{_suffix(name)}.csv"
+      _keep_scores(trained, test, seen, path, flagging)
+      if healthy is None:
+        healthy = measuring.normal(test, seen, trained.method)
+      measured, drawn = _measure_set(trained, test, seen, healthy, name)
+      sets |= measured
+      if processes.first():
+        _save(seen, out, _suffix(name), save, len(trained.trials))
+      shown = drawn or shown
   results = _results(trained, sets, dataset, folder)
+  results = _with_operating(results, shown, dataset, trained, flagging)
   if processes.first():
     results.save(out / "results.json")
   return results, shown
+
+
+def _keep_scores(
+  trained: Trained,
+  test: spec.Split,
+  seen: kept.Kept,
+  path: Path,
+  flagging: Sequence[alarms.Alarms],
+) -> None:
+  """Writes the scores before anything is measured, which may fail."""
+  _check_finite(seen.scores)
+  if processes.first():
+    table = score_table.write(test, seen.scores, trained.trials, flagging)
+    files.write(path, table)
+
+
+def _flagging(trained: Trained, folder: Workdir) -> Sequence[alarms.Alarms]:
+  headline = trained.method.score_names[-1]
+  return alarms.of_run(folder.path, headline, trained.settings.evaluation)
+
+
+def _with_operating(
+  results: Results,
+  shown: draw.Shown,
+  dataset: spec.Dataset,
+  trained: Trained,
+  flagging: Sequence[alarms.Alarms],
+) -> Results:
+  """The results with operating points of the headline, of one training."""
+  headline = trained.method.score_names[-1]
+  # A run that stopped after a stage may lack it.
+  if results.seeds > 1 or headline not in shown.scores:
+    return results
+  points = alarms.describe(
+    next(iter(flagging), None),
+    shown.labels,
+    shown.scores[headline],
+    dataset.splits[_MAIN].columns,
+    trained.settings.evaluation.prevalence,
+  )
+  return dataclasses.replace(results, operating=points)
 
 
 def check_save(save: Sequence[str]) -> None:
@@ -92,188 +145,38 @@ def check_save(save: Sequence[str]) -> None:
     )
 
 
-def _evaluate_set(
+def _measure_set(
   trained: Trained,
   test: spec.Split,
+  seen: kept.Kept,
+  healthy: measuring.Normal,
   name: str,
-  out: Path,
-  save: Sequence[str],
-) -> tuple[dict[str, TestSet], Any]:
+) -> tuple[dict[str, TestSet], draw.Shown | None]:
   """The results of a test split, and what figures show of the main one.
 
   The split's own results come first, under its name. Of several joined sets
   those of each follow, under the names of split and set, and those of each
   organ and modality of several sets.
   """
-  suffix, shown = name.removeprefix(_MAIN), None
-  # On disk, as maps add up: 2.5 GB for 10,000 images of 64x64 pixels, three
-  # maps and five seeds.
-  with arrays.Arrays(out, len(test)) as kept:
-    scores = _score(trained, test, kept, save)
-    _check_finite(scores)
-    if processes.first():
-      # Before anything is measured: a metric that fails must not cost the
-      # scores.
-      path = out / f"scores{suffix}.csv"
-      files.write(path, _table(test, scores, trained.trials))
-    truth = evaluators.Truth(
-      test.labels, test.masks, columns.patients(test.columns)
-    )
-    whole, per_seed = _measure_all(truth, scores, kept)
-    found = {name: whole}
-    for one, rows in columns.groups(test.columns).items():
-      found[f"{name}_{one}"], _ = _measure_all(truth, scores, kept, rows)
-    if processes.first():
-      _save(kept, out, suffix, save, len(trained.trials))
-    # Inside the block: the arrays' files are gone after it.
-    if name == _MAIN:
-      shown = draw.Shown(
-        labels=test.labels,
-        scores={k: values[:, 0] for k, values in scores.items()},
-        rankings={k: parts[0].ranking for k, parts in per_seed.items()},
-        gallery=_gallery(test, scores, kept),
-        latents=latents.by_class(trained, test, _read(kept, _LATENTS)),
-      )
-  return found, shown
-
-
-def _measure_all(
-  truth: evaluators.Truth,
-  scores: Found,
-  kept: arrays.Arrays,
-  rows: np.ndarray | None = None,
-) -> tuple[TestSet, dict[str, list[Score]]]:
-  """Results of a test set or of some of its rows; also of every seed."""
-  if rows is not None:
-    truth, scores = truth.some(rows), {k: v[rows] for k, v in scores.items()}
-
-  def maps(name: str, seed: int) -> np.ndarray | None:
-    found = _map(kept, name, seed)
-    return found if found is None or rows is None else found[rows]
-
-  per_seed = {
-    name: [
-      _measure(truth, values[:, s], maps(name, s))
-      for s in range(values.shape[1])
-    ]
-    for name, values in scores.items()
-  }
-  found = TestSet(
-    {name: _over_seeds(parts) for name, parts in per_seed.items()},
-    tuple(_comparisons(truth, scores)),
-  )
-  return found, per_seed
-
-
-def _score(
-  trained: Trained, test: spec.Split, kept: arrays.Arrays, save: Sequence[str]
-) -> dict[str, np.ndarray]:
-  """Scores [n s] by name; the first process keeps the arrays."""
-  parts = []
-  names = trained.method.score_names
-  for count, found in trained.batches(test.images, test.columns):
-    parts.append(scorer.on_host(found.scores.image, count))
-    chosen = _chosen(found, test, save)
-    _check_made(chosen, save)  # at the first batch, in all processes
-    if processes.first():
-      kept.append(scorer.on_host(chosen, count))
-  # A run that stopped after a stage lacks the scores of later ones.
-  there = [name for name in names if name in parts[0]]
-  return {name: np.concatenate([p[name] for p in parts]) for name in there}
-
-
-def _chosen(
-  found: scorer.Scored, test: spec.Split, save: Sequence[str]
-) -> dict[str, Any]:
-  """Arrays to keep of a batch, [b s ...]; of all seeds only where needed.
-
-  The gallery shows maps and reconstructions of the first seed.
-  """
-  # Without masks nothing measures maps, and the gallery needs one seed's.
-  all_maps = test.masks is not None or "maps" in save
-  chosen = {
-    f"{_MAP}{name}": values if all_maps else values[:, :1]
-    for name, values in found.scores.maps.items()
-  }
-  if (values := found.scores.reconstruction) is not None:
-    every = "reconstructions" in save
-    chosen[_RECONSTRUCTION] = values if every else values[:, :1]
-  if found.latents is not None:
-    every = "latents" in save
-    chosen[_LATENTS] = found.latents if every else found.latents[:, :1]
-  return chosen
-
-
-def _check_made(chosen: Iterable[str], save: Sequence[str]) -> None:
-  """Raises UserError where the method does not make what is to be saved."""
-  made = sorted({_kind(name) for name in chosen})
-  if absent := [kind for kind in save if kind not in made]:
-    raise UserError(
-      f"--save={','.join(absent)} was given, but the method makes none; it"
-      f" makes {', '.join(made) or 'nothing but scores'}."
-    )
-
-
-def _kind(name: str) -> str:
-  """One of `SAVED`, from the name of a kept array."""
-  # By the first word: "map rec" is of "maps", "reconstruction" of
-  # "reconstructions".
-  return next(kind for kind in SAVED if kind.startswith(name.split()[0]))
-
-
-def _read(kept: arrays.Arrays, name: str) -> np.ndarray | None:
-  return kept.read(name) if name in kept.names() else None
-
-
-def _map(kept: arrays.Arrays, name: str, seed: int) -> np.ndarray | None:
-  """The maps [n h w] of a score and a seed, where they were kept."""
-  maps = _read(kept, f"{_MAP}{name}")
-  if maps is None:
-    return None
-  # Without masks only the first seed's maps were kept.
-  return maps[:, seed] if seed < maps.shape[1] else None
-
-
-def _measure(
-  truth: evaluators.Truth, scores: np.ndarray, maps: np.ndarray | None
-) -> Score:
-  """Every evaluator's metrics of one score of one training."""
-  return Score(
-    **{
-      name: evaluator(truth, scores, maps)
-      for name, evaluator in evaluators.EVALUATORS.items()
-    }
+  whole, per_seed = measuring.measure(test, seen, healthy)
+  found = {name: whole}
+  for one, rows in columns.groups(test.columns).items():
+    found[f"{name}_{one}"], _ = measuring.measure(test, seen, healthy, rows)
+  if name != _MAIN:
+    return found, None
+  # The arrays' files are gone after the evaluation of the set.
+  return found, draw.Shown(
+    labels=test.labels,
+    scores={k: values[:, 0] for k, values in seen.scores.items()},
+    rankings={k: parts[0].ranking for k, parts in per_seed.items()},
+    gallery=_gallery(test, seen),
+    latents=latents.by_class(trained, test, seen.read(kept.LATENTS)),
   )
 
 
-def _over_seeds(scores: Sequence[Score]) -> Score:
-  """The metrics of several trainings as one summary."""
-  spreads: dict[str, over_seeds.Spread] = {}
-  values = {}
-  for name in evaluators.EVALUATORS:
-    parts = [getattr(score, name) for score in scores]
-    if parts[0] is not None:
-      values[name], spread = over_seeds.over_seeds(parts)
-      spreads |= spread
-  return Score(**values, over_seeds=spreads)
-
-
-def _comparisons(
-  truth: evaluators.Truth, scores: Found
-) -> Iterable[Comparison]:
-  """The headline with each other score; of one training only."""
-  *others, headline = scores
-  # DeLong's test knows the sampling of images, not variation over seeds.
-  if scores[headline].shape[1] > 1:
-    return
-  for other in others:
-    found = metrics.compare(
-      truth.labels,
-      scores[headline][:, 0],
-      scores[other][:, 0],
-      truth.patients,
-    )
-    yield Comparison(headline, other, *(found or (None, None, None)))
+def _suffix(name: str) -> str:
+  """What the files of a test split have in their names."""
+  return name.removeprefix(_MAIN)
 
 
 def _results(
@@ -322,52 +225,26 @@ def _check_finite(scores: Found) -> None:
     )
 
 
-def _table(test: spec.Split, scores: Found, trials: members.Trials) -> str:
-  """One row an image; with several seeds a column `name@seed` for each."""
-  found = {
-    name if len(trials) == 1 else f"{name}@{trial.seed}": values[:, s]
-    for name, values in scores.items()
-    for s, trial in enumerate(trials)
-  }
-  text = io.StringIO(newline="")
-  table = csv.writer(text)
-  # Names may be the same in several sets.
-  sets = [test.columns[columns.SET]] if columns.groups(test.columns) else []
-  table.writerow(["id", "name", "label", *["set"] * len(sets), *found])
-  known = zip(test.names, test.labels, *sets, strict=True)
-  values = zip(*found.values(), strict=True)
-  rows = zip(known, values, strict=True)
-  for at, ((name, label, *of), row) in enumerate(rows):
-    # Nine digits give back the same float32.
-    table.writerow([at, name, int(label), *of, *(f"{v:.9g}" for v in row)])
-  return text.getvalue()
-
-
 def _save(
-  kept: arrays.Arrays, out: Path, suffix: str, save: Sequence[str], seeds: int
+  seen: kept.Kept, out: Path, suffix: str, save: Sequence[str], seeds: int
 ) -> None:
   """Writes arrays as .npy files, [n ...] or, of several seeds, [n s ...]."""
-  for name in kept.names():
-    if (kind := _kind(name)) in save:
-      stem = "_".join((kind, *name.split()[1:]))
-      values = kept.read(name)
-      with files.replacing(out / f"{stem}{suffix}.npy") as file:
-        # One seed is the usual case, and its readers should not have to drop an
-        # axis.
-        np.save(file, values[:, 0] if seeds == 1 else values)
+  for stem, values in seen.to_save(save).items():
+    with files.replacing(out / f"{stem}{suffix}.npy") as file:
+      # One seed is the usual case, and its readers should not have to drop an
+      # axis.
+      np.save(file, values[:, 0] if seeds == 1 else values)
 
 
-def _gallery(
-  test: spec.Split, scores: Found, kept: arrays.Arrays
-) -> list[draw.Row]:
+def _gallery(test: spec.Split, seen: kept.Kept) -> list[draw.Row]:
   """Images from the lowest to the highest of the headline's scores."""
   # The other processes kept no arrays.
   if not processes.first():
     return []
-  *_, headline = scores.values()
+  *_, headline = seen.scores.values()
   kinds = {0: "normal", 1: "abnormal"}
-  maps = {name: _map(kept, name, 0) for name in scores}
-  x_hat = _read(kept, _RECONSTRUCTION)
+  maps = {name: seen.maps(name, 0) for name in seen.scores}
+  x_hat = seen.read(kept.RECONSTRUCTION)
   # Copies: the files are gone when the figures are drawn.
   return [
     draw.Row(

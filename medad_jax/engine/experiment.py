@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import columns, feeds, index, joined, joint, spec
+from medad_jax.data import alike, columns, feeds, index, joined, joint, spec
 from medad_jax.engine import (
+  alarms,
   calibration,
   checkpoint,
   environment,
@@ -34,7 +35,7 @@ from medad_jax.weights import pretrained
 
 def train_and_evaluate(
   config: Mapping[str, Any], workdir: Path
-) -> results.Results:
+) -> results.Results | None:
   """Trains what is not yet trained, then evaluates.
 
   Args:
@@ -42,7 +43,7 @@ def train_and_evaluate(
     workdir: the run's folder; a half-finished run in it is continued.
 
   Returns:
-    What `results.json` holds.
+    What `results.json` holds; None where there are no test images.
 
   Raises:
     UserError: the configuration, the data or the folder do not fit.
@@ -150,7 +151,11 @@ def _material(
     limits = dict(zip(one.columns, one.classes, strict=False))
     columns.check_classes(texts, codes, limits)
   patients = columns.patients(texts)
+  # Every image is read for it, which a run without divisions can spare.
+  if settings.validation.share or any(pool.of > 1 for pool in wanted.values()):
+    patients = alike.groups(images, patients)
   pools = index.hold_out(pools, settings.validation.share, patients)
+  pools = index.fold(wanted.values(), pools, patients)
   if settings.data.sampling == "balanced":
     pools = {
       name: rows
@@ -189,12 +194,19 @@ def evaluate_run(
   model = trained.Trained.load(workdir)
   with Workdir(out).locked():  # before anything takes time
     data = configuration.settings_of(model.config).data
+    if data.normal is not None:
+      raise UserError(
+        f"{workdir} was trained on the folder {data.normal}, without test"
+        " images; score a folder with python -m medad_jax.predict."
+      )
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
     dataset = _open(data, ("test",))
     # The same name may hold different images by now.
     folder.check_data(_identity(dataset))
-    return _evaluate(model, dataset, folder, out, save)
+    found = _evaluate(model, dataset, folder, out, save)
+    assert found is not None  # as there are test images
+    return found
 
 
 def _choose_feed(
@@ -253,12 +265,11 @@ def _check_selection(
 
 def _origins(stages: Iterable[Stage]) -> dict[str, str]:
   """Origins of pretrained weights; checked before anything is written."""
-  return {
-    part: pretrained.provenance(part, origin)
-    for stage in stages
-    if isinstance(stage, Pretrained)
-    for part, origin in stage.origins.items()
-  }
+  origins: dict[str, str] = {}
+  for stage in stages:
+    if isinstance(stage, Pretrained):
+      origins |= stage.origins
+  return pretrained.provenances(origins)
 
 
 def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
@@ -302,6 +313,8 @@ def _record_start(
 
 def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
+    if data.normal is not None:
+      return _open_folder(data, files.expanded(data.normal), splits)
     return joint.open_sets(
       data.name,
       data.dir,
@@ -314,13 +327,49 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
     )
 
 
+def _open_folder(
+  data: Data, normal: Path, splits: tuple[str, ...]
+) -> spec.Dataset:
+  """The user's normal images, for methods that need nothing else."""
+  # Pillow is not needed where caches of built sets are read.
+  from medad_jax.data import decode, folder
+
+  if absent := sorted(set(splits) - {"train", "test"}):
+    raise UserError(
+      f"the method trains on {', '.join(absent)}, too, which data.normal has"
+      " not; build a set (python -m medad_jax.build folder), or choose another"
+      " method."
+    )
+  frame = decode.Frame(data.stored, data.channels, data.preparation)
+  return folder.open_folder(normal, data.dir, frame)
+
+
+def _say_alarms(model: trained.Trained, workdir: Path) -> None:
+  """Prints what a run without test images can do."""
+  if not processes.first():
+    return
+  headline = model.method.score_names[-1]
+  wanted = model.settings.evaluation
+  # One sentence for each seed, since each has its own threshold.
+  for alarm in alarms.of_run(workdir, headline, wanted):
+    found = alarms.facts(alarm)
+    print("\n".join(table.alarm_sentences(found)))
+  print(
+    "there are no test images; score others with\n  python -m"
+    f" medad_jax.predict --workdir={workdir} --images=DIR --out=OUT"
+  )
+
+
 def _evaluate(
   model: trained.Trained,
   dataset: spec.Dataset,
   folder: Workdir,
   out: Path,
   save: Sequence[str] = (),
-) -> results.Results:
+) -> results.Results | None:
+  if "test" not in dataset.splits:  # a folder of normal images
+    _say_alarms(model, out)
+    return None
   found, shown = evaluation.evaluate(model, dataset, folder, out, save)
   if processes.first():
     # Printed before the figures are drawn, which may fail.

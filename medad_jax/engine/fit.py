@@ -1,6 +1,6 @@
 """Stages in closed form: features of the normal images, then an estimate."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import time
 from typing import Any
 
@@ -12,12 +12,15 @@ from medad_jax.data.joined import Joined
 from medad_jax.engine import batched, checkpoint, members, program, run
 from medad_jax.types import Fit, TrainState
 
+# Members that another run has finished, and their states; None for none.
+Given = Callable[[], tuple[list[int], TrainState] | None]
+
 
 def fit(
   stage: Fit,
   settings: run.Run,
   earlier: program.Earlier,
-  given: TrainState | None = None,
+  given: Given = lambda: None,
 ) -> TrainState:
   """The stage's estimates, or those that an earlier run left.
 
@@ -25,7 +28,7 @@ def fit(
     stage: what to estimate.
     settings: how and on what.
     earlier: members and final states of the stages that it reads.
-    given: the same estimates, from another run; None to make them.
+    given: looks for the same estimates in another run.
 
   Returns:
     A state whose parameters are the estimates, members first.
@@ -40,8 +43,10 @@ def fit(
     return saved.final()
   settings.log.rewind(stage.name, 0)  # of a run that ended before it was saved
   start = time.monotonic()
-  found = given or estimate(stage, settings, earlier)
-  made = "taken over" if given else "estimated"
+  # Only now: a run that has its estimates does not need the other run.
+  there = given()
+  found = there[1] if there else estimate(stage, settings, earlier)
+  made = "taken over" if there else "estimated"
   settings.log.note(f"{stage.name}: {made} for {stage.members} member(s)")
   settings.log.scalars(stage.name, 1, {"seconds": time.monotonic() - start})
   saved.finish(found)

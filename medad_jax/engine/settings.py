@@ -10,6 +10,7 @@ from medad_jax.data import preparation
 from medad_jax.ranges import (
   Count,
   Devices,
+  FixedInner,
   FixedPart,
   Megabytes,
   Seconds,
@@ -30,6 +31,8 @@ class Data:
     name: of the data set; of several, with commas, that are trained jointly; of
       one with classes as "cifar10:3", where 3 is the normal class.
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
+    normal: folder of normal images, which are trained on instead of a set;
+      there is no test then. None for the set.
     organ: of each set, with commas, instead of its own column of that name.
     modality: the same.
     sampling: "natural" trains on every image equally often, "balanced" on
@@ -54,6 +57,7 @@ class Data:
 
   name: str = "phantom"
   dir: str | None = None
+  normal: str | None = None
   organ: str | None = None
   modality: str | None = None
   sampling: Literal["natural", "balanced"] = "natural"
@@ -131,13 +135,22 @@ class Axes:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """The batches in which trained members score images.
+  """Scores of trained members, and what is made of them.
 
   Attributes:
     batch_size: images at a time.
+    false_alarms: the rate that the threshold from held-out normal images
+      allows.
+    confidence: of the rate, over the choice of the held-out images; None for a
+      rate on average.
+    prevalence: of abnormal images where the model will be used, for predictive
+      values; None for none.
   """
 
   batch_size: Count = 64
+  false_alarms: FixedInner = 0.05
+  confidence: FixedInner | None = None
+  prevalence: FixedInner | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,9 +64,8 @@ def train(stages: Sequence[Stage], run: Run) -> States:
     origin = reuse.origin_of(stage, run, origins)
     match stage:
       case Fit():
-        given = reuse.found(stage, run, origin, None)
-        found = None if given is None else given[1]
-        states[stage.name] = fit.fit(stage, run, earlier, found)
+        given = functools.partial(reuse.found, stage, run, origin, None)
+        states[stage.name] = fit.fit(stage, run, earlier, given)
       case Pretrained():
         states[stage.name] = _imported(stage, run)
       case Phase():
@@ -94,16 +93,12 @@ def make_order(
   who = members.of_stage(phase, trials)
   length = phase.length
   copies = phase.inputs.copies
-  passes = {
-    name: index.pairs(
-      pools[name]
-      if length.pass_rows is None
-      # Repeated where the pool is smaller.
-      else np.resize(pools[name], length.pass_rows),
-      copies,
-    )
-    for name in {member.rows for member in who}
-  }
+  passes = {}
+  for name in {member.rows for member in who}:
+    rows = pools[name]
+    if length.pass_rows is not None:
+      rows = np.resize(rows, length.pass_rows)  # repeats a smaller pool
+    passes[name] = index.pairs(rows, copies)
   return index.Order(
     tuple(passes[member.rows] for member in who),
     tuple(member.name for member in who),
@@ -251,6 +246,11 @@ class PhaseRun:
       f" {max(self.steps):,} steps, from step {done:,}, on"
       f" {max(used, default=0)} device(s)"
     )
+    if not any(count_steps(self.phase, self.order)):
+      run.log.note(
+        f"{self.phase.name}: its length is 0, so its networks stay as they were"
+        " initialized"
+      )
 
   def _segment(
     self,

@@ -66,12 +66,12 @@ class Trained:
   @property
   def trials(self) -> members.Trials:
     """Each training whose states these are."""
-    return _trials(self._settings)
+    return _trials(self.settings)
 
   @property
   def shape(self) -> tuple[int, int, int]:
     """Height, width and channels of the images that it scores."""
-    return self._settings.data.shape
+    return self.settings.data.shape
 
   def score(
     self, images: np.ndarray, texts: columns.Texts | None = None
@@ -105,7 +105,7 @@ class Trained:
       UserError: the images are of another kind, or the run stopped before a
         stage that all scores need.
     """
-    kind = np.dtype(self._settings.data.dtype)
+    kind = np.dtype(self.settings.data.dtype)
     shape = self.shape
     if images.dtype != kind or images.shape[1:] != shape or not len(images):
       raise UserError(
@@ -123,12 +123,13 @@ class Trained:
       if error.args[0] not in absent:
         raise
       raise UserError(
-        f"the run stopped after until='{self._settings.until}', and its scores"
+        f"the run stopped after until='{self.settings.until}', and its scores"
         f" need the stage {error}; run the same command without until."
       ) from error
 
   @functools.cached_property
-  def _settings(self) -> Settings:
+  def settings(self) -> Settings:
+    """The run's settings."""
     return configuration.settings_of(self.config)
 
   @functools.cached_property
@@ -136,7 +137,7 @@ class Trained:
     return scorer.Scorer(
       self.method,
       self.states,
-      self._settings.evaluation.batch_size,
+      self.settings.evaluation.batch_size,
       self.devices,
       len(self.trials),
     )

@@ -57,7 +57,7 @@ class Adversarial(_reconstruction.Coding):
     context: types.Context,
     metrics: types.Metrics,
   ) -> tuple[Any, Any]:
-    """What happens after a step: see `steps.After`."""
+    """Changes after a step: see `steps.After`."""
     raise NotImplementedError
 
   def step(self):

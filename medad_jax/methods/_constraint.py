@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from medad_jax import rng, types
-from medad_jax.nets import blocks
+from medad_jax.nets import blocks, ops
 from medad_jax.ranges import Amount, Count, Weight, Width
 
 _SHARE = 10 / 128  # of the code, for each head, as published
@@ -76,7 +76,7 @@ class Constraint:
 
   @property
   def is_on(self) -> bool:
-    """Whether there is a constraint."""
+    """True if there is a constraint."""
     return self.mode != "off"
 
   def inputs(self) -> types.Inputs:
@@ -119,6 +119,7 @@ class Constraint:
     """
     if not (self.is_on and self.mix_until):
       return batch
+    # A share of 1 leaves every image as it is, so one program serves all steps.
     inside = (context.step >= self.mix_from) & (context.step < self.mix_until)
     share = jax.random.uniform(rng.stream(context.key, "share"))
     share = jnp.where(inside, share, 1.0)
@@ -151,9 +152,12 @@ class Constraint:
     if not self.is_on:
       return 0.0, {}
     frozen = self.mode == "released"
+    # What is in `extra` gets no gradient, and no optimizer's weight decay.
     heads = extra["heads"] if frozen else params["net"]["heads"]
     code = jnp.mean(code.reshape(len(code), -1, code.shape[-1]), 1)
     first, second, content = jnp.split(code, self._bounds(code.shape[-1]), -1)
+    # The official code edits the labels of one head in place, and the other
+    # head's are the same tensor.
     columns = ("modality", "modality") if frozen else _HEADS
     parts = {
       f"focal_{name}": self._focal(heads[name], part, column, batch)
@@ -170,7 +174,8 @@ class Constraint:
     )
 
   def _focal(self, head, part, column, batch):
-    logits = part @ head["kernel"] + head["bias"]
+    # A product of this size gains nothing from a lower precision.
+    logits = ops.matmul(part, head["kernel"]) + head["bias"]
     loss = jnp.mean(focal(logits, batch[column]))
     if "share" not in batch:
       return loss
@@ -193,6 +198,7 @@ class Constraint:
     }
 
   def _widths(self, latent):
+    # A short code still has a number for each head.
     share = max(round(_SHARE * latent), 1)
     return self.organ_width or share, self.modality_width or share
 
@@ -237,6 +243,7 @@ def focal(
   classes = logits.shape[1]
   alpha = _ALPHA if classes == 2 else (1 / classes,) * classes
   chosen = jax.nn.one_hot(label, classes, dtype=logits.dtype)
+  # Not log(softmax), which is not finite where p is 0 in float32.
   log_p = jnp.sum(chosen * jax.nn.log_softmax(logits), -1)
   weight = chosen @ jnp.asarray(alpha, logits.dtype)
   return -weight * (1 - jnp.exp(log_p)) ** 2 * log_p

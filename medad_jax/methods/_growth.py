@@ -148,6 +148,7 @@ def shrunk(
   if factor == 1:
     return image
   b, h, w, c = image.shape
+  # Each square's rows and columns become axes of their own.
   squares = image.reshape(b, h // factor, factor, w // factor, factor, c)
   middle = slice(factor // 2 - 1, factor // 2 + 1)
   return jnp.mean(squares[:, :, middle, :, middle], (2, 4))
@@ -159,6 +160,7 @@ def grafted(new: Any, old: Any) -> Any:
   Modules are named after their resolution: what is only in `old` is dropped,
   what is only in `new` stays as drawn.
   """
+  # A module that both have has the same arrays in both.
   if not isinstance(new, Mapping):
     return old
   return {k: grafted(v, old[k]) if k in old else v for k, v in new.items()}

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import dataclasses
 from typing import Any, ClassVar
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import losses, rng, types
 from medad_jax.methods import _net, _reconstruction
-from medad_jax.nets import perceptual, residual, vgg
+from medad_jax.nets import ops, perceptual, residual, vgg
 from medad_jax.nets.perceptual import Layer
 from medad_jax.ranges import Width
 from medad_jax.scoring import discrepancy
@@ -120,8 +121,8 @@ class Perceptual(_reconstruction.Reconstruction):
       params = {"params": features.params["vgg19"]}
       return net.apply(params, perceptual.preprocess(image))
 
-    # VGG19's own parameters are in no gradient: a step differentiates by the part
-    # of the method that moves.
+    # VGG19's own parameters are in no gradient: a step differentiates by the
+    # part of the method that moves.
     real, found = see(image), see(x_hat)
     return [
       perceptual.relative_l1(real[name], found[name], **known[name])
@@ -150,6 +151,7 @@ class Perceptual(_reconstruction.Reconstruction):
       *more,
       precision=self.precision,
     )
+    # Flat codes, as all methods return them.
     return out | {"latent": out["latent"].reshape(len(image), -1)}
 
   def score(self, preds, batch, fitted):
@@ -165,6 +167,17 @@ class Perceptual(_reconstruction.Reconstruction):
         own = self.map_of(features, image, single)
         scores[f"rec_{k}"] = discrepancy.image_score(own)
     return types.Scores(scores, {"rec": pixels}, x_hat)
+
+  def judged(
+    self, critic: nn.Module, params: Any, x: Float[Array, "b *n"]
+  ) -> Float[Array, "b"]:
+    """One number an example, by a critic with these parameters."""
+    # The gradient penalty differentiates twice. XLA's own convolutions do that
+    # at no cost, the CPU's forms take minutes to compile.
+    with ops.cpu_forms(False):
+      out = _net.apply(critic, {"net": params}, x, precision=self.precision)
+    # An image's is [b 1 1 1], a code's [b].
+    return out.reshape(len(x))
 
   def share(
     self, batch: types.Batch, context: types.Context, name: str

@@ -176,4 +176,6 @@ class _Ahead(steps.Descend):
   def start(self, params):
     """The optimizer's state, its counter at 1."""
     opt = super().start(params)
+    if not self.optimizer.algorithm.endswith("adam"):
+      return opt  # the others correct nothing
     return optax.tree_utils.tree_set(opt, count=jnp.ones((), jnp.int32))

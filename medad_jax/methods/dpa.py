@@ -44,7 +44,7 @@ class Method(_perceptual.Perceptual):
     perceptual_weight: weight of the features' distance.
     l1_weight: weight of the mean absolute difference of pixels.
     l2_weight: weight of their mean squared difference.
-    adversarial_weight: weight of the critic's opinion; 0 for no critic, whose
+    adversarial_weight: weight of a critic's opinion, 0 for no critic; its
       channels are the encoder's.
     critic_batches: fresh batches that the critic takes before each step.
     mode: "reference" for the published code's behavior, "fixed" without its
@@ -66,7 +66,7 @@ class Method(_perceptual.Perceptual):
   length: Length = Length(steps=16_000, batch_size=128)
   optimizer: Optimizer = Optimizer(learning_rate=2e-3)
 
-  depth: ClassVar[int] = 2
+  depth: ClassVar[int] = 2  # "residual18"
   # An ensemble's members each have a predecessor of their own, which an
   # ensemble around this method could not provide.
   alone = (*_perceptual.Perceptual.alone, "growth")
@@ -142,15 +142,18 @@ class Method(_perceptual.Perceptual):
 
   def _init(self, stage, key, image_shape):
     """ "net", and "critic" where there is one."""
-    side, _, colors = image_shape
-    if stage.side is not None and self.growth.sides[-1] != side:
-      raise types.UserError(
-        f"growth.sides={self.growth.sides} was given for images of side {side};"
-        " let the last one be data.image_size."
-      )
-    image = jnp.zeros((1, *2 * (stage.side or side,), colors))
+    height, width, colors = image_shape
+    if stage.side is not None:
+      if {height, width} != {self.growth.sides[-1]}:
+        raise types.UserError(
+          f"growth.sides={self.growth.sides} was given for images of {height}x"
+          f"{width}; let the last one be data.image_size."
+        )
+      height = width = stage.side
+    image = jnp.zeros((1, height, width, colors))
     # Any value will do: it decides which modules there are.
     alpha = None if stage.fading is None else jnp.zeros(())
+    # Modules are drawn by their names, so that a stage's new ones are its own.
     net = self.net(types.Axis())
     params = {
       "net": net.init(rng.stream(key, "net"), image, alpha)["params"],
@@ -197,6 +200,7 @@ class Method(_perceptual.Perceptual):
     (stage,) = self.growth.stages()
     loss, parts, x_hat = self._reconstruct(stage, params, extra, batch, context)
     opinion = self.adversarial_weight * -jnp.mean(self.judge(params, x_hat))
+    # Logged as it enters the loss, with its weight.
     parts |= {"adversarial": opinion, "reconstruction": loss}
     return opinion + loss, (extra, parts, None)
 
@@ -204,9 +208,7 @@ class Method(_perceptual.Perceptual):
     self, params: Any, image: Float[Array, "b h w c"]
   ) -> Float[Array, "b"]:
     """The critic's numbers."""
-    critic = {"net": params["critic"]}
-    out = _net.apply(self._critic, critic, image, precision=self.precision)
-    return out[:, 0, 0, 0]
+    return self.judged(self._critic, params["critic"], image)
 
   def _apply(self, params, image, alpha=None):
     inputs = (image,) if alpha is None else (image, alpha)
@@ -215,6 +217,7 @@ class Method(_perceptual.Perceptual):
 
   def _reconstruct(self, stage, params, extra, batch, context):
     """The mean distance, terms of the constraint, the reconstructions."""
+    # None where nothing is faded: then neither images nor features are blended.
     progress = stage.progress(context.step)
     batch = self.constraint.mixed(batch, context)
     image = stage.image(batch["image"], progress)
@@ -246,6 +249,7 @@ class Method(_perceptual.Perceptual):
     return total
 
   def _layers(self, side):
+    # The last side's are the method's own, with growing or without.
     if side is None or side == self.growth.sides[-1]:
       return self.layers
     return (self.growth.layers[self.growth.sides.index(side)],)
@@ -263,6 +267,7 @@ class Method(_perceptual.Perceptual):
       and self.adversarial_weight
     ):
       return total
+    # Of pixels, whose means are the losses above.
     error = x_hat - image
     if self.l1_weight:
       total += self.l1_weight * jnp.mean(jnp.abs(error), -1)

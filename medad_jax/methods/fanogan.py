@@ -46,6 +46,7 @@ class Gan:
 
   critic_steps: Draws = 5
   penalty_weight: Weight = 10.0
+  # Passes over the images. A sixth of their batches is the generator's.
   length: Length = Length(epochs=7, batch_size=64)
   optimizer: Optimizer = Optimizer(
     "tf_adam", learning_rate=1e-4, b1=0.0, b2=0.9
@@ -75,6 +76,7 @@ class Method:
   precision: _net.Precision = "float32"
   gan: Gan = Gan()
   constraint: _constraint.Constraint = _constraint.Constraint()
+  # In steps, as the official encoder is trained, whatever the data's size.
   length: Length = Length(steps=50_000, batch_size=64)
   optimizer: Optimizer = Optimizer(
     "tf_rmsprop", learning_rate=5e-5, b2=0.9, eps=1e-10, momentum=0.0
@@ -98,7 +100,10 @@ class Method:
         count,
       ),
       inputs=types.Inputs(batches=count + 1),
+      # Their convolutions are XLA's, as the penalty differentiates twice.
       looped=False,
+      # Neither kappa nor a constraint changes the GAN: runs that differ in
+      # them can take it over.
       made_of=(self.width, self.latent, self.precision, self.gan),
     )
     encoder = types.Phase(
@@ -141,6 +146,7 @@ class Method:
     share = jax.vmap(jax.random.uniform)(keys)
     code = self._codes(batch, context)
     image = batch["image"]
+    # Draws apart from the loss, so that tests can give their own.
     loss, metrics = self.critic_loss(params, extra, image, code, share, context)
     return loss, (extra, metrics, None)
 
@@ -169,6 +175,7 @@ class Method:
     def value(x):
       return self._judge(params["critic"], x)[0]
 
+    # No epsilon in the root of the norm, as in the official code.
     penalty = losses.gradient_penalty(value, image, fake, share)
     parts = {
       "critic_fake": jnp.mean(value(fake)),
@@ -188,6 +195,7 @@ class Method:
   def generator_loss(self, params, extra, code, image_shape, context):
     """The negative value of the images of these codes [b z]; statistics."""
     fake, new = self._fake(params, extra, code, image_shape, context)
+    # The gradient passes through the critic, which does not move in this turn.
     value, _ = self._judge(params["critic"], fake)
     return -jnp.mean(value), {**extra, "generator": new}
 
@@ -203,12 +211,14 @@ class Method:
       precision=self.precision,
     )
     term, parts = self.constraint.term(params, extra, code, batch, context.axis)
+    # The member's own GAN, as its first stage left it.
     x_hat, features = self._compared(context.own["gan"], image, code)
     metrics = {
       "error": jnp.mean(losses.squared_error(x_hat, image)),
       "features": jnp.mean(features),
       **parts,
     }
+    # The constraint stands beside the image's error, of weight 1.
     loss = metrics["error"] + term + self.kappa * metrics["features"]
     return loss, ({**extra, **new}, metrics)
 
@@ -254,6 +264,7 @@ class Method:
 
   def _compared(self, gan, image, code):
     """The codes' images, and the error [b] of the critic's features."""
+    # With the running statistics, also while the encoder is trained.
     x_hat = _net.test(
       self._generator(types.Axis(), image.shape[1:]),
       {"net": gan.params["generator"]},
@@ -283,6 +294,7 @@ class Method:
     return _net.apply(net, {"net": critic}, image, precision=self.precision)
 
   def _codes(self, batch, context) -> Float[Array, "b z"]:
+    # By place in the global batch, so that devices change nothing.
     keys = rng.per_example(rng.stream(context.key, "code"), batch["slot"])
     return jax.vmap(lambda key: jax.random.normal(key, (self.latent,)))(keys)
 

@@ -58,6 +58,7 @@ class Method(_adversarial.Adversarial):
 
   def after(self, params, extra, context, metrics):
     """Draws the discriminator anew where it has won."""
+    # By the step's loss and not by the epoch's mean, as MedIAnomaly does.
     again = metrics["disc_loss"] < _LOST
     key = rng.stream(context.key, "redraw")
     disc = _adversarial.redrawn(params["disc"], key, again)

@@ -54,6 +54,7 @@ class Method(_reconstruction.Coding):
 
   def objective(self, out, image):
     """Squared error and a little of the attention's entropy."""
+    # Every place has attention of its own; the entropy is a mean over places.
     attention = out["attention"].reshape(-1, self.slots)
     error = jnp.mean(losses.squared_error(out["x_hat"], image))
     entropy = jnp.mean(losses.attention_entropy(attention))

@@ -143,6 +143,7 @@ class Method(_perceptual.Perceptual):
     critic: optimizer of each of the critics.
   """
 
+  # As published for images of 64x64 and any set.
   channels: tuple[Width, ...] = (32, 64, 128, 256, 256)
   latent: Width = 256
   critic_channels: tuple[Width, ...] = (32, 64, 128, 128, 128)
@@ -153,7 +154,7 @@ class Method(_perceptual.Perceptual):
   optimizer: Optimizer = Optimizer(learning_rate=2e-4, b1=0.5, b2=0.99)
   critic: Optimizer = Optimizer(learning_rate=5e-4, b1=0.5, b2=0.99)
 
-  depth: ClassVar[int] = 1
+  depth: ClassVar[int] = 1  # "residual9"
 
   def phases(self):
     """ "features", then "train"."""
@@ -170,6 +171,7 @@ class Method(_perceptual.Perceptual):
   def init(self, key, image_shape):
     """ "net", "critic" and "latent_critic"; the balance."""
     params, _ = super().init(key, image_shape)
+    # Each critic sees one kind of example, and its shape decides its layers.
     examples = {
       "critic": jnp.zeros((1, *image_shape)),
       "latent_critic": jnp.zeros((1, *self._code_shape)),
@@ -202,6 +204,7 @@ class Method(_perceptual.Perceptual):
     """The critic's loss of images and decoded noise."""
     del handed
     real, noise = batch["image"], self.prior(batch, context)
+    # Decoded noise and not reconstructions, which only the distance sees.
     fake = self.decode(params, noise, real)
     return self._criticize("critic", params, extra, real, fake, batch, context)
 
@@ -233,14 +236,13 @@ class Method(_perceptual.Perceptual):
 
   def judge(self, name: str, params: Any, x: Array) -> Float[Array, "b"]:
     """The numbers of a critic, by its name."""
-    net, own = self._critics[name], {"net": params[name]}
-    out = _net.apply(net, own, x, precision=self.precision)
-    return out.reshape(len(x))
+    return self.judged(self._critics[name], params[name], x)
 
   def encode(
     self, params: Any, image: Float[Array, "b h h c"]
   ) -> Float[Array, "b y y z"]:
     """Codes of images."""
+    # By itself, as codes of images and images of noise are asked apart.
     net = self.net(types.Axis()).encoder()
     own = {"net": params["net"]["encoder"]}
     return _net.apply(net, own, image, precision=self.precision)
@@ -352,6 +354,7 @@ def balanced(
 def kernels(tree: Any) -> list[Array]:
   """All kernels of a part: what is measured, without biases."""
   paths = jax.tree_util.tree_leaves_with_path(tree)
+  # Those of 1x1 convolutions on the skip branches, too.
   return [leaf for path, leaf in paths if path[-1].key == "kernel"]
 
 

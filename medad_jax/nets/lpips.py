@@ -10,7 +10,7 @@ the heads', under the names of `PARTS`, by which `medad_jax.weights` imports
 them. Images are in [-1, 1], gray or RGB. Nothing is clipped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from flax import linen as nn
@@ -111,7 +111,12 @@ class AlexNet(nn.Module):
       if place in (3, 6):
         x = nn.max_pool(x, (3, 3), (2, 2))
       conv = blocks.Conv(
-        *(channels, side, stride, True, padding), name=f"features_{place}"
+        channels,
+        side,
+        stride,
+        use_bias=True,
+        padding=padding,
+        name=f"features_{place}",
       )
       x = nn.relu(conv(x))
       out.append(x)
@@ -180,50 +185,50 @@ def features(
   return [_of_unit_length(x) for x in out]
 
 
-def compared(
-  name: Name,
-  params: Mapping[str, Any],
-  found: Sequence[Float[Array, "b _ _ _"]],
-  wanted: Sequence[Float[Array, "b _ _ _"]],
-) -> list[Float[Array, "b _ _"]]:
-  """The heads' distances of two images' `features`, one map a layer."""
-  heads = params[PARTS[name][1]]
-  return [
-    ops.matmul((f - g) ** 2, heads[f"lin{i}"]["kernel"])[..., 0]
-    for i, (f, g) in enumerate(zip(found, wanted, strict=True))
-  ]
-
-
-def upsampled(
-  layers: Sequence[Float[Array, "b _ _"]], sides: tuple[int, int]
-) -> Float[Array, "b h w"]:
-  """The sum of all layers' maps at the images' size."""
-  return sum(
-    edges_on_edges(layer[..., None], sides)[..., 0] for layer in layers
-  )
-
-
 def distance_map(
   name: Name,
   params: Mapping[str, Any],
   x: Float[Array, "b h w c"],
-  y: Float[Array, "b h w c"],
-) -> Float[Array, "b h w"]:
-  """LPIPS of two images at each pixel; `spatial=True` in the package."""
-  found, wanted = (features(name, params, image) for image in (x, y))
-  return upsampled(compared(name, params, found, wanted), x.shape[1:3])
+  y: Float[Array, "m h w c"],
+) -> Float[Array, "m h w"]:
+  """LPIPS of images at each pixel; `spatial=True` in the official package.
+
+  Args:
+    name: of the net.
+    params: its parameters.
+    x: images, each of which is compared with m / b of y in a row.
+    y: other images.
+  """
+  return sum(
+    edges_on_edges(layer, x.shape[1:3])[..., 0]
+    for layer in _layers(name, params, x, y)
+  )
 
 
 def distance(
   name: Name,
   params: Mapping[str, Any],
   x: Float[Array, "b h w c"],
-  y: Float[Array, "b h w c"],
-) -> Float[Array, "b"]:
-  """LPIPS of two images: the sum of the layers' mean distances."""
-  found, wanted = (features(name, params, image) for image in (x, y))
-  layers = compared(name, params, found, wanted)
-  return sum(jnp.mean(layer, (1, 2)) for layer in layers)
+  y: Float[Array, "m h w c"],
+) -> Float[Array, "m"]:
+  """LPIPS of images as in `distance_map`: the sum of the layers' means."""
+  return sum(
+    jnp.mean(layer, (1, 2, 3)) for layer in _layers(name, params, x, y)
+  )
+
+
+def _layers(name, params, x, y) -> list[Float[Array, "m _ _ 1"]]:
+  """The heads' distances, one map a layer."""
+  # An image is seen once, whatever the number of its partners.
+  seen = features(name, params, x)
+  wanted = [jnp.repeat(f, len(y) // len(x), 0) for f in seen]
+  heads = params[PARTS[name][1]]
+  return [
+    ops.matmul((f - g) ** 2, heads[f"lin{i}"]["kernel"])
+    for i, (f, g) in enumerate(
+      zip(features(name, params, y), wanted, strict=True)
+    )
+  ]
 
 
 def _of_unit_length(x):

@@ -4,12 +4,16 @@ Modules carry torchvision's names with "_" for "." inside a level:
 `layer2_0/downsample_0` is its layer2.0.downsample.0.
 """
 
+from collections.abc import Iterator
+
 from flax import linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import types
 from medad_jax.nets import blocks
+
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
 class ResNet18(nn.Module):
@@ -39,6 +43,26 @@ class ResNet18(nn.Module):
     return blocks.Dense(self.classes, name="fc")(x)
 
 
+class ResNet18Layers(nn.Module):
+  """The outputs of some layers of a trained net.
+
+  Attributes:
+    layers: whose outputs to return, names of `LAYERS`.
+  """
+
+  layers: tuple[str, ...] = LAYERS[-1:]
+
+  @nn.compact
+  def __call__(self, image: Float[Array, "b h w c"]) -> dict[str, Array]:
+    """The outputs by name, of layer k [b, h / 2^(k + 1), w / 2^(k + 1), c]."""
+    found: dict[str, Array] = {}
+    for name, x in _levels(image, False, types.Axis(), 64):
+      found[name] = x
+      if found.keys() >= set(self.layers):  # later layers are not made
+        break
+    return {name: found[name] for name in self.layers}
+
+
 def stages(
   image: Float[Array, "b h w c"],
   train: bool,
@@ -55,15 +79,20 @@ def stages(
     axis: where the batch is split over devices.
     width: channels of the first stage; each further one has twice as many.
   """
+  return dict(_levels(image, train, axis, width))[LAYERS[-1]]
+
+
+def _levels(image, train, axis, width) -> Iterator[tuple[str, Array]]:
+  """The four levels' outputs by name, in order."""
   x = blocks.Conv(width, 7, 2, name="conv1")(image)
   x = nn.relu(blocks.BatchNorm(axis, name="bn1")(x, train))
   x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-  for level in range(4):
+  for level, name in enumerate(LAYERS):
     for place in (0, 1):
       stride = 2 if level > 0 and place == 0 else 1
-      name = f"layer{level + 1}_{place}"
-      x = BasicBlock(width << level, stride, axis, name=name)(x, train)
-  return x
+      block = BasicBlock(width << level, stride, axis, name=f"{name}_{place}")
+      x = block(x, train)
+    yield name, x
 
 
 class BasicBlock(nn.Module):

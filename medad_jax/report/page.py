@@ -5,14 +5,14 @@ the page, as it travels without the documentation.
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 import string
 from typing import Any
 
 from medad_jax import files
-from medad_jax.report import provenance, table
+from medad_jax.report import markup, provenance, table
 from medad_jax.report.results import Comparison, Results, Score, TestSet
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -70,12 +70,12 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
   page = template.substitute(
     title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
-    scores="\n".join(scores),
+    scores="\n".join([*scores, *_operating(results.operating)]),
     comparisons=_comparisons(results.main.comparisons),
-    caveats=_list(_caveats(results)),
+    caveats=markup.bullets(_caveats(results)),
     figures="\n".join(_figure(figure, results) for figure in figures),
-    run=_pairs("Where the numbers come from", _run(results)),
-    config=_pairs("Fields of the configuration", _flat(results.config)),
+    run=markup.pairs("Where the numbers come from", _run(results)),
+    config=markup.pairs("Fields of the configuration", _flat(results.config)),
   )
   files.write(path, page)
 
@@ -109,6 +109,8 @@ def _scores(found: TestSet, seeds: int, of: str = "") -> str:
       table.metric(score, "auroc"),
       _interval_bar(score, low),
       table.metric(score, "ap"),
+      table.number(score.ranking.fpr95, 3),
+      table.number(score.ranking.fpr99, 3),
       table.number(score.ranking.chi2, 2),
       table.number(score.ranking.chi2_corrected, 2),
     )
@@ -121,17 +123,58 @@ def _scores(found: TestSet, seeds: int, of: str = "") -> str:
     f"AUROC {spread}",
     scale,
     f"AP {spread}",
+    "FPR at 95 % sensitivity",
+    "at 99 %",
     "χ²",
     "χ², no empty bins",
   )
-  tables = [_table(f"Scores of the images{of}", header, rows, right=2)]
+  tables = [markup.table(f"Scores of the images{of}", header, rows, right=4)]
   if seeds == 1:
     tables.append(f"<p>{escape(table.basis(found))}</p>")
   if pixels := table.pixel_rows(scores):
     marked = [(f"<code>{escape(n)}</code>", *values) for n, *values in pixels]
     caption = f"Maps, measured by their pixels{of}"
-    tables.append(_table(caption, table.PIXEL_HEADER, marked, right=4))
+    tables.append(markup.table(caption, table.PIXEL_HEADER, marked, right=4))
+  if boxes := table.detection_rows(scores):
+    marked = [
+      (f"<code>{escape(n)}</code>", *map(escape, values))
+      for n, *values in boxes
+    ]
+    caption = f"Boxes that the maps find{of}"
+    tables.append(
+      markup.table(caption, table.DETECTION_HEADER, marked, right=2)
+    )
+  if close := table.fidelity_line(found):
+    tables.append(f"<p>{escape(close[0].upper() + close[1:])}.</p>")
   return "\n".join(tables)
+
+
+def _operating(found: Mapping[str, Any]) -> Iterator[str]:
+  """Sentences on the threshold, sensitivities, and groups apart."""
+  for sentence in table.alarm_sentences(found):
+    yield f"<p>{escape(sentence)}</p>"
+  at = found.get("sensitivity_at_specificity", {}).items()
+  rows: list[tuple[str, ...]] = [
+    (f"{float(specificity):.0%}", table.with_interval(s["value"], s["ci"]))
+    for specificity, s in at
+  ]
+  if rows:
+    title = "Sensitivity of the headline score"
+    yield markup.table(title, ("specificity", "sensitivity [95 % CI]"), rows)
+  for column, groups in found.get("groups", {}).items():
+    rows = [
+      (
+        escape(group or "not known"),
+        str(one["n_normal"] + one["n_abnormal"]),
+        *(
+          table.with_interval(one[name]["value"], one[name]["ci"])
+          for name in ("sensitivity", "specificity")
+        ),
+      )
+      for group, one in groups.items()
+    ]
+    header = (escape(column), "images", "sensitivity", "specificity")
+    yield markup.table(f"At the threshold, by {escape(column)}", header, rows)
 
 
 def _interval_bar(score: Score, low: float) -> str:
@@ -162,7 +205,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     for c in comparisons
   ]
   header = ("scores", "difference of AUROC [95 % CI]", "p")
-  return _table("The headline score and each other one", header, rows)
+  return markup.table("The headline score and each other one", header, rows)
 
 
 def _caveats(results: Results) -> Iterator[str]:
@@ -214,11 +257,24 @@ def _caveats(results: Results) -> Iterator[str]:
       " two-sided and not"
       f" adjusted for the number of comparisons ({number})."
     )
+  yield from _about_thresholds(results)
+
+
+def _about_thresholds(results: Results) -> Iterator[str]:
+  """Where thresholds of scores and of maps come from."""
   yield (
-    "No threshold was chosen: a threshold, an epoch or a score picked by its"
-    " result on these images would have to be judged on others."
+    "No threshold of the scores was chosen: a threshold, an epoch or a score"
+    " picked by its result on these images would have to be judged on others."
   )
-  if table.pixel_rows(scores):
+  sets = [found.scores for found in table.all_sets(results)]
+  if any(map(table.detection_rows, sets)):
+    yield (
+      "A box is found when more than a tenth of its pixels reach a threshold."
+      " Thresholds named by a percentage are those that so many pixels of the"
+      " normal test images reach. Intervals of rates (Wilson) take boxes as"
+      " independent."
+    )
+  if table.pixel_rows(results.main.scores):
     yield (
       "Oracle Dice takes the threshold that is best on these very masks: it is"
       " a ceiling, and no one reaches it without the masks."
@@ -287,49 +343,6 @@ def _flat(
       yield from _flat(value, f"{prefix}{name}.")
     else:
       yield f"{prefix}{name}", str(value)
-
-
-def _table(
-  caption: str,
-  header: Sequence[str],
-  rows: Iterable[Sequence[str]],
-  right: int = 0,
-) -> str:
-  """A table whose first column names its rows, the last `right` flush right."""
-
-  def line(tags: Sequence[str], cells: Sequence[str]) -> str:
-    kinds = [""] * (len(cells) - right) + [' class="right"'] * right
-    marked = zip(tags, kinds, cells, strict=True)
-    row = "".join(
-      f"<{tag}{kind}>{cell}</{tag.split()[0]}>" for tag, kind, cell in marked
-    )
-    return f"<tr>{row}</tr>"
-
-  width = len(header)
-  head = line(['th scope="col"'] * width, header)
-  first = ['th scope="row"', *["td"] * (width - 1)]
-  body = "\n".join(line(first, row) for row in rows)
-  return (
-    f'<div class="wide"><table><caption>{escape(caption)}</caption>'
-    f"<thead>{head}</thead><tbody>{body}</tbody></table></div>"
-  )
-
-
-def _pairs(caption: str, pairs: Iterable[tuple[str, str]]) -> str:
-  rows = "\n".join(
-    f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-    for name, value in pairs
-  )
-  return (
-    f'<div class="wide"><table class="pairs"><caption>{escape(caption)}'
-    f"</caption>{rows}</table></div>"
-  )
-
-
-def _list(items: Iterable[str]) -> str:
-  return (
-    "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
-  )
 
 
 def _p_value(p: float | None) -> str:

@@ -12,10 +12,13 @@ from typing import Any, TypeVar
 from medad_jax import files
 from medad_jax.scoring import intervals, metrics, pixel_metrics
 from medad_jax.scoring.accuracy import Accuracy
+from medad_jax.scoring.detection import AtThreshold, Detection, Rate
+from medad_jax.scoring.fidelity import Fidelity
 from medad_jax.scoring.over_seeds import Spread
 from medad_jax.types import UserError
 
 _Kind = TypeVar("_Kind")
+_OF_A_SET = ("scores", "comparisons", "reconstruction")
 _REMEDY = "make it again with python -m medad_jax.evaluate"
 
 
@@ -26,15 +29,20 @@ class Score:
   Attributes:
     ranking: of the images.
     pixels: of the maps; None where the set has no masks or the score no map.
-    accuracy: the best that a threshold can have; None without two classes.
     over_seeds: spread of each metric by its name; empty for one training. With
       several, the metrics themselves are means.
+    accuracy: the best that a threshold can have; None without two classes.
+    detection: boxes that the maps find; None where there are none.
+    over_draws: the same of the ranking's metrics over the random draws of one
+      training, whose mean is the score; empty for scores without draws.
   """
 
   ranking: metrics.Ranking
   pixels: pixel_metrics.Pixels | None = None
-  accuracy: Accuracy | None = None
   over_seeds: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
+  accuracy: Accuracy | None = None
+  detection: Detection | None = None
+  over_draws: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +71,18 @@ class TestSet:
   Attributes:
     scores: by name, the headline last.
     comparisons: the headline with each other score; none for several seeds.
+    fidelity: of the reconstructions; None where the method makes none.
+    fidelity_over_seeds: spread of each of its numbers; empty for one training.
   """
 
   __test__ = False  # not a test case, whatever pytest thinks of the name
 
   scores: Mapping[str, Score]
   comparisons: tuple[Comparison, ...] = ()
+  fidelity: Fidelity | None = None
+  fidelity_over_seeds: Mapping[str, Spread] = dataclasses.field(
+    default_factory=dict
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +105,9 @@ class Results:
     seconds: training time of each phase, by its name.
     main: results of the main test set.
     sets: results of further test sets, by name.
+    operating: operating points of the headline on the main test set, of one
+      training: sensitivities and, with held-out images, the threshold (see
+      `engine.alarms.describe`).
   """
 
   dataset: str
@@ -106,6 +123,7 @@ class Results:
   seconds: Mapping[str, float]
   main: TestSet
   sets: Mapping[str, TestSet] = dataclasses.field(default_factory=dict)
+  operating: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def to_json(self) -> dict[str, Any]:
     """Plain values, as results.json holds them."""
@@ -127,7 +145,7 @@ class Results:
     """
     values = dict(tree)
     values["trained"] = tuple(values["trained"])
-    main = {name: values.pop(name) for name in ("scores", "comparisons")}
+    main = {name: values.pop(name) for name in _OF_A_SET if name in values}
     sets = values.pop("sets").items()
     return cls(
       **values,
@@ -161,40 +179,84 @@ class Results:
 
 
 def _set_to_json(found: TestSet) -> dict[str, Any]:
-  return {
+  tree: dict[str, Any] = {
     "scores": {name: _score_to_json(s) for name, s in found.scores.items()},
     "comparisons": [_plain(comparison) for comparison in found.comparisons],
   }
-
-
-def _score_to_json(score: Score) -> dict[str, Any]:
-  """All metrics side by side: the evaluators' names do not overlap."""
-  tree: dict[str, Any] = {}
-  for field in dataclasses.fields(score):
-    value = getattr(score, field.name)
-    if dataclasses.is_dataclass(value):
-      tree |= _plain(value)
-  if score.over_seeds:
-    spreads = score.over_seeds.items()
-    tree["over_seeds"] = {name: _plain(spread) for name, spread in spreads}
+  if found.fidelity is not None:
+    spreads = _spreads_to_json("over_seeds", found.fidelity_over_seeds)
+    tree["reconstruction"] = _plain(found.fidelity) | spreads
   return tree
 
 
+def _score_to_json(score: Score) -> dict[str, Any]:
+  """Metrics side by side, as their names do not overlap; classes below."""
+  tree: dict[str, Any] = {}
+  for value in (score.ranking, score.pixels, score.accuracy):
+    if value is not None:
+      tree |= _plain(value)
+  if score.detection is not None:
+    at = score.detection.at.items()
+    tree["detection"] = {name: _at_to_json(found) for name, found in at}
+  tree |= _spreads_to_json("over_seeds", score.over_seeds)
+  return tree | _spreads_to_json("over_draws", score.over_draws)
+
+
+def _at_to_json(found: AtThreshold) -> dict[str, Any]:
+  rest = found.without_artefacts
+  return {
+    "threshold": found.threshold,
+    "total": _plain(found.total),
+    "without_artefacts": None if rest is None else _plain(rest),
+    "classes": {name: _plain(rate) for name, rate in found.classes.items()},
+  }
+
+
+def _spreads_to_json(
+  name: str, spreads: Mapping[str, Spread]
+) -> dict[str, Any]:
+  """An entry of that name; none where nothing has spread."""
+  if not spreads:
+    return {}
+  return {name: {of: _plain(spread) for of, spread in spreads.items()}}
+
+
 def _set_from_json(tree: Mapping[str, Any]) -> TestSet:
+  close = tree.get("reconstruction", {})
   return TestSet(
     {name: _score_from_json(s) for name, s in tree["scores"].items()},
     tuple(_typed(Comparison, c) for c in tree["comparisons"]),
+    _typed(Fidelity, close) if close else None,
+    _spreads_from_json(close, "over_seeds"),
   )
 
 
 def _score_from_json(tree: Mapping[str, Any]) -> Score:
-  spreads = tree.get("over_seeds", {}).items()
+  at = tree.get("detection", {}).items()
   return Score(
     ranking=_typed(metrics.Ranking, tree),
     pixels=_typed(pixel_metrics.Pixels, tree) if "n_pixels" in tree else None,
     accuracy=_typed(Accuracy, tree) if "oracle_accuracy" in tree else None,
-    over_seeds={name: _typed(Spread, s) for name, s in spreads},
+    detection=Detection({name: _at_from_json(found) for name, found in at})
+    if at
+    else None,
+    over_seeds=_spreads_from_json(tree, "over_seeds"),
+    over_draws=_spreads_from_json(tree, "over_draws"),
   )
+
+
+def _at_from_json(tree: Mapping[str, Any]) -> AtThreshold:
+  rest, classes = tree["without_artefacts"], tree["classes"].items()
+  return AtThreshold(
+    tree["threshold"],
+    _typed(Rate, tree["total"]),
+    None if rest is None else _typed(Rate, rest),
+    {name: _typed(Rate, rate) for name, rate in classes},
+  )
+
+
+def _spreads_from_json(tree: Mapping[str, Any], name: str) -> dict[str, Spread]:
+  return {k: _typed(Spread, s) for k, s in tree.get(name, {}).items()}
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Results as text: the table for the terminal, and the format of numbers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from medad_jax.report.results import Results, Score, TestSet
-from medad_jax.scoring import metrics, pixel_metrics
+from medad_jax.scoring import detection, metrics, pixel_metrics
 
 PIXEL_HEADER = ("pixels of", "AUROC", "AP", "AUPRO", "oracle Dice")
 # Said under the tables of scores where no patients are known.
@@ -11,6 +12,16 @@ INDEPENDENT = (
   "Intervals take images as independent: with several images of a patient they"
   " are too narrow"
 )
+DETECTION_HEADER = (
+  "boxes found by",
+  "threshold",
+  "class",
+  "found",
+  "rate [95% CI]",
+  "precision",
+  "F1",
+)
+DRIFT = 0.01  # p-values below it are an alarm
 _PIXELS = ("pixel_auroc", "pixel_ap", "aupro", "oracle_dice")
 
 
@@ -22,6 +33,8 @@ def results_table(results: Results) -> str:
     lines += _tables(results, found)
   if results.seeds == 1:
     lines += ["", *dict.fromkeys(map(basis, all_sets(results)))]
+  if said := alarm_sentences(results.operating):
+    lines += ["", *said]
   return "\n".join(lines)
 
 
@@ -53,6 +66,36 @@ def basis(found: TestSet) -> str:
   )
 
 
+def alarm_sentences(found: Mapping[str, Any]) -> list[str]:
+  """Sentences on the threshold from held-out images; none without any."""
+  if "threshold" not in found:
+    return []
+  if found["threshold"] is None:
+    return [f"No threshold: {found['refused']}"]
+  patients = found["n_held_out_patients"]
+  of = "" if patients is None else f" of {patients:,} patients"
+  sure = found["confidence"]
+  said = [
+    f"Flagged is {found['score']} above {found['threshold']:.6g}, from"
+    f" {found['n_held_out']:,} held-out normal images{of}: at most"
+    f" {found['false_alarms']:.1%} false alarms"
+    + (" on average." if sure is None else f" with {sure:.0%} confidence.")
+  ]
+  rates = [
+    f"{name} {with_interval(found[name]['value'], found[name]['ci'])}"
+    for name in ("sensitivity", "specificity", "ppv", "npv")
+    if name in found
+  ]
+  if rates:
+    said.append(f"On the test set: {', '.join(rates)}.")
+  if found.get("drift_p", 1) < DRIFT:
+    said.append(
+      "The normal test images score otherwise than the held-out ones"
+      f" (p = {found['drift_p']:.2g}): the threshold may not hold for them."
+    )
+  return said
+
+
 def unofficial(results: Results) -> str:
   """Names and origins of pretrained weights that are not the official ones."""
   return ", ".join(
@@ -71,6 +114,41 @@ def pixel_rows(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
   ]
 
 
+def detection_rows(
+  scores: Mapping[str, Score], classes: bool = True
+) -> list[tuple[str, ...]]:
+  """Boxes found at each threshold, also by class; see `DETECTION_HEADER`."""
+  rows = []
+  for name, score in scores.items():
+    at = score.detection.at if score.detection is not None else {}
+    for rule, found in at.items():
+      limit = f"{rule} ({found.threshold:.3g})"
+      rates = {"all": found.total}
+      if found.without_artefacts is not None:
+        rates[f"all but {detection.ARTEFACTS}"] = found.without_artefacts
+      if classes and len(found.classes) > 1:
+        rates |= found.classes
+      rows += [
+        (name, limit, kind, *_rate(rate)) for kind, rate in rates.items()
+      ]
+  return rows
+
+
+def fidelity_line(found: TestSet) -> str | None:
+  """One line on the reconstructions; None where there are none."""
+  if found.fidelity is None:
+    return None
+  shown = {"mae": "MAE", "ssim": "SSIM", "lpips_alex": "LPIPS (AlexNet)"}
+  parts = []
+  for name, title in shown.items():
+    if (value := getattr(found.fidelity, name)) is not None:
+      text = f"{title} {number(value, 4)}"
+      if spread := found.fidelity_over_seeds.get(name):
+        text += f" ± {number(spread.std, 4)}"
+      parts.append(text)
+  return f"reconstructions of gray values in [0, 1]: {', '.join(parts)}"
+
+
 def metric(score: Score, name: str) -> str:
   """A metric with its deviation over seeds, or with its interval."""
   if score.over_seeds:
@@ -79,7 +157,11 @@ def metric(score: Score, name: str) -> str:
   of: metrics.Ranking | pixel_metrics.Pixels | None = score.ranking
   if not hasattr(of, name):
     of = score.pixels
-  return with_interval(getattr(of, name), getattr(of, f"{name}_ci", None))
+  text = with_interval(getattr(of, name), getattr(of, f"{name}_ci", None))
+  drawn = score.over_draws.get(name)
+  if drawn is not None and drawn.std is not None:
+    text += f" (draws ± {number(drawn.std, 3)})"
+  return text
 
 
 def with_interval(
@@ -97,17 +179,49 @@ def number(value: float | None, digits: int, sign: str = "") -> str:
   return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
+def _last_detecting(found: TestSet) -> list[tuple[str, Score]]:
+  """The headline, or the last score whose map finds boxes; at most one."""
+  able = [item for item in found.scores.items() if item[1].detection]
+  return able[-1:]
+
+
+def _rate(found: detection.Rate) -> tuple[str, ...]:
+  count = f"{found.found:.3g}"
+  if found.found_std is not None:
+    count += f" ± {found.found_std:.2g}"
+  return (
+    f"{count} of {found.boxes:,}",
+    with_interval(found.rate, found.rate_ci),
+    number(found.precision, 3),
+    number(found.f1, 3),
+  )
+
+
 def _tables(results: Results, found: TestSet) -> list[str]:
   """Lines of the tables of one test set."""
   spread = "mean ± std" if results.seeds > 1 else "[95% CI]"
-  header = ("score", f"AUROC {spread}", f"AP {spread}", "chi2")
+  header = (
+    *("score", f"AUROC {spread}", f"AP {spread}"),
+    *("FPR at 95%", "at 99%", "chi2"),
+  )
   rows = [
-    (name, metric(s, "auroc"), metric(s, "ap"), number(s.ranking.chi2, 2))
+    (
+      name,
+      metric(s, "auroc"),
+      metric(s, "ap"),
+      number(s.ranking.fpr95, 3),
+      number(s.ranking.fpr99, 3),
+      number(s.ranking.chi2, 2),
+    )
     for name, s in found.scores.items()
   ]
-  lines = aligned(header, rows, right=1)
+  lines = aligned(header, rows, right=3)
   if pixels := pixel_rows(found.scores):
     lines += ["", *aligned(PIXEL_HEADER, pixels, right=4)]
+  if boxes := detection_rows(dict(_last_detecting(found)), False):
+    lines += ["", *aligned(DETECTION_HEADER, boxes, right=2)]
+  if close := fidelity_line(found):
+    lines += ["", close]
   return lines
 
 

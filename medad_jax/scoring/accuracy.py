@@ -26,7 +26,8 @@ class Accuracy:
       none is.
     oracle_recall: those called abnormal among the abnormal images.
     oracle_f1: harmonic mean of precision and recall.
-    oracle_true_positives: counts of the confusion matrix, as are the next.
+    oracle_true_positives: counts of the confusion matrix, as are the next;
+      means of these over several trainings.
     oracle_false_positives: normal images that are called abnormal.
     oracle_false_negatives: abnormal images that are called normal.
     oracle_true_negatives: normal images that are called normal.
@@ -43,10 +44,10 @@ class Accuracy:
   oracle_precision: float
   oracle_recall: float
   oracle_f1: float
-  oracle_true_positives: int
-  oracle_false_positives: int
-  oracle_false_negatives: int
-  oracle_true_negatives: int
+  oracle_true_positives: int | float
+  oracle_false_positives: int | float
+  oracle_false_negatives: int | float
+  oracle_true_negatives: int | float
   oracle_released_accuracy: float
   oracle_released_threshold: float
   oracle_released_precision: float

@@ -44,7 +44,8 @@ def equalize(images: Float[Array, "*n h w"]) -> Float[Array, "*n h w"]:
 
 
 def _equalize(image: Float[Array, "h w"]) -> Float[Array, "h w"]:
-  sides = tuple(side // _TILES for side in image.shape)  # of a tile
+  h, w = image.shape
+  sides = h // _TILES, w // _TILES  # of a tile
   bins = _levels(image) // _BIN_LEVELS
   levels = _interpolated(bins, _mappings(bins, sides), sides)
   low, high = jnp.min(levels), jnp.max(levels)
@@ -162,12 +163,11 @@ def _interpolated(
   mappings: Int[Array, "t t m"],
   sides: tuple[int, int],
 ) -> Int[Array, "h w"]:
-  """Levels between the mappings of the four nearest tiles, cut to whole ones."""
-  total, parts = 0, [
-    _neighbors(length, side) for length, side in zip(bins.shape, sides, strict=True)
-  ]
-  for row, y in parts[0]:
-    for column, x in parts[1]:
+  """Levels between the mappings of the four nearest tiles, as whole numbers."""
+  rows, columns = map(_neighbors, bins.shape, sides)
+  total = jnp.zeros_like(bins)
+  for row, y in rows:
+    for column, x in columns:
       level = mappings[row[:, None], column[None, :], bins]
       total += level * (y[:, None] * x[None, :])
   # Weights are whole numbers, so that nothing is rounded before this.

@@ -51,7 +51,7 @@ def arrays(trees: list[dict[str, np.ndarray]], samples: int) -> Forest:
     samples: rows that each tree was grown from.
   """
   shape = (len(trees), _NODES)
-  forest = {
+  forest: Forest = {
     "feature": np.zeros(shape, np.int32),
     "threshold": np.zeros(shape, np.float32),
     "left": np.zeros(shape, np.int32),
@@ -76,7 +76,7 @@ def arrays(trees: list[dict[str, np.ndarray]], samples: int) -> Forest:
     }
     for name, value in values.items():
       forest[name][number, :count] = value
-  return forest | {"normal": average_depth(np.array([samples]))[0]}
+  return forest | {"normal": average_depth(np.array(samples))}
 
 
 def anomaly(

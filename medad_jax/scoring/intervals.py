@@ -202,6 +202,24 @@ def _placements(
   return below(abnormal, normal) / (2 * n), doubled / (2 * m)
 
 
+def wilson_interval(found: int | float, count: int) -> Interval | None:
+  """95 % interval of a proportion, inside [0, 1]; None of nothing.
+
+  Wilson's score interval: the proportions from which the measured one differs
+  by 1.96 of their own standard errors (Wilson, JASA 1927).
+
+  Args:
+    found: how many, 0 to `count`; perhaps a mean over repetitions.
+    count: of how many.
+  """
+  if not count:
+    return None
+  share, weight = found / count, _Z**2 / count
+  middle = (share + weight / 2) / (1 + weight)
+  half = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
+  return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
 def newcombe_variance(area: float, normal: int, abnormal: int) -> float:
   """Variance of the measured area where the true one is `area`.
 

@@ -27,6 +27,8 @@ class Ranking:
     ap_ci: its 95 % interval.
     chi2: `chi_squared` of the scores, scaled to [0, 1].
     chi2_corrected: `chi_squared_corrected` of the same.
+    fpr95: `false_positive_rate` at a sensitivity of 95 %.
+    fpr99: the same at 99 %.
     n_normal: normal images.
     n_abnormal: abnormal images.
     n_patients: patients that the intervals resample; None where images count
@@ -39,6 +41,8 @@ class Ranking:
   ap_ci: intervals.Interval | None
   chi2: float | None
   chi2_corrected: float | None
+  fpr95: float | None
+  fpr99: float | None
   n_normal: int
   n_abnormal: int
   n_patients: int | None = None
@@ -73,6 +77,8 @@ def rank(
     ap_ci=ap_ci,
     chi2=chi_squared(*scaled),
     chi2_corrected=chi_squared_corrected(*scaled),
+    fpr95=false_positive_rate(labels, scores, 0.95),
+    fpr99=false_positive_rate(labels, scores, 0.99),
     n_normal=len(normal),
     n_abnormal=len(abnormal),
     n_patients=None if patients is None else len(np.unique(patients)),
@@ -137,6 +143,24 @@ def roc_curve(
     ValueError: as `rank`.
   """
   return _by_scikit_learn("roc_curve", labels, scores, drop_intermediate=False)
+
+
+def false_positive_rate(
+  labels: Labels, scores: Float[np.ndarray, "n"], sensitivity: float
+) -> float | None:
+  """Share of normal images above the threshold that finds enough abnormal ones.
+
+  The threshold is the highest at which the true positive rate reaches
+  `sensitivity`. None when a class is missing.
+
+  Raises:
+    ValueError: as `rank`.
+  """
+  curve = roc_curve(labels, scores)
+  if curve is None:
+    return None
+  false, true, _ = curve
+  return float(false[np.argmax(true >= sensitivity)])
 
 
 def precision_recall_curve(

@@ -41,18 +41,20 @@ def over_seeds(
   if not others:
     return first, {}
   names = [field.name for field in dataclasses.fields(first)]  # type: ignore
-  spread = {
-    name: _spread([getattr(metrics, name) for metrics in found])
+  spreads = {
+    name: spread([getattr(metrics, name) for metrics in found])
     for name in names
     if not name.startswith("n_") and not name.endswith("_ci")
   }
-  changed = {name: values.mean for name, values in spread.items()}
+  changed = {name: values.mean for name, values in spreads.items()}
   changed |= {name: None for name in names if name.endswith("_ci")}
-  return dataclasses.replace(first, **changed), spread  # type: ignore
+  return dataclasses.replace(first, **changed), spreads  # type: ignore
 
 
-def _spread(values: Sequence[float | None]) -> Spread:
-  known = [value for value in values if value is not None]
+def spread(values: Sequence[int | float | None]) -> Spread:
+  """Mean and deviation of a metric's values; None where one is undefined."""
+  # Counts become fractions here.
+  known = [float(value) for value in values if value is not None]
   if len(known) < len(values):
     return Spread(None, None, tuple(values))
   return Spread(statistics.fmean(known), statistics.stdev(known), tuple(known))

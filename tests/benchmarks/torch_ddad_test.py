@@ -7,7 +7,6 @@ import pytest
 torch = pytest.importorskip("torch")
 from benchmarks import (  # noqa: E402
   torch_ddad,
-  torch_images,
   torch_nets,
   torch_side,
 )
@@ -23,9 +22,9 @@ def test_stacked_members_are_the_members():
   loss.backward()
   for k, net in enumerate(nets):
     torch_nets.squared_error(net(images[k]), images[k]).backward()
-    _same(net.encoder[0].weight.grad, _inner(stack).encoder[0].weight.grad[k])
+    _same(net.encoder[0].weight.grad, stack._net.encoder[0].weight.grad[k])
     for name, value in net.named_buffers():
-      _same(value, _inner(stack).get_buffer(name)[k])
+      _same(value, stack._net.get_buffer(name)[k])
     tested = stack.eval()(images[0])[k]
     _same(net.eval()(images[0]), tested)
 
@@ -33,7 +32,7 @@ def test_stacked_members_are_the_members():
 def test_pasting_on_the_device():
   torch.manual_seed(0)
   image, source = torch.zeros(400, 1, 64, 64), torch.ones(400, 1, 64, 64)
-  pasted, mask = torch_images.paste(image, source)
+  pasted, mask = torch_nets.paste(image, source)
   changed = (pasted[:, 0] > 0).flatten(1).any(1)
   assert 150 < changed.sum() < 250
   assert not ((pasted[:, 0] > 0) & ~mask).any()
@@ -44,8 +43,8 @@ def test_pasting_on_the_device():
 
 def test_pasting_image_by_image():
   images = Protocol(normal=8, unlabelled=0).training_images()
-  dataset = torch_images.Pasted(images)
-  plain = torch_images.Images(images)
+  dataset = torch_nets.Pasted(images)
+  plain = torch_nets.Images(images)
   for i in range(8):
     image, mask = dataset[i]
     outside = mask[None] == 0
@@ -73,10 +72,6 @@ def test_passes_over_the_test_images():
 
 def _small():
   return Protocol(16, 16, 4, size=16, members=2, batch=8, refine_batch=4)
-
-
-def _inner(stack):
-  return stack._net
 
 
 def _same(found, wanted):

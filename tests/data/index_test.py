@@ -3,7 +3,7 @@ import pytest
 
 from medad_jax.data import index
 from medad_jax.methods import ddad
-from medad_jax.types import NORMAL, UserError
+from medad_jax.types import NORMAL, Pool, UserError
 
 COUNTS = {"train": 50, "unlabelled_normal": 10, "unlabelled_abnormal": 20}
 
@@ -71,6 +71,31 @@ def test_a_ratio_that_asks_for_too_much_is_refused_or_truncated():
   with pytest.raises(UserError, match=r"28 of unlabelled_abnormal \(there are"):
     mixed(40, 0.7)
   assert len(mixed(40, 0.7, truncate=True)["mixed"]) == 50 + 10 + 20
+
+
+BANK = Pool("bank", {"train": None}, folds=(0, 1), of=3)
+REST = Pool("rest", {"train": None}, folds=(2,), of=3)
+
+
+def test_parts_of_a_pool_take_turns():
+  rows = {"bank": np.arange(7), "rest": np.arange(7), "other": np.arange(2)}
+  found = index.fold((BANK, REST), rows)
+  assert found["bank"].tolist() == [0, 1, 3, 4, 6]
+  assert found["rest"].tolist() == [2, 5]
+  assert found["other"].tolist() == [0, 1]
+  with pytest.raises(UserError, match=r"2 normal images .*'rest'.*give 3 or m"):
+    index.fold((REST,), {"rest": np.arange(2)})
+
+
+def test_a_patient_is_in_one_part():
+  rows = {"bank": np.arange(8), "rest": np.arange(8)}
+  patients = np.array([4, 4, 2, 2, 2, 9, 4, 5])
+  found = index.fold((BANK, REST), rows, patients)
+  assert found["rest"].tolist() == [5]
+  assert sorted([*found["bank"], 5]) == list(range(8))
+  # Two patients cannot fill three parts.
+  found = index.fold((REST,), rows, np.repeat([0, 1], 4))
+  assert found["rest"].tolist() == [2, 5]
 
 
 def test_a_patient_is_held_out_as_a_whole_and_from_all_pools():

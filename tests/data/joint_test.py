@@ -128,3 +128,70 @@ def test_patients_of_two_sets_are_not_the_same():
   assert len(set(found.tolist())) == 4
   assert columns.patients({"patient": ("", "")}) is None
   assert columns.patients({}) is None
+
+
+@pytest.fixture
+def opened(monkeypatch):
+  """Sets A and C without files; what was asked of each by name."""
+  whole = {
+    "a": A,
+    "c": made("c", 50, {"train": 6, "val": 2, "test": 3, "test_far": 4}),
+  }
+  asked = {}
+
+  def open_dataset(name, *, need, further_tests, **_):
+    asked[name] = need
+    one = whole[name]
+    if further_tests:
+      need = (*need, *filter(spec.is_further_test, one.splits))
+    return dataclasses.replace(one, splits={k: one.splits[k] for k in need})
+
+  monkeypatch.setattr(spec, "open_dataset", open_dataset)
+  return asked
+
+
+def open_sets(names, need):
+  return joint.open_sets(names, image_size=2, need=need, further_tests=True)
+
+
+def test_a_set_may_train_with_all_splits_and_be_tested_with_none(opened):
+  found = open_sets("c@train+val+test,a", ("train", "test"))
+  assert opened == {"c": ("train", "val", "test"), "a": ("train", "test")}
+  train, test = found.splits["train"], found.splits["test"]
+  assert found.splits.keys() == {"train", "test"}
+  assert found.counts == {"train": 11 + 9, "test": 4}
+  assert set(test.columns["set"]) == {"a"}
+  numbers = sorted(train.images[:, 0, 0, 0].tolist())
+  assert numbers == [*range(9), *range(50, 61)]
+  assert train.columns["set"].count("c") == 11
+  # An evaluation opens no training images, and finds the same data.
+  later = open_sets("c@train+val+test,a", ("test",))
+  assert opened["c"] == ()
+  assert (later.fingerprint, later.counts) == (found.fingerprint, found.counts)
+  other = open_sets("c@train+val,a", ("test",))
+  assert other.fingerprint != found.fingerprint
+
+
+@pytest.mark.parametrize(
+  "names, message",
+  [
+    ("c@train", "no set with test"),
+    ("c@,a", "after the @"),
+    ("c@train,c", "more than once"),
+  ],
+)
+def test_what_cannot_be_tested_is_one_sentence(opened, names, message):
+  with pytest.raises(UserError, match=message):
+    open_sets(names, ("train", "test"))
+
+
+def test_healthy_pixels_stay_with_their_rows():
+  far = B.splits["test_far"]
+  boxes = dataclasses.replace(far, healthy=far.images[..., 0] % 2 == 0)
+  both = [
+    dataclasses.replace(B, name=name, splits={"train": boxes})
+    for name in ("b", "d")
+  ]
+  train = joint.join(both).splits["train"]
+  np.testing.assert_array_equal(train.healthy, train.images[..., 0] % 2 == 0)
+  assert joint.join([A, B]).splits["train"].healthy is None

@@ -11,6 +11,9 @@ import numpy as np
 from PIL import Image
 import scipy.io
 
+from data_builders import fastmri_lists
+from medad_jax.data.phantom import scan
+
 # Split -> (normal, abnormal) images.
 COUNTS = {
   "train": (5, 0),
@@ -21,15 +24,36 @@ COUNTS = {
 UNLABELLED = {"brain", "covid_ct", "folder", "lag", "phantom", "rsna", "vin"}
 # Of the other sets.
 TWO_SPLITS = {"train": (8, 0), "test": (4, 3)}
+# Of sets with normal test images only, and further test sets.
+FURTHER = {
+  "ixi": {
+    "train": (8, 0),
+    "val": (2, 0),
+    "test": (4, 0),
+    "test_lesions": (0, 4),
+  },
+  "fastmri": {
+    "train": (8, 0),
+    "val": (2, 0),
+    "test": (4, 0),
+    "test_pathology": (0, 3),
+    "test_artifact": (0, 2),
+    "test_local": (0, 15),
+  },
+}
 
 # Sources that keep many images in a file.
 PACKED = {"cifar10", "svhn"}
 # Sources that name their files in a list; the others are what is there.
-LISTED = {"brain", "covid_ct", "isic", "lag", "rsna", "shenzhen", "vin"}
+LISTED = {
+  *("brain", "covid_ct", "fastmri", "isic", "lag", "rsna", "vin"),
+}
 
 
 def counts(builder: str) -> dict[str, tuple[int, int]]:
   """What a builder finds in the source that `make` gives it."""
+  if builder in FURTHER:
+    return FURTHER[builder]
   if builder in PACKED:
     return PACKED_COUNTS
   return COUNTS if builder in UNLABELLED else TWO_SPLITS
@@ -103,6 +127,82 @@ def isic(folder: Path) -> Path:
     table = folder / f"{stem}_GroundTruth" / f"{stem}_GroundTruth.csv"
     table.write_text("\n".join(["image,MEL,NV,BCC", *lines, ""]))
   return folder
+
+
+def ixi(folder: Path) -> Path:
+  """Slices of generated heads in the folders of three splits."""
+  number = 2
+  for split, (count, _) in list(FURTHER["ixi"].items())[:3]:
+    (folder / split / "normal").mkdir(parents=True)
+    for _ in range(count):
+      path = folder / split / "normal" / f"IXI{number:03}.png"
+      head_slice(number).save(path)
+      number += 3
+  return folder
+
+
+def head_slice(number: int):
+  """A PIL image of a generated head, higher than wide."""
+  picture = Image.fromarray(scan.render(number, False).image)
+  return picture.crop((12, 0, 116, 128)).resize((65, 80))
+
+
+def fastmri(folder: Path) -> Path:
+  """RA's folders and lists; the first class has two boxes of one image."""
+  files = {}
+  for split, (normal, abnormal) in FURTHER["fastmri"].items():
+    count = normal + abnormal - (split == fastmri_lists.LOCAL)
+    first = 100 * (1 + len(files))
+    stems = range(first, first + count)
+    files[split] = [f"file_brain_AXT1_202_2{n:06}" for n in stems]
+  for places in (
+    fastmri_lists.IMAGES,
+    fastmri_lists.BOXES,
+    fastmri_lists.HEALTHY,
+    fastmri_lists.LISTS,
+  ):
+    (folder / places).mkdir(parents=True)
+  for seed, stem in enumerate(stem for part in files.values() for stem in part):
+    image(seed, (30, 24)).save(folder / fastmri_lists.IMAGES / f"{stem}.png")
+  for split, (name, _) in fastmri_lists.SLICES.items():
+    lines = [f"{fastmri_lists.IMAGES}/{stem}.png" for stem in files[split]]
+    if split == "train":
+      lines.insert(1, "brain_mid_png/sub-IXI002_ses-M00_T1w.png")
+    csv_list(folder, name, lines)
+  stems = files[fastmri_lists.LOCAL]
+  for at, (name, labels) in enumerate(fastmri_lists.CLASSES.items()):
+    rows = [(stems[at], k) for k in range(2 if at == 0 else 1)]
+    add_boxes(folder, name, labels[0], rows)
+  return folder
+
+
+def csv_list(folder: Path, name: str, lines) -> None:
+  """A list of RA's: a header, and paths of another machine."""
+  text = "\n".join(["filenames", *(f"./data/fastMRI/{x}" for x in lines), ""])
+  (folder / fastmri_lists.LISTS / f"{name}.csv").write_text(text)
+
+
+def add_boxes(folder: Path, name: str, label: str, rows) -> None:
+  """The lists and masks of a class, of (file, number of the box)."""
+  lines = {"": [], "_ann": [], "_neg": []}
+  heads = {stem: np.zeros((30, 24), np.uint8) for stem, _ in rows}
+  for head in heads.values():
+    head[3:27, 3:21] = 255
+  for stem, k in rows:
+    box, head = np.zeros((30, 24), np.uint8), heads[stem]
+    box[5 + 9 * k : 12 + 9 * k, 6:14] = 255
+    head[box > 0] = 0
+    places = {
+      "": f"{fastmri_lists.IMAGES}/{stem}.png",
+      "_ann": f"{fastmri_lists.BOXES}/{stem}_{label}_{k}.png",
+      "_neg": f"{fastmri_lists.HEALTHY}/{stem}.png",
+    }
+    Image.fromarray(box).save(folder / places["_ann"])
+    Image.fromarray(head).save(folder / places["_neg"])
+    for ending, line in places.items():
+      lines[ending].append(line)
+  for ending, found in lines.items():
+    csv_list(folder, name + ending, found)
 
 
 def covid_ct(folder: Path) -> Path:
@@ -242,8 +342,10 @@ _MAKERS: dict[str, Callable[[Path], Path] | None] = {
   "cpchild": functools.partial(
     in_color, {"Train/Non-Polyp": 8, "Test/Non-Polyp": 4, "Test/Polyp": 3}
   ),
+  "fastmri": fastmri,
   "folder": class_folders,
   "isic": isic,
+  "ixi": ixi,
   "lag": lambda folder: image_list(folder, "jpg"),
   "lits": lits,
   "oct": functools.partial(

@@ -77,7 +77,7 @@ def check(name, results):
 def test_every_method_runs_on_eight_devices(name, tmp_path):
   results, log = run(name, tmp_path)
   check(name, results)
-  if name != "resnet18_imagenet":  # which trains nothing
+  if name not in ("patchcore", "resnet18_imagenet"):  # which train nothing
     assert "on 8 device(s)" in log
 
 

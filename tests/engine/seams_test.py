@@ -87,6 +87,8 @@ def test_a_net_that_grows_starts_from_the_smaller_ones_weights(tmp_path):
     large, small.repeat(2, axis=1).repeat(2, axis=2)
   )
   assert not np.allclose(small[0], small[1])
+  log = (tmp_path / "log.txt").read_text()
+  assert log.count("its length is 0") == 1
 
 
 def test_a_run_killed_while_it_grows_goes_on_bit_for_bit(tmp_path):

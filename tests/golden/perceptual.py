@@ -16,7 +16,7 @@ from medad_jax import types
 from medad_jax.methods import dpa
 from medad_jax.nets import perceptual, vgg
 from medad_jax.training import Length, Optimizer
-from medad_jax.weights import conversion, names
+from medad_jax.weights import conversion, residual_names
 from tests.golden import cases, filler, torchvision
 
 LAYERS = {f"r{name[4]}2": name for name in perceptual.LAYERS}
@@ -63,10 +63,10 @@ def table(case: str) -> conversion.Table:
   config = load(case)["config"]
   side = config.get("latent_res", 1)
   return {
-    **names.residual_encoder(latent_side=side),
-    **names.residual_decoder(latent_side=side),
-    **names.residual_encoder("ddis.", "critic"),
-    **names.latent_critic(len(config.get("edis_inner_dims", ())) + 1),
+    **residual_names.encoder(latent_side=side),
+    **residual_names.decoder(latent_side=side),
+    **residual_names.encoder("ddis.", "critic"),
+    **residual_names.latent_critic(len(config.get("edis_inner_dims", ())) + 1),
   }
 
 

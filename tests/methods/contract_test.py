@@ -33,8 +33,23 @@ MODEL: dict[str, dict] = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), {"width": 4}),
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), {"width": 4}),
   "resnet18_imagenet": {"weights": "random"},
+  "ra": {
+    "widths": (4, 8),
+    "latent": 3,
+    "draws": 2,
+    "perceptual": "alex",
+    "weights": "random",
+  },
   "deep_geo": {"width": 1, "translation": 4},
   "deep_if": {"weights": "random", "layer": "conv2d_2b", "side": 40},
+  "patchcore": {
+    "weights": "random",
+    "layers": ("stem", "block1"),
+    "pooled": "block1",
+    "sampled": 500,
+    "coreset": 50,
+    "dimensions": 8,
+  },
   "fanogan": {"width": 4, "latent": 8},
   "ganomaly_original": {"width": 4, "latent": 3},
   "memae_2d": {"channels": (4, 4), "slots": 8, "threshold": 0.15},
@@ -51,6 +66,7 @@ MODEL: dict[str, dict] = {
     "layers": ("relu1_2",),
     "critic_channels": (4, 4, 4),
     "latent_critic_channels": (4,),
+    "critic_batches": 1,
   },
 }
 # Fields of its other stages.
@@ -83,7 +99,7 @@ OTHERS = {
   "piad": {"train.steps": 4},
 }
 # Critic and generator play against each other: neither loss has to fall.
-GAMES = (("fanogan", "gan"),)
+GAMES = (("fanogan", "gan"), ("piad", "train"))
 # One loss, an ensemble, two stages, parts that move in turn.
 KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
 # The one that every way to spread work is tried with, by kind: a method, or a
@@ -101,6 +117,7 @@ SHAPES = {
   **dict.fromkeys(("cutpaste", "fpi", "pii", "nsa"), (64, 64, 1)),
   **dict.fromkeys(("cutpaste_2s", "anatpaste"), (32, 32, 3)),
   "resnet18_imagenet": (32, 32, 3),
+  "ra": (32, 32, 1),
   "deep_geo": (32, 32, 1),
 }
 

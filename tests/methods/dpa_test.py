@@ -68,6 +68,7 @@ def test_members_that_grow_have_predecessors_of_their_own(tmp_path):
   assert not np.allclose(kernel[0], kernel[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [ADVERSARIAL, PIAD], ids=["dpa", "piad"])
 def test_critics_agree_on_any_mesh_and_resume(method, tmp_path):
   train = functools.partial(run, stages=method.phases())

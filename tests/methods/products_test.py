@@ -69,8 +69,8 @@ def programs(name: str, precision: str) -> Iterator:
     own = {name: one_of(states[name]) for name in reads}
     if isinstance(stage, Fit):
       yield jax.make_jaxpr(stage.features)(own, batch).jaxpr
-      features = jax.eval_shape(stage.features, own, batch)
-      states[stage.name] = estimated(stage, features.shape[1:])
+      made = jax.eval_shape(stage.features, own, batch)
+      states[stage.name] = estimated(stage, made)
       continue
     state = members.abstract_states(stage, tiny.TRIALS, shape, earlier)
     states[stage.name] = state.replace(opt={})
@@ -99,11 +99,16 @@ def one_of(state):
   return jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], xs), state)
 
 
-def estimated(stage: Fit, features: tuple[int, ...]) -> TrainState:
-  drawn = np.random.RandomState(0).uniform(size=(16, *features))
-  drawn /= drawn.sum(-1, keepdims=True)  # some are probabilities
+def estimated(stage: Fit, made) -> TrainState:
+  """An estimate from 16 images' made-up features of those shapes."""
+  drawn = np.random.RandomState(0)
+
+  def features(x):
+    found = drawn.uniform(size=(16, *x.shape[1:])).astype(np.float32)
+    return found / found.sum(-1, keepdims=True)  # some are probabilities
+
   seed = (0,) if stage.draws else ()
-  params = stage.estimate(iter([drawn.astype(np.float32)]), *seed)
+  params = stage.estimate(iter([jax.tree.map(features, made)]), *seed)
   return TrainState(
     step=jnp.ones(1, jnp.int32),
     params=jax.tree.map(lambda x: jnp.asarray(x)[None], params),

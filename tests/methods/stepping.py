@@ -39,11 +39,15 @@ class Descent(NamedTuple):
 
 
 class Stepper:
-  """The engine's step of a phase, compiled once for all that look alike."""
+  """The engine's step of a phase, compiled once for all that look alike.
 
-  def __init__(self, phase: types.Phase):
+  With `optimized` compiling takes longer, and large float64 steps much less.
+  """
+
+  def __init__(self, phase: types.Phase, optimized: bool = False):
     self._phase = phase
-    self._step = jax.jit(self._take)
+    options = {"xla_backend_optimization_level": 1} if optimized else None
+    self._step = jax.jit(self._take, compiler_options=options)
 
   def descend(
     self,

@@ -13,10 +13,10 @@ import pytest
 
 from medad_jax.nets import lpips
 from medad_jax.types import UserError
-from medad_jax.weights import conversion, names
+from medad_jax.weights import conversion, lpips_names
 from tests.golden import cases, filler
 
-TABLES = {"squeeze": names.squeezenet, "alex": names.alexnet}
+TABLES = {"squeeze": lpips_names.squeezenet, "alex": lpips_names.alexnet}
 
 
 def unit(case, shape):
@@ -123,7 +123,7 @@ def test_pytorch_gives_the_same_features(name):
   nn, side = torch.nn, 45
   params, image = lpips.init(name, jax.random.key(0)), shown(side)
   trunk, _ = lpips.PARTS[name]
-  table = {"squeeze": names.squeezenet, "vgg": names.vgg16}[name]()
+  table = {"squeeze": lpips_names.squeezenet, "vgg": lpips_names.vgg16}[name]()
   state = conversion.to_torch(table, {"params": params[trunk]})
   x = (np.asarray(image) - lpips._SHIFT) / lpips._SCALE
   x = torch.tensor(x.transpose(0, 3, 1, 2), dtype=torch.float32)

@@ -15,6 +15,10 @@ from medad_jax.nets import autoencoder, ops
 halve = functools.partial(ops.conv2d, stride=2, padding=1)
 double = functools.partial(ops.conv2d_transpose, stride=2, padding=1)
 same = functools.partial(ops.conv2d, padding=1)
+depthwise = functools.partial(ops.conv2d_depthwise, padding=(1, 1))
+depthwise_halve = functools.partial(
+  ops.conv2d_depthwise, stride=2, padding=(1, 2)
+)
 
 
 class Case(NamedTuple):
@@ -40,6 +44,9 @@ THIN = {
   "same, few in": Case(same, (2, 4, 6, 3), (3, 3, 3, 16)),
   "same, few out": Case(same, (2, 6, 4, 16), (3, 3, 16, 2)),
   "same, odd side": Case(same, (2, 5, 6, 16), (3, 3, 16, 16)),
+  "depthwise": Case(depthwise, (2, 5, 4, 6), (3, 3, 1, 6)),
+  "depthwise, halves": Case(depthwise_halve, (2, 8, 6, 5), (5, 5, 1, 5)),
+  "depthwise, odd side": Case(depthwise_halve, (1, 7, 9, 3), (5, 5, 1, 3)),
   "matmul of few rows": Case(ops.matmul, (2, 5), (5, 7)),
   "matmul of many rows": Case(ops.matmul, (9, 5), (5, 3)),
   "matmul of pixels": Case(ops.matmul, (2, 3, 4, 5), (5, 7)),

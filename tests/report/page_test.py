@@ -257,7 +257,7 @@ def test_undefined_is_said_and_not_drawn(tmp_path):
   assert "None" not in text
   assert "nan" not in text
   text = table.results_table(results)
-  assert re.search(r"^rec +- +- +-$", text, re.MULTILINE)
+  assert re.search(r"^rec( +-){5}$", text, re.MULTILINE)
 
 
 def test_perfect_score_has_no_interval_of_precision(tmp_path):
@@ -337,3 +337,21 @@ def test_other_weights_are_said_everywhere(tmp_path, results):
   for text in (written(tmp_path, other), table.results_table(other)):
     assert "official" in text and "vgg19 random" in text
     assert "resnet18 official," not in text
+
+
+def test_page_shows_the_threshold_and_groups(tmp_path, results):
+  rate = {"value": 0.5, "ci": (0.25, 0.75)}
+  both = {"sensitivity": rate, "specificity": rate}
+  found = {
+    "sensitivity_at_specificity": {"0.95": rate},
+    **{"score": "rec", "threshold": 2.5, "false_alarms": 0.05},
+    **{"confidence": 0.95, "n_held_out": 70, "n_held_out_patients": 60},
+    **both,
+    "groups": {"sex": {"f<": {**both, "n_normal": 3, "n_abnormal": 4}}},
+  }
+  text = written(tmp_path, dataclasses.replace(results, operating=found))
+  said = " ".join(Reader(text).texts)
+  assert "Flagged is rec above 2.5, from 70 held-out normal images" in said
+  assert "of 60 patients: at most 5.0% false alarms with 95% confidence" in said
+  assert "At the threshold, by sex" in said and "f<" in said
+  assert "0.500 [0.250, 0.750]" in said and "95%" in said

@@ -73,7 +73,7 @@ def test_missing_class_is_undefined(label):
   labels = np.full(4, label)
   found = metrics.rank(labels, np.arange(4.0))
   counts = 4 * (label == 0), 4 * (label == 1)
-  assert found == metrics.Ranking(*[None] * 6, *counts)
+  assert found == metrics.Ranking(*[None] * 8, *counts)
   assert metrics.roc_curve(labels, np.arange(4.0)) is None
   assert metrics.precision_recall_curve(labels, np.arange(4.0)) is None
 

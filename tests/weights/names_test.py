@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from medad_jax.methods import ra
 from medad_jax.nets import (
   autoencoder,
+  efficientnet,
   encoder_decoder,
   gan,
   inception,
@@ -20,7 +22,14 @@ from medad_jax.nets import (
   unet,
   vgg,
 )
-from medad_jax.weights import conversion, names, tensor_file
+from medad_jax.weights import (
+  catalog,
+  conversion,
+  lite_names,
+  lpips_names,
+  names,
+  tensor_file,
+)
 from tests.golden import cases, torchvision
 
 AE = autoencoder.Autoencoder
@@ -60,6 +69,17 @@ def ganomaly(key):
   }
 
 
+def reversed_autoencoder(key):
+  params, extra = ra.Method().init(key, (128, 128, 1))
+  return {"params": params, "batch_stats": extra}
+
+
+def lite0_shapes():
+  """Of the file that a package ships."""
+  path = catalog.NETS["efficientnet_lite0"].shipped()
+  return {name: x.shape for name, x in tensor_file.read(path).items()}
+
+
 def part(name, number):
   """Trunk (0) or heads (1) of LPIPS."""
   return lambda key: {
@@ -71,7 +91,8 @@ def statistics(_):
   return {"mean": jnp.zeros(512), "scale": jnp.zeros(512)}
 
 
-# What PyTorch's files hold, by the numbers stored here or by torchvision.
+# What PyTorch's files hold, by the numbers stored here, by torchvision or by a
+# package.
 CASES = {
   "ddad_ae": (names.ddad_autoencoder(), trained(AE())),
   "ddad_aeu": (names.ddad_autoencoder(), trained(AE(variance=True))),
@@ -97,6 +118,7 @@ CASES = {
   "recon_memae": (names.autoencoder(), trained(AE(hidden=1024, slots=25))),
   "recon_vae": (names.autoencoder(), vae),
   "recon_ganomaly": (names.ganomaly(), ganomaly),
+  "ra_net": (names.introspective(), reversed_autoencoder),
   "recon_dae_unet": (names.unet(), of(unet.UNet())),
   "ssl_encdec_sigmoid": (
     names.encoder_decoder(),
@@ -131,10 +153,15 @@ TORCHVISION = {
     of(vgg.VGG19(("pool5",)), (1, 32, 32, 3)),
     torchvision.vgg19(),
   ),
-  "vgg16": (names.vgg16(), part("vgg", 0), torchvision.vgg16()),
-  "alexnet": (names.alexnet(), part("alex", 0), torchvision.alexnet()),
+  "efficientnet_lite0": (
+    lite_names.efficientnet_lite0(),
+    of(efficientnet.EfficientNetLite0(("logits",)), (1, 32, 32, 3)),
+    lite0_shapes(),
+  ),
+  "vgg16": (lpips_names.vgg16(), part("vgg", 0), torchvision.vgg16()),
+  "alexnet": (lpips_names.alexnet(), part("alex", 0), torchvision.alexnet()),
   "squeezenet": (
-    names.squeezenet(),
+    lpips_names.squeezenet(),
     part("squeeze", 0),
     {
       k: tuple(s)
@@ -143,7 +170,7 @@ TORCHVISION = {
     },
   ),
   "lpips_alex": (
-    names.lpips_heads(),
+    lpips_names.lpips_heads(),
     part("alex", 1),
     {
       f"lin{i}.model.1.weight": (1, n, 1, 1)

@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from medad_jax.methods import ra
 from medad_jax.types import UserError
 from medad_jax.weights import __main__ as command
 from medad_jax.weights import catalog, importer, pretrained
@@ -137,3 +138,15 @@ def test_a_missing_file_is_named_with_the_ways_to_it():
   with pytest.raises(UserError) as caught:
     pretrained.load("squeezenet1_1")
   assert "package" not in str(caught.value)
+
+
+def test_all_missing_files_are_named_at_once():
+  stage, _ = ra.Method().phases()
+  with pytest.raises(UserError) as caught:
+    pretrained.provenances(stage.origins)
+  (line,) = str(caught.value).splitlines()
+  for name in ("squeezenet1_1", "lpips_squeeze", "alexnet", "lpips_alex"):
+    assert f"python -m medad_jax.weights {name} --source=FILE" in line
+  made, _ = ra.Method(weights="random").phases()
+  found = pretrained.provenances(made.origins)
+  assert found == dict.fromkeys(stage.origins, "random")

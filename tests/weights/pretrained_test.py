@@ -11,7 +11,7 @@ import pytest
 
 from medad_jax.nets import resnet, vgg
 from medad_jax.types import UserError
-from medad_jax.weights import catalog, importer, pretrained
+from medad_jax.weights import catalog, importer, pretrained, tensor_file
 from tests.golden import cases, filler, torchvision
 from tests.weights import sources
 
@@ -142,10 +142,36 @@ def test_unsound_numbers_are_refused(part, value, says, tmp_path, cache):
 
 
 @pytest.mark.parametrize("name", sorted(catalog.NETS))
-def test_without_an_import_the_command_is_told(name):
+def test_without_an_import_the_command_is_told(name, monkeypatch):
+  change(monkeypatch, name, installed=None)
   command = f"python -m medad_jax.weights {name} --source=FILE"
   with pytest.raises(UserError, match=f"needs the file .*; run {command}"):
     pretrained.load(name)
+
+
+def test_a_package_ships_weights_and_an_import_goes_before(monkeypatch, cache):
+  name = "efficientnet_lite0"
+  found = pretrained.load(name)
+  assert found.provenance == "official"
+  assert not cache.exists()
+  path = catalog.NETS[name].shipped()
+  state = {key: x.read() for key, x in tensor_file.read(path).items()}
+  np.testing.assert_array_equal(
+    found.variables["batch_stats"]["block3"]["project"]["var"],
+    state["_blocks.3._bn2.running_var"],
+  )
+  state["_fc.bias"] += 1
+  other = cache.parent.parent / "other.safetensors"
+  tensor_file.write(other, state)
+  importer.import_file(name, other)
+  assert pretrained.load(name).provenance.startswith("sha256:")
+
+
+@pytest.mark.parametrize("module", ["no_such_module", "json"])
+def test_a_module_without_the_file_is_as_none(monkeypatch, module):
+  change(monkeypatch, "efficientnet_lite0", installed=module)
+  with pytest.raises(UserError, match="needs the file efficientnet-lite0-"):
+    pretrained.load("efficientnet_lite0")
 
 
 def cut(path):

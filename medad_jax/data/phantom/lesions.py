@@ -30,14 +30,19 @@ def add(rng: Rng, head: Head) -> tuple[Map, np.ndarray, str]:
   Returns:
     The signal with the lesion, its mask (bool [h w]) and its kind.
   """
-  shares = [share for share, _ in KINDS.values()]
-  kind = str(rng.choice(list(KINDS), p=shares))
+  kind = draw_kind(rng)
   draw = KINDS[kind][1]
   while True:
     signal, cover = draw(rng, head)
     mask = cover > 0
     if mask.sum() >= 40:  # pixels; a draw may fall outside the brain
       return np.where(mask, signal, head.signal), mask, kind
+
+
+def draw_kind(rng: Rng) -> str:
+  """One of `KINDS` by their shares: the first draw of `add`."""
+  shares = [share for share, _ in KINDS.values()]
+  return str(rng.choice(list(KINDS), p=shares))
 
 
 def _infiltration(rng: Rng, head: Head) -> tuple[Map, Map]:

@@ -65,6 +65,25 @@ def conv2d_transpose(
   return _product("conv2d_transpose", sizes, form)(x, kernel)
 
 
+def conv2d_depthwise(
+  x: Float[Array, "b h w c"],
+  kernel: Float[Array, "p q 1 c"],
+  stride: int = 1,
+  padding: tuple[int, int] = (0, 0),
+) -> Float[Array, "b y x c"]:
+  """Convolution of each channel by itself.
+
+  Args:
+    x: images.
+    kernel: one a channel.
+    stride: in both directions.
+    padding: zeros above and on the left, and below and on the right.
+  """
+  sizes = (stride, *padding)
+  form = cpu_forms.value and cpu.conv2d_depthwise(x, kernel, *sizes)
+  return _product("conv2d_depthwise", sizes, form)(x, kernel)
+
+
 def matmul(
   x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
 ) -> Float[Array, "*n o"]:

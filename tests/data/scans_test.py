@@ -1,0 +1,125 @@
+"""Files of every kind become gray or RGB pictures, or one reason."""
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from medad_jax.data import scans
+
+RAMP = np.linspace(0, 4000, 64).reshape(8, 8).astype(np.uint16)
+
+
+def pixels(path):
+  return np.asarray(scans.read(path).picture)
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_sixteen_bits_are_stretched(ending, tmp_path):
+  path = tmp_path / f"x.{ending}"
+  Image.fromarray(RAMP).save(path)
+  wanted = np.floor(RAMP / 4000 * 255)
+  np.testing.assert_array_equal(pixels(path), wanted)
+  assert scans.read(path).bits == 16
+  Image.fromarray(np.full((8, 8), 700, np.uint16)).save(path)
+  np.testing.assert_array_equal(pixels(path), 0)  # a constant image
+
+
+def test_modes_become_gray_or_rgb(tmp_path):
+  color = Image.fromarray(
+    np.random.RandomState(0).randint(0, 256, (8, 8, 3), np.uint8)
+  )
+  for mode, wanted in (("L", "L"), ("RGB", "RGB"), ("RGBA", "RGB"), ("1", "L")):
+    path = tmp_path / f"{mode}.png"
+    color.convert(mode).save(path)
+    assert scans.read(path).picture.mode == wanted
+  color.quantize(16).save(tmp_path / "p.png")
+  assert scans.read(tmp_path / "p.png").picture.mode == "RGB"
+
+
+def test_files_without_one_image_give_a_reason(tmp_path):
+  page = Image.new("L", (8, 8))
+  page.save(tmp_path / "two.tiff", save_all=True, append_images=[page])
+  with pytest.raises(scans.Unreadable, match="2 pages, not one image"):
+    scans.read(tmp_path / "two.tiff")
+  (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n")
+  with pytest.raises(scans.Unreadable, match="UnidentifiedImageError"):
+    scans.read(tmp_path / "cut.png")
+  with pytest.raises(scans.Unreadable, match="No such file"):
+    scans.read(tmp_path / "none.png")
+
+
+def test_images_are_found_below_the_folder(tmp_path):
+  (tmp_path / "b").mkdir()
+  for name in ("b/x.PNG", "a.jpeg", ".hidden.png", "text.txt", "bare"):
+    (tmp_path / name).write_bytes(b"")
+  (tmp_path / "dicom").write_bytes(bytes(128) + b"DICM")
+  found = [p.relative_to(tmp_path).as_posix() for p in scans.find(tmp_path)]
+  assert found == ["a.jpeg", "b/x.PNG", "dicom"]
+
+
+def write_dicom(path, values, **fields):
+  pydicom = pytest.importorskip("pydicom")
+  from pydicom.dataset import FileDataset, FileMetaDataset
+
+  meta = FileMetaDataset()
+  meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+  meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+  meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+  data = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
+  data.Rows, data.Columns = values.shape[-2:]
+  if values.ndim == 3:
+    data.NumberOfFrames = len(values)
+  data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+  data.BitsAllocated = data.BitsStored = 16
+  data.HighBit = 15
+  data.PixelRepresentation = int(values.dtype.kind == "i")
+  data.PixelData = values.tobytes()
+  for name, value in fields.items():
+    setattr(data, name, value)
+  data.save_as(path)
+  return path
+
+
+def test_dicom_is_rescaled_and_windowed(tmp_path):
+  hounsfield = np.linspace(-1000, 1000, 64).reshape(8, 8).astype(np.int16)
+  path = write_dicom(
+    tmp_path / "x.dcm",
+    hounsfield,
+    RescaleSlope=1,
+    RescaleIntercept=0,
+    WindowCenter=40,
+    WindowWidth=400,
+    PatientID="P7",
+  )
+  found = pixels(path)
+  assert scans.read(path).patient == "P7"
+  np.testing.assert_array_equal(found[hounsfield < 39.5 - 200], 0)
+  np.testing.assert_array_equal(found[hounsfield > 39.5 + 200], 255)
+  inside = np.abs(hounsfield - 39.5) < 190
+  wanted = (hounsfield[inside] - (39.5 - 199.5)) / 399 * 255
+  np.testing.assert_allclose(found[inside], wanted, atol=1)
+
+
+def test_an_inverted_dicom_is_turned(tmp_path):
+  path = write_dicom(
+    tmp_path / "x", RAMP, PhotometricInterpretation="MONOCHROME1"
+  )
+  np.testing.assert_array_equal(pixels(path), 255 - np.floor(RAMP / 4000 * 255))
+
+
+def test_dicom_files_without_one_image_give_a_reason(tmp_path):
+  frames = np.stack([RAMP, RAMP, RAMP])
+  path = write_dicom(tmp_path / "multi.dcm", frames)
+  with pytest.raises(scans.Unreadable, match="3 frames: not one image"):
+    scans.read(path)
+  whole = write_dicom(tmp_path / "cut.dcm", RAMP).read_bytes()
+  (tmp_path / "cut.dcm").write_bytes(whole[:-70])
+  with pytest.raises(scans.Unreadable):
+    scans.read(tmp_path / "cut.dcm")
+  import pydicom
+
+  data = pydicom.dcmread(path)
+  del data.PixelData
+  data.save_as(tmp_path / "empty.dcm")
+  with pytest.raises(scans.Unreadable, match="no image in it"):
+    scans.read(tmp_path / "empty.dcm")
