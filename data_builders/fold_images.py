@@ -109,8 +109,10 @@ def without_tests(
   built, source, normals, few, data_dir, image_size
 ) -> tuple[Images, Images]:
   """The same without copies of test images; a folder must hold none."""
-  test = _open(built, data_dir, image_size, "test").splits["test"]
-  tests = {image.tobytes() for image in test.images}
+  counts = _open(built, data_dir, image_size).counts
+  names = [name for name in counts if spec.is_test(name)]
+  splits = _open(built, data_dir, image_size, *names).splits if names else {}
+  tests = {image.tobytes() for name in names for image in splits[name].images}
 
   def copies(images: Images) -> list[int]:
     # By their pixels: a folder may have other names.

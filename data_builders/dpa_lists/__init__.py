@@ -1,6 +1,6 @@
 """Published lists and folds of Shvetsova et al. (IEEE Access 2021).
 
-NOTICE names their origin and licence. Folds of CIFAR-10 and SVHN are rows of
+NOTICE names their origin and license. Folds of CIFAR-10 and SVHN are rows of
 the official train splits; all other lists are names of files.
 """
 

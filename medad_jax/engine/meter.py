@@ -107,7 +107,7 @@ class Meter:
   def watch(
     self, phase: Phase, run: Run, epoch_steps: int, target: TrainState
   ) -> "Watch":
-    """What measures a phase; see `Run.watch`."""
+    """The observer of a phase; see `Run.watch`."""
     del target  # nothing is chosen while it trains
     if phase.name != self.phase:
       return Watch(self, phase, run, None)

@@ -134,6 +134,8 @@ def _run(entry: Entry, folder: Path) -> list[Line]:
     if found is None or decisive(found.config) != decisive(entry.config):
       # Goes on, or refuses a folder of another configuration.
       found = experiment.train_and_evaluate(entry.config, folder)
+    if found is None:
+      raise UserError("its data set has no test images to compare by.")
   except UserError as error:
     nothing = Line(entry.group, entry.title, None, None, entry.published)
     return [dataclasses.replace(nothing, failure=str(error))]

@@ -18,7 +18,7 @@ States = dict[str, TrainState]
 
 @runtime_checkable
 class Observer(Protocol):
-  """What measures a phase while it trains."""
+  """An observer of a phase, which measures it while it trains."""
 
   def due(self, start: int, stop: int, last: int) -> bool:
     """True if a measurement is due after steps [start, stop) of `last`."""

@@ -51,7 +51,7 @@ from medad_jax.types import Phase, Stage, UserError
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """How a search goes about it.
+  """Options of a search.
 
   Attributes:
     rule: what the choice is by, of `selection.RULES`.

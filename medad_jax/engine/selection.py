@@ -67,7 +67,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What a configuration is worth.
+  """The worth of a configuration.
 
   Attributes:
     stops: the step of each fold; empty where a training diverged.

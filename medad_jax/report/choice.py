@@ -1,4 +1,4 @@
-"""What a search found: a table for the terminal, and a picture."""
+"""Results of a search: a table for the terminal, and a picture."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
