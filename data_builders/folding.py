@@ -6,7 +6,7 @@ import numpy as np
 
 from data_builders import fold_images
 from data_builders.fold_images import Images
-from medad_jax.data import columns, folds, one_class
+from medad_jax.data import alike, columns, folds, one_class
 from medad_jax.types import UserError
 
 VALIDATION = 0.2  # of what is not held out, as published
@@ -99,10 +99,10 @@ def _another(normals: Images, normal_class: str) -> str:
   return classes[(classes.index(normal_class) + 1) % len(classes)]
 
 
-def _texts(images: Images, rows: np.ndarray, by: str | None) -> np.ndarray:
-  """What keeps rows together: a text of each."""
+def _groups(images: Images, rows: np.ndarray, by: str | None) -> np.ndarray:
+  """The group of each row: of equal texts, or of equal pixels, in one fold."""
   if by is None:
-    return np.array([str(row) for row in rows])
+    return alike.groups(images.pixels[rows], None)
   texts = images.columns.get(by)
   if texts is None:
     raise UserError(
@@ -110,40 +110,42 @@ def _texts(images: Images, rows: np.ndarray, by: str | None) -> np.ndarray:
       f" {', '.join(sorted(images.columns)) or 'none'}."
     )
   # An unknown text is one's own, as an unknown patient is.
-  return np.array([texts[row] or f"row {row}" for row in rows])
+  own = np.array([texts[row] or f"row {row}" for row in rows])
+  _, numbers = np.unique(own, return_inverse=True)
+  return alike.groups(images.pixels[rows], numbers)
 
 
 def _parts(images, count, by, draw, what) -> list[np.ndarray]:
   """Rows in parts of about one size, groups kept together."""
-  texts = _texts(images, images.rows, by)
-  groups = draw.permutation(np.unique(texts))
+  own = _groups(images, images.rows, by)
+  groups = draw.permutation(np.unique(own))
   if len(groups) < count:
     raise UserError(
       f"{len(images.rows)} {what} make {len(groups)} groups by {by or 'image'},"
       f" and {count} folds need one each; lower -n, or choose another --by."
     )
-  sizes = dict(zip(*np.unique(texts, return_counts=True), strict=True))
+  sizes = dict(zip(*np.unique(own, return_counts=True), strict=True))
   # The largest first, each to the part that is smallest so far.
   groups = sorted(groups, key=lambda group: -sizes[group])
   filled, of = [0] * count, {}
   for group in groups:
     of[group] = int(np.argmin(filled))
     filled[of[group]] += sizes[group]
-  numbers = np.array([of[text] for text in texts])
+  numbers = np.array([of[group] for group in own])
   return [images.rows[numbers == number] for number in range(count)]
 
 
 def _divided(images, rows, by, draw) -> tuple[np.ndarray, np.ndarray]:
   """Rows to train on and to validate with, groups kept together."""
-  texts = _texts(images, rows, by)
-  groups = draw.permutation(np.unique(texts))
+  own = _groups(images, rows, by)
+  groups = draw.permutation(np.unique(own))
   taken, count = [], 0
   for group in groups[:-1]:  # one is left to train on
     if count >= VALIDATION * len(rows):
       break
     taken.append(group)
-    count += int(np.sum(texts == group))
-  held = np.isin(texts, taken)
+    count += int(np.sum(own == group))
+  held = np.isin(own, taken)
   if not held.any():
     raise UserError(
       f"{len(rows)} normal images are one group by {by}; a fold needs several:"

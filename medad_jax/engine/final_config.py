@@ -16,10 +16,14 @@ def with_length(
     steps: its length.
     epoch_steps: steps of an epoch.
   """
+  # A phase with a length of its own has a section of its name, as "refine";
+  # that of the others is "train".
   own = f"{phase}.epochs" in configuration.flatten(config)
   section = phase if own else "train"
   if configuration.flatten(config).get(f"{section}.steps") is not None:
     return configuration.with_hyper(config, {f"{section}.steps": steps})
+  # Epochs and not steps: the final training has more images, and in the same
+  # number of passes sees each as often.
   epochs = max(round(steps / epoch_steps), 1)
   return configuration.with_hyper(config, {f"{section}.epochs": epochs})
 
@@ -34,6 +38,7 @@ def text(config: configuration.Config, origin: str) -> str:
   usual = configuration.flatten(
     configuration.defaults(config["method"], config.get("backbone"))
   )
+  # What differs from the defaults alone, so that the file can be read.
   values = [
     f"    {key!r}: {_literal(value)},"
     for key, value in configuration.flatten(config).items()

@@ -73,6 +73,7 @@ def material(
   Raises:
     UserError: the folds are of another set or of other images.
   """
+  # The class is part of the name: folds of cifar10:3 are none of cifar10:5.
   if found.name != data.name:
     raise UserError(
       f"the folds are of {found.name} and data.name={data.name}; make some of"
@@ -80,7 +81,9 @@ def material(
     )
   pools = {pool.name: pool for stage in stages for pool in stage.pools}
   used = {*index.splits_used(pools.values()), *found.splits}
+  # In one order for all searches, as rows count the splits one after another.
   splits = tuple(name for name in store.SPLITS if name in used)
+  # The built set, with all of its classes: another one gives the anomalies.
   dataset = joint.open_sets(
     one_class.parse(data.name)[0],
     data.dir,
@@ -100,6 +103,7 @@ def material(
   read = {
     name for s in stages if isinstance(s, Phase) for name in s.inputs.columns
   }
+  # Of all training images, so that programs of all folds agree on a code.
   codes = columns.make_codes(texts, sorted(read))
   numbers = columns.encode(texts, codes, len(images))
   rows: dict[str, np.ndarray] = {}
@@ -109,10 +113,12 @@ def material(
   # The feed alone goes to the devices, so it holds no row that nobody sees.
   kept = np.unique(np.concatenate(list(rows.values())))
   feed_images = images if len(kept) == len(images) else images[kept]
+  # Cores of a CPU that are devices share one memory.
   copies = len(devices.all) if devices.all[0].platform == "cpu" else 1
   middle = joined.center(images, data.image_size)
   return Material(
     feeds.choose(feed_images, data.feed, data.resident_mb, copies=copies),
+    # `kept` is sorted, so a row's place in it is its row in the feed.
     {name: np.searchsorted(kept, own) for name, own in rows.items()},
     {name: values[kept] for name, values in numbers.items()},
     tuple(
@@ -133,9 +139,13 @@ def _rows(
   of_splits = {}
   for (split, start), size in zip(starts.items(), sizes, strict=True):
     own = fold.train if split == folds.TRAIN else np.arange(size)
+    # A method that trains on unlabelled images must not see what it is chosen
+    # by. The order stays: a pool may take the first rows alone.
     if split == source:
-      own = np.setdiff1d(own, fold.anomalies)
+      own = own[~np.isin(own, fold.anomalies)]
     of_splits[split] = own + start
+  # Pools are counted in a set that has the fold's images and no others, so
+  # that each takes what a run on such a set would take.
   counts = {split: len(own) for split, own in of_splits.items()}
   everything = np.concatenate(list(of_splits.values()))
   found = index.make_pools(pools.values(), counts)
@@ -152,9 +162,12 @@ def _scored(
 ) -> Scored:
   first = starts[folds.TRAIN]
   validation, normal = fold.validation + first, fold.normal + first
+  # Made of images that decide nothing else by then: the held-out normal ones
+  # are for the anomalies alone.
   made, origins = synthetic.pasted(middle[validation])
   if found.files:
     few = _of_files(found, fold.anomalies, data)
+    # Nothing is known of a file but its pixels.
     few_codes = {k: np.full(len(few), columns.UNKNOWN) for k in numbers}
   else:
     at = fold.anomalies + starts[found.source]

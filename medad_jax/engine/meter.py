@@ -56,6 +56,7 @@ class Meter:
     if self.path.exists():
       remedy = "remove it to train these configurations again"
       self._kept = files.read_json(self.path, remedy)
+    # Made at the first measurement, as it needs the run's devices.
     self._scorer: batched.Batched | None = None
 
   @property
@@ -84,6 +85,8 @@ class Meter:
     Raises:
       UserError: the file is damaged.
     """
+    # By their number: a resumed program measures some steps once more, with
+    # the same values, and JSON has texts for keys.
     steps = sorted(map(int, self._kept["steps"]))
     try:
       values = {
@@ -109,6 +112,7 @@ class Meter:
   ) -> "Watch":
     """The observer of a phase; see `Run.watch`."""
     del target  # nothing is chosen while it trains
+    # Scores need the whole method: only its last phase has all stages.
     if phase.name != self.phase:
       return Watch(self, phase, run, None)
     self._kept["epoch_steps"] = epoch_steps
@@ -138,7 +142,10 @@ class Meter:
       rule: [[x if np.isfinite(x) else None for x in row] for row in one]
       for rule, one in zip(selection.RULES, values.tolist(), strict=True)
     }
+    # At once: an hour of training lies between two measurements, perhaps.
     files.write_json(self.path, self._kept)
+    # A program goes on while one of its trials does. Those that have ended
+    # train for nothing, which costs less than a program for each.
     if self.stopping.kind == "early" and all(
       self.stopping.early(column)[1]
       for one in self.measured()
@@ -148,6 +155,8 @@ class Meter:
 
   def _scores(self, run: Run, states: States, fold: int) -> np.ndarray:
     """Scores [n points] of a fold's images by the trials that trained on it."""
+    # Trials are points of the grid, and within each the folds in their order:
+    # every `count`-th one trained on this fold.
     count = len(self.material.folds)
     packed = {
       "states": {
@@ -162,6 +171,8 @@ class Meter:
         for name in self.hyper[0]
       },
     }
+    # One for all folds and measurements, and so compiled once: each fold has
+    # as many points, and batches have one size.
     if self._scorer is None:
       self._scorer = batched.Batched(
         self._function, run.scoring_batch, run.devices
@@ -176,6 +187,7 @@ class Meter:
     def one(packed, batch):
       # Its score may depend on a trial's numbers, as a weight of a loss does.
       method = self.method_of(packed["hyper"])
+      # What else it makes, such as maps, the compiler leaves out.
       found = scorer.score_function(method, 1)(packed["states"], batch)
       return found.scores.image[method.score_names[-1]][:, 0]
 
@@ -201,6 +213,7 @@ class Watch:
     """True if a measurement is due after steps [start, stop) of `last`."""
     if self._every is None:
       return False
+    # A call of several steps may pass a multiple without ending on it.
     return start // self._every < stop // self._every or stop == last
 
   def measure(self, step: int, states: TrainState) -> None:
@@ -214,6 +227,8 @@ class Watch:
         stages[:number], run.trials, run.shape, run.workdir
       )
     whole = {**self._earlier, self._phase.name: states}
+    # Estimates that follow, such as densities of features, are made of these
+    # states, and made anew each time.
     for stage in stages[number + 1 :]:
       assert isinstance(stage, Fit)  # nothing is trained behind the last phase
       earlier = {

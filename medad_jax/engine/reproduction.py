@@ -87,9 +87,11 @@ def reproduce(
   for number, entry in enumerate(entries):
     name = " ".join(filter(None, (entry.group, entry.title)))
     print(f"run {number + 1} of {len(entries)}: {name}")
+    # A failure is kept for the end: the other runs do not depend on it.
     found = _run(entry, folder_of(workdir, entry))
     jax.clear_caches()  # the next run has programs of its own
     lines += found
+    # By sets, a run has several lines, and its first is for all of them.
     if entry.averaged:
       values.setdefault(entry.group, []).append(found[0].auroc)
   lines += [_mean(group, own, means) for group, own in values.items()]

@@ -108,6 +108,7 @@ def search(
     UserError: the grid, the folds or the folder do not fit, or every training
       has diverged.
   """
+  # All points are checked before the first is trained.
   grid = space.points(config, axes)
   programs = [
     _program(config, group, workdir / "programs" / str(number))
@@ -141,6 +142,7 @@ def search(
 def _program(
   config: configuration.Config, group: space.Group, folder: Path
 ) -> _Program:
+  # A part of the stages has no scores to choose by.
   whole = configuration.with_hyper(config, {**group.fixed, "until": None})
   settings = configuration.settings_of(whole)
   stages = trained.stages_of(settings, configuration.build_method(whole))
@@ -155,6 +157,7 @@ def _claim(
   options: Options,
 ) -> None:
   """Ties the folder to this search, or checks that it is."""
+  # A hash, as the rows themselves stand in the folds' own file.
   lists = json.dumps(
     [[rows.tolist() for rows in vars(fold).values()] for fold in found.folds]
   )
@@ -187,6 +190,8 @@ def _measure(
 ) -> Meter:
   """Trains a program's trials, unless that was done, and measures them."""
   group, settings, stages = program.group, program.settings, program.stages
+  # One seed for all: configurations start from the same weights and see the
+  # images of a fold in the same order, so that only their values differ.
   trials = tuple(
     members.Trial(settings.seed, hyper, str(fold))
     for hyper in group.hyper
@@ -194,6 +199,7 @@ def _measure(
   )
 
   def method_of(hyper):
+    # While a program is traced, the numbers are arrays.
     changed = configuration.with_hyper(program.config, hyper)
     return configuration.build_method(changed)
 
@@ -207,6 +213,7 @@ def _measure(
     options.every,
     options.stopping,
   )
+  # By its own file and not by checkpoints, which are gone by then.
   if meter.finished:
     return meter
   _train(program, meter, trials, devices)
@@ -224,6 +231,7 @@ def _train(
   settings, stages, material = program.settings, program.stages, meter.material
   feasible.check(
     program.config,
+    # Memory is counted by trainings, whatever they differ in.
     dataclasses.replace(settings, seeds=len(trials)),
     stages,
   )
@@ -244,6 +252,7 @@ def _train(
       scoring_batch=settings.evaluation.batch_size,
       validate_every=settings.validation.every,
       columns=material.columns,
+      # Without numbers of their own, all trials are of the configured method.
       method_of=meter.method_of if meter.hyper[0] else None,
       view=settings.data.view,
       watch=meter.watch,
@@ -286,6 +295,7 @@ def _choose(
     {rule: selection.best(outcomes, rule) for rule in selection.RULES},
     options.rule,
   )
+  # Means over folds, in which a fold that diverged leaves a gap.
   curves = {
     rule: [
       (measured[n].steps, np.mean(measured[n].values[rule], 1))
@@ -304,6 +314,7 @@ def _choose(
     )
     files.write(workdir / "final.py", final)
     print("\n" + choice.text_table(found))
+    # Last: drawing may fail, and everything else is there by then.
     files.write(workdir / "search.png", choice.picture(found, curves))
     print(f"\ntrain it with --config={workdir / 'final.py'}")
   return found

@@ -45,6 +45,7 @@ class Stopping:
     """
     best, at = math.inf, None
     for number, loss in enumerate(losses):
+      # Never true of NaN: a training that diverged keeps what it had before.
       if loss < best - self.min_delta:
         best, at = loss, number
       elif number - (at or 0) > self.patience:
@@ -80,6 +81,7 @@ class Outcome:
   @property
   def length(self) -> int | None:
     """Steps of the final training: the mean over folds, rounded down."""
+    # Published lengths are thirds of thousands, rounded down.
     return int(np.mean(self.stops)) if self.stops else None
 
   def mean(self, rule: str) -> float:
@@ -101,6 +103,7 @@ def outcome(measured: Measured, stopping: Stopping, rule: str) -> Outcome:
   else:
     means = np.mean(measured.values[rule], 1)
     means = means if RULES[rule] else -means
+    # NaN where any fold diverged: no length suits such a configuration.
     best = None if np.isnan(means).all() else int(np.nanargmax(means))
     at = [best] * losses.shape[1]
   if None in at:

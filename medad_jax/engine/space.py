@@ -57,6 +57,7 @@ def parse(text: str) -> Axis:
     UserError: it is no such text.
   """
   name, sign, values = text.partition("=")
+  # Lists need brackets of JSON; a word such as "concat" is none, and stays one.
   try:
     found = json.loads(f"[{values}]")
   except ValueError:
@@ -113,9 +114,11 @@ def points(config: configuration.Config, axes: Sequence[Axis]) -> list[Point]:
       name: ranges.plain(value, kinds[name]) if name in kinds else value
       for name, value in zip(names, values, strict=True)
     }
+    # Built to be checked, whole: fields may not suit each other.
     whole = configuration.with_hyper(config, point)
     configuration.settings_of(whole)
     configuration.build_method(whole)
+    # 1 and 1.0 of an axis are the same number to a field.
     if point not in found:
       found.append(point)
   return found
@@ -131,6 +134,7 @@ def groups(
     grid: the points.
     most: points of one program.
   """
+  # By what is compiled; dictionaries keep the order in which they fill.
   kinds = _annotations(config)
   apart: dict[str, list[int]] = {}
   for number, point in enumerate(grid):
