@@ -15,6 +15,7 @@ from medad_jax.data import (
   joined,
   joint,
   one_class,
+  spec,
   store,
 )
 from medad_jax.engine import members, synthetic
@@ -83,16 +84,7 @@ def material(
   used = {*index.splits_used(pools.values()), *found.splits}
   # In one order for all searches, as rows count the splits one after another.
   splits = tuple(name for name in store.SPLITS if name in used)
-  # The built set, with all of its classes: another one gives the anomalies.
-  dataset = joint.open_sets(
-    one_class.parse(data.name)[0],
-    data.dir,
-    image_size=data.stored,
-    channels=data.channels,
-    preparation=data.preparation,
-    need=splits,
-    known=data.known,
-  )
+  dataset = _open(data, splits)
   found.check({name: dataset.splits[name].names for name in found.splits})
   sizes = [len(dataset.splits[name]) for name in splits]
   starts = dict(zip(splits, np.cumsum([0, *sizes]).tolist(), strict=False))
@@ -128,6 +120,19 @@ def material(
   )
 
 
+def _open(data: Data, splits: Sequence[str]) -> spec.Dataset:
+  # The built set, with all of its classes: another one gives the anomalies.
+  return joint.open_sets(
+    one_class.parse(data.name)[0],
+    data.dir,
+    image_size=data.stored,
+    channels=data.channels,
+    preparation=data.preparation,
+    need=splits,
+    known=data.known,
+  )
+
+
 def _rows(
   pools: Mapping[str, Pool],
   fold: folds.Fold,
@@ -139,7 +144,7 @@ def _rows(
   of_splits = {}
   for (split, start), size in zip(starts.items(), sizes, strict=True):
     own = fold.train if split == folds.TRAIN else np.arange(size)
-    # A method that trains on unlabelled images must not see what it is chosen
+    # A method that trains on all images must not see what it is chosen
     # by. The order stays: a pool may take the first rows alone.
     if split == source:
       own = own[~np.isin(own, fold.anomalies)]
