@@ -150,6 +150,11 @@ def open_dataset(
   )
 
 
+def is_test(split: str) -> bool:
+  """True for the main test set and the further ones."""
+  return split == "test" or is_further_test(split)
+
+
 def is_further_test(split: str) -> bool:
   """True for a test set beside the main one, `test`."""
   return split.startswith("test_")

@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 import re
 import sys
+import traceback
 from typing import Any, NoReturn
 import warnings
 
 from absl import app, flags, logging
 import jax
 
-from medad_jax import files
+from medad_jax import files, shipped
 from medad_jax.engine import processes
 from medad_jax.types import UserError
 
@@ -38,18 +39,51 @@ def define_path(
   )
 
 
-def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
+def define_config() -> flags.FlagHolder[Any]:
+  """Defines --config, a file of configs/, and a flag for each of its fields.
+
+  Flags of fields are read from the command line at once: call it inside of
+  `sentences`.
+  """
+  # Binaries without configurations do without it.
+  from ml_collections import config_flags
+
+  found = config_flags.DEFINE_config_file(
+    "config", None, "A file of configs/, and what to change in it."
+  )
+  flag = flags.FLAGS["config"]
+  flag.parser = _ConfigFile(flag.parser)
+  flags.mark_flag_as_required("config")
+  return found
+
+
+def workdir_of(config: str, kind: str = "") -> Path:
+  """The usual folder: configs/rsna_ddad.py:aeu -> runs/rsna_ddad_aeu.
+
+  Args:
+    config: the configuration's file and argument.
+    kind: what is done, where it is no training.
+  """
+  file, _, argument = config.partition(":")
+  parts = [kind, Path(file).stem, *argument.split("/")]
+  return Path("runs") / "_".join(filter(None, parts))
+
+
+def run(
+  main: Callable[..., Any], several: bool = False, words: bool = False
+) -> NoReturn:
   """Parses the flags and runs `main`; a user's mistake ends with status 2.
 
   Args:
     main: the binary.
     several: whether it can be one of several processes, by --distributed.
+    words: whether `main` takes the list of what is no flag.
   """
   if several:
     flags.DEFINE_bool("distributed", False, "One of several processes.")
 
   def guarded(argv: list[str]) -> None:
-    if len(argv) > 1:
+    if len(argv) > 1 and not words:
       raise UserError(f"'{argv[1]}' is not a flag; flags start with --")
     # orbax logs every file, and a failed one with its traceback. Failures also
     # arrive as exceptions, which are all that is needed.
@@ -65,7 +99,7 @@ def run(main: Callable[[], Any], several: bool = False) -> NoReturn:
     if several and flags.FLAGS.distributed:
       processes.join()
     _check_platform()
-    main()
+    main(*([argv[1:]] if words else []))
 
   with sentences():
     app.run(guarded, flags_parser=_parse)
@@ -106,6 +140,35 @@ class _PathParser(flags.ArgumentParser):
   def flag_type(self) -> str:
     """Name of the type in --help."""
     return "path"
+
+
+class _ConfigFile(flags.ArgumentParser):
+  """ml_collections' parser, which finds files that come with the package."""
+
+  def __init__(self, parser: flags.ArgumentParser):
+    self._parser = parser
+
+  def flag_type(self) -> str:
+    """Name of the type in --help."""
+    return self._parser.flag_type()
+
+  def parse(self, path: str) -> Any:
+    """The file's configuration, for the argument behind the colon."""
+    name, colon, argument = path.partition(":")
+    file = shipped.configuration_file(name)
+    try:
+      return self._parser.parse(f"{file}{colon}{argument}")
+    except UserError:
+      raise
+    except Exception as error:
+      # The file is the user's, and so is whatever it raises.
+      *_, reason = ["", *str(error).strip().splitlines()]
+      frames = traceback.extract_tb(error.__traceback__)
+      lines = [f.lineno for f in frames if f.filename == str(file)]
+      raise UserError(
+        f"--config={path} cannot be read: {type(error).__name__} ({reason})"
+        + (f" in line {lines[-1]} of {file}." if lines else ".")
+      ) from error
 
 
 def _parse(argv: list[str]) -> list[str]:

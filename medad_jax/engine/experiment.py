@@ -323,11 +323,7 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
       preparation=data.preparation,
       need=splits,
       further_tests=True,
-      known={
-        name: text
-        for name, text in (("organ", data.organ), ("modality", data.modality))
-        if text is not None
-      },
+      known=data.known,
     )
 
 

@@ -68,7 +68,7 @@ def estimate(
         seen,
         members.own_states(member, who, earlier),
         settings.images,
-        settings.pools[member.pool],
+        settings.pools[member.rows],
       ),
       *((member.seed,) if stage.draws else ()),
     )

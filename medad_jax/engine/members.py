@@ -30,10 +30,13 @@ class Trial:
     seed: of everything random.
     hyper: by field as flags name it ("train.learning_rate"), a number that
       takes the configured one's place.
+    fold: names the rows that take the place of every pool's, the entry
+      `rows_name(pool, fold)` of the run's pools; None for the pools' own.
   """
 
   seed: int
   hyper: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  fold: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +46,13 @@ class Member:
   Attributes:
     name: names its random streams: its pool and its place there, so that a
       larger ensemble adds members and leaves the others as they are.
-    pool: name of the rows it trains on.
+    rows: names the rows it trains on, among the run's pools.
     trial: the number of its trial.
     seed: of its trial.
   """
 
   name: str
-  pool: str
+  rows: str
   trial: int
   seed: int
 
@@ -57,6 +60,11 @@ class Member:
 def seeds(first: int, count: int) -> Trials:
   """Trials of `count` seeds from `first` on, and nothing else that differs."""
   return tuple(Trial(seed) for seed in range(first, first + count))
+
+
+def rows_name(pool: str, fold: str | None) -> str:
+  """The name, among a run's pools, of the rows that a pool has in a fold."""
+  return pool if fold is None else f"{pool}/{fold}"
 
 
 def of_stage(stage: Stage, trials: Trials) -> tuple[Member, ...]:
@@ -70,7 +78,8 @@ def of_stage(stage: Stage, trials: Trials) -> tuple[Member, ...]:
     # which would change their random numbers.
     count[pool.name] += 1
   return tuple(
-    Member(name, pool, number, trial.seed)
+    # Named after its pool alone: in a fold it draws what it draws elsewhere.
+    Member(name, rows_name(pool, trial.fold), number, trial.seed)
     for number, trial in enumerate(trials)
     for name, pool in names
   )

@@ -66,7 +66,7 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
           member.seed,
           sorted(run.trials[member.trial].hyper.items()),
           # The rows themselves: held-out images change them, not their name.
-          rows[member.pool],
+          rows[member.rows],
         )
       )
       for member in members.of_stage(stage, run.trials)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +14,27 @@ from medad_jax.engine.devices import Devices
 from medad_jax.types import Method, Phase, TrainState
 
 States = dict[str, TrainState]
+
+
+@runtime_checkable
+class Observer(Protocol):
+  """An observer of a phase, which measures it while it trains."""
+
+  def due(self, start: int, stop: int, last: int) -> bool:
+    """True if a measurement is due after steps [start, stop) of `last`."""
+    ...
+
+  def measure(self, step: int, states: TrainState) -> None:
+    """Measures the states of all members."""
+    ...
+
+  def chosen(self, states: TrainState) -> TrainState:
+    """The states that the phase ends with, of its last ones."""
+    ...
+
+  def clear(self) -> None:
+    """Removes what was remembered on the way."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +62,8 @@ class Run:
     method_of: the method with numbers of a trial in place, by field; None
       where trials differ in their seed alone.
     view: what training sees of the feed's images; None where it sees these.
+    watch: makes what measures a phase, with the arguments of
+      `validation.Validation`; None for that.
   """
 
   workdir: Path
@@ -60,6 +84,7 @@ class Run:
   columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   method_of: Callable[[Mapping], Method] | None = None
   view: views.Views | None = None
+  watch: Callable[..., Observer] | None = None
 
   @property
   def images(self) -> np.ndarray | joined.Joined:

@@ -86,6 +86,12 @@ class Data:
     return self.stored_size or self.image_size
 
   @property
+  def known(self) -> dict[str, str]:
+    """Columns that these settings know of the sets, by name."""
+    found = {"organ": self.organ, "modality": self.modality}
+    return {name: text for name, text in found.items() if text is not None}
+
+  @property
   def shape(self) -> tuple[int, int, int]:
     """Height, width and channels of the images that the method is fed."""
     return self.image_size, self.image_size, self.channels

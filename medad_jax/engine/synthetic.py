@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax import rng
+from medad_jax.augment import paste
 from medad_jax.data import preparation, resident
 from medad_jax.types import Method, Phase
 
@@ -45,6 +46,30 @@ def images(method: Method, normal: np.ndarray) -> np.ndarray | None:
   # A fixed seed: every evaluation shows the same anomalies.
   keys = rng.per_example(jax.random.key(0), jnp.arange(count))
   made = jax.jit(synthesize)(keys, batch(method, some))
-  levels = np.clip((np.asarray(made) / 2 + 0.5) * 255, 0, 255)
+  return _stored(made, some.dtype)
+
+
+def pasted(normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Anomalies that need no method: squares of other images blended in.
+
+  Args:
+    normal: gray levels [n h w c] of normal images.
+
+  Returns:
+    Those in which a square was changed [m h w c], and the rows they are made
+    of [m]. Always the same for the same images.
+  """
+  image = resident.normalize(jnp.asarray(normal))
+  keys = rng.per_example(jax.random.key(0), jnp.arange(len(normal)))
+  made, masks = jax.jit(jax.vmap(paste.paste))(
+    keys, image, jnp.roll(image, 1, 0)
+  )
+  rows = np.flatnonzero(np.asarray(masks).any((1, 2)))
+  return _stored(made, normal.dtype)[rows], rows
+
+
+def _stored(image: jax.Array, dtype: np.dtype) -> np.ndarray:
+  """Images in [-1, 1] as they are stored."""
+  levels = np.clip((np.asarray(image) / 2 + 0.5) * 255, 0, 255)
   # A trained model is given images as they are stored, and no others.
-  return preparation.to_uint8(levels) if some.dtype == np.uint8 else levels
+  return preparation.to_uint8(levels) if dtype == np.uint8 else levels

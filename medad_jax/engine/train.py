@@ -26,7 +26,7 @@ from medad_jax.engine import (
 )
 from medad_jax.engine.calls import Calls
 from medad_jax.engine.clock import Clock
-from medad_jax.engine.run import Run, States
+from medad_jax.engine.run import Observer, Run, States
 from medad_jax.types import Fit, Phase, Pretrained, Stage, TrainState, UserError
 
 # (first step, behind the last one) of a call.
@@ -94,13 +94,13 @@ def make_order(
   length = phase.length
   copies = phase.inputs.copies
   passes = {}
-  for name in {member.pool for member in who}:
+  for name in {member.rows for member in who}:
     rows = pools[name]
     if length.pass_rows is not None:
       rows = np.resize(rows, length.pass_rows)  # repeats a smaller pool
     passes[name] = index.pairs(rows, copies)
   return index.Order(
-    tuple(passes[member.pool] for member in who),
+    tuple(passes[member.rows] for member in who),
     tuple(member.name for member in who),
     tuple(member.seed for member in who),
     length.batch_size,
@@ -188,11 +188,10 @@ class PhaseRun:
     )
 
   @functools.cached_property
-  def validation(self) -> validation.Validation:
+  def validation(self) -> Observer:
     """The monitors that measure the phase while it trains."""
-    return validation.Validation(
-      self.phase, self.run, max(self.epoch_steps), self._abstract()
-    )
+    kind = self.run.watch or validation.Validation
+    return kind(self.phase, self.run, max(self.epoch_steps), self._abstract())
 
   def _abstract(self) -> TrainState:
     run = self.run
@@ -366,7 +365,8 @@ class PhaseRun:
     self, loss: np.ndarray, segment: Segment, start: int
   ) -> None:
     bad = np.argwhere(~np.isfinite(loss))
-    if not len(bad):
+    # Who watches compares trials, and one that diverges leaves the others.
+    if not len(bad) or self.run.watch is not None:
       return
     step, member = bad[0]
     saved = self.checkpoints.latest()

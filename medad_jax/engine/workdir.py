@@ -45,6 +45,15 @@ _SHOWN = 8  # offenders that one sentence names; the others are counted
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
+def decisive(config: configuration.Config) -> dict[str, Any]:
+  """Fields that decide what a run finds, flat."""
+  return {
+    name: value
+    for name, value in configuration.flatten(config).items()
+    if not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
+  }
+
+
 class Workdir:
   """The folder of one run.
 
@@ -255,12 +264,11 @@ _REMEDY = (
 def _check_same(
   old: configuration.Config, new: configuration.Config, path: Path
 ) -> None:
-  before, after = configuration.flatten(old), configuration.flatten(new)
+  before, after = decisive(old), decisive(new)
   differ = [
     f"{name} ({before.get(name)} there, {after.get(name)} now)"
     for name in sorted(before.keys() | after.keys())
     if before.get(name) != after.get(name)
-    and not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
   ]
   if differ:
     raise UserError(

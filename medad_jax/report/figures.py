@@ -73,7 +73,7 @@ def histogram(
   """
   both = metrics.min_max(np.concatenate([normal, abnormal]))
   scaled = both[: len(normal)], both[len(normal) :]
-  figure = _figure(4.8, 3.2)
+  figure = canvas(4.8, 3.2)
   axes = figure.add_subplot()
   for values, color, name in zip(
     scaled, (NORMAL, ABNORMAL), ("normal", "abnormal"), strict=True
@@ -90,7 +90,7 @@ def histogram(
     title=title, xlim=(0, 1), xlabel="score, scaled to 0–1", ylabel="density"
   )
   axes.legend(loc="best", title=f"χ² = {text}", alignment="left")
-  return _png(figure)
+  return png(figure)
 
 
 def roc(
@@ -114,7 +114,7 @@ def roc(
       label = f"{name}  {areas[name]:.3f}"
       axes.plot(curve[0], curve[1], label=label, **_line(name))
   _legend(figure, "AUROC")
-  return _png(figure)
+  return png(figure)
 
 
 def precision_recall(
@@ -142,7 +142,7 @@ def precision_recall(
       # The metric's own steps: P_i between R_(i-1) and R_i.
       axes.step(recall, precision, where="pre", label=label, **_line(name))
   _legend(figure, "average precision")
-  return _png(figure)
+  return png(figure)
 
 
 def plane(places: Mapping[str, Float[np.ndarray, "_ 2"]]) -> bytes:
@@ -151,7 +151,7 @@ def plane(places: Mapping[str, Float[np.ndarray, "_ 2"]]) -> bytes:
   Args:
     places: of "normal", "abnormal" and perhaps "synthetic" images.
   """
-  figure = _figure(4.8, 4.8)
+  figure = canvas(4.8, 4.8)
   axes = figure.add_subplot()
   colors = {"normal": NORMAL, "abnormal": ABNORMAL, "synthetic": SYNTHETIC}
   for kind, points in places.items():
@@ -161,7 +161,7 @@ def plane(places: Mapping[str, Float[np.ndarray, "_ 2"]]) -> bytes:
   # Distances on the plane have no unit.
   axes.set(title="Latents (t-SNE)", xticks=[], yticks=[])
   _legend(figure, "images")
-  return _png(figure)
+  return png(figure)
 
 
 def gallery(rows: Sequence[Row]) -> bytes:
@@ -180,7 +180,7 @@ def gallery(rows: Sequence[Row]) -> bytes:
     columns.insert(1, "reconstruction")
   if any(row.mask is not None for row in rows):
     columns.append("mask")
-  figure = _figure(2.2 + _CELL * len(columns), 0.7 + (_CELL + 0.05) * len(rows))
+  figure = canvas(2.2 + _CELL * len(columns), 0.7 + (_CELL + 0.05) * len(rows))
   grid = figure.subplots(len(rows), len(columns), squeeze=False)
   for row, cells in zip(rows, grid, strict=True):
     for column, axes in zip(columns, cells, strict=True):
@@ -197,7 +197,7 @@ def gallery(rows: Sequence[Row]) -> bytes:
     cells[0].set_title(title, fontsize=9)
     if title in limits:
       _color_bar(figure, cells)
-  return _png(figure)
+  return png(figure)
 
 
 def contact_sheet(columns: Mapping[str, np.ndarray]) -> bytes:
@@ -207,7 +207,7 @@ def contact_sheet(columns: Mapping[str, np.ndarray]) -> bytes:
     columns: images [n h w c] in [0, 1] or maps [n h w], by name.
   """
   rows = len(next(iter(columns.values())))
-  figure = _figure(_CELL * len(columns), 0.7 + (_CELL + 0.05) * rows)
+  figure = canvas(_CELL * len(columns), 0.7 + (_CELL + 0.05) * rows)
   grid = figure.subplots(rows, len(columns), squeeze=False)
   for (title, values), cells in zip(columns.items(), grid.T, strict=True):
     cells[0].set_title(title, fontsize=9)
@@ -221,7 +221,7 @@ def contact_sheet(columns: Mapping[str, np.ndarray]) -> bytes:
         axes.imshow(value, cmap="magma", vmin=0, vmax=top)
     if values.ndim == 3:
       _color_bar(figure, cells)
-  return _png(figure)
+  return png(figure)
 
 
 def training_curves(metrics_jsonl: Path) -> bytes:
@@ -233,7 +233,7 @@ def training_curves(metrics_jsonl: Path) -> bytes:
   curves = _curves(metrics_jsonl)
   width = max(1, min(3, len(curves)))
   height = max(1, -(-len(curves) // width))
-  figure = _figure(3.6 * width, 2.6 * height)
+  figure = canvas(3.6 * width, 2.6 * height)
   grid = figure.subplots(height, width, squeeze=False).ravel()
   for axes, (title, (steps, values)) in zip(grid, curves.items(), strict=False):
     # One point makes no line.
@@ -245,10 +245,10 @@ def training_curves(metrics_jsonl: Path) -> bytes:
       axes.set_yscale("log")
   for axes in grid[len(curves) :]:
     axes.set_visible(False)
-  return _png(figure)
+  return png(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
   """A figure outside pyplot: no window, nothing kept after it is written."""
   with _without_backend():
     from matplotlib import figure
@@ -271,7 +271,8 @@ def _without_backend() -> Iterator[None]:
       os.environ["MPLBACKEND"] = backend
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+  """The figure as the bytes of a file."""
   file = io.BytesIO()
   with warnings.catch_warnings():
     # Its font has no Chinese: file names then show boxes.
@@ -281,7 +282,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _square(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-  figure = _figure(4.8, 4.8)
+  figure = canvas(4.8, 4.8)
   axes = figure.add_subplot()
   axes.set(
     title=title,

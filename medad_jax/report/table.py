@@ -215,11 +215,11 @@ def _tables(results: Results, found: TestSet) -> list[str]:
     )
     for name, s in found.scores.items()
   ]
-  lines = _aligned(header, rows, right=3)
+  lines = aligned(header, rows, right=3)
   if pixels := pixel_rows(found.scores):
-    lines += ["", *_aligned(PIXEL_HEADER, pixels, right=4)]
+    lines += ["", *aligned(PIXEL_HEADER, pixels, right=4)]
   if boxes := detection_rows(dict(_last_detecting(found)), False):
-    lines += ["", *_aligned(DETECTION_HEADER, boxes, right=2)]
+    lines += ["", *aligned(DETECTION_HEADER, boxes, right=2)]
   if close := fidelity_line(found):
     lines += ["", close]
   return lines
@@ -233,7 +233,7 @@ def _title(results: Results) -> str:
   return f"{title}\nnot the official weights: {origins}" if origins else title
 
 
-def _aligned(
+def aligned(
   header: Sequence[str], rows: Sequence[Sequence[str]], right: int
 ) -> list[str]:
   """Lines of equal width, the last `right` columns flush right."""

@@ -17,13 +17,13 @@ from medad_jax.scoring import metrics
 def drawn(monkeypatch):
   """The figures that were saved, to look at what is in them."""
   kept = []
-  png = figures._png
+  png = figures.png
 
   def keep(figure):
     kept.append(figure)
     return png(figure)
 
-  monkeypatch.setattr(figures, "_png", keep)
+  monkeypatch.setattr(figures, "png", keep)
   return kept
 
 
