@@ -25,7 +25,9 @@ KNOWN = {
   "constraint.mix_until": 3,
   "deep_if.model.layer": "concat",
   "growth.sides": (32, 64),
-  "dpa.model.adversarial_weight": 0.0,  # of a net that does not grow
+  # Of nets that do not grow.
+  "dpa.model.adversarial_weight": 0.0,
+  "dpa.constraint.mode": "none",
   "growth.layers": ("relu1_2",),
 }
 DDAD = fields.default_of("ddad")

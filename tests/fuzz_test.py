@@ -23,6 +23,7 @@ from medad_jax.training import Length
 from medad_jax.types import Axis, Context, Fit, Phase, TrainState, UserError
 from tests.engine import experiment_test
 from tests.methods import contract_test as contract
+from tests.methods import products_test
 
 METHODS = fields.method_names()
 # 10**400 is a whole number that no float can hold.
@@ -126,13 +127,13 @@ def state_of(stage, shape, earlier):
 def fitted(stage, own, shape):
   """The state of an estimate, of features as the stage makes them."""
   seen = jax.eval_shape(stage.features, own, batch_of(None, shape))
-  some = np.random.RandomState(0).normal(size=(8, *seen.shape[1:]))
-  params = stage.estimate(iter([some.astype(np.float32)]))
+  params = products_test.estimated(stage, seen).params
+  params = jax.tree.map(lambda x: x[0], params)
   return jax.eval_shape(lambda: TrainState(one(), params, {}, {}, key()))
 
 
 def batch_of(stage, shape):
-  """A batch as shapes, with what the phase prepares and asks for."""
+  """A batch, or several, as shapes, with what the phase asks for."""
   image = jnp.zeros((BATCH, *shape))
   batch = {
     "image": image,
@@ -145,6 +146,12 @@ def batch_of(stage, shape):
     batch["source"] = image
   if stage is not None and stage.inputs.prepare is not None:
     batch |= stage.inputs.prepare(np.zeros((BATCH, *shape), np.uint8))
+  if stage is not None and stage.inputs.copies > 1:
+    batch["copy"] = batch["slot"]
+  if stage is not None and stage.inputs.columns:
+    batch |= dict.fromkeys(stage.inputs.columns, batch["slot"])
+  if stage is not None and (count := stage.inputs.batches) > 1:
+    batch = jax.tree.map(lambda x: jnp.stack(count * [x]), batch)
   return jax.tree.map(lambda x: like(x.shape, x), batch)
 
 

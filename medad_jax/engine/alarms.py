@@ -7,6 +7,7 @@ is guaranteed.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,12 @@ def describe(
     prevalence: of abnormal images where the model will be used; None for no
       predictive values.
   """
+  found = _points(alarms, labels, scores, texts, prevalence)
+  # Tuples become lists, which they are when the file is read again.
+  return json.loads(json.dumps(found))
+
+
+def _points(alarms, labels, scores, texts, prevalence) -> dict[str, Any]:
   found: dict[str, Any] = {
     "sensitivity_at_specificity": {
       f"{at:g}": dataclasses.asdict(

@@ -16,7 +16,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from medad_jax import losses
+from medad_jax import losses, types
 from medad_jax.methods import _reconstruction
 from medad_jax.nets.memory_autoencoder import MemoryAutoencoder
 from medad_jax.ranges import FixedPart, Weight, Width
@@ -42,6 +42,12 @@ class Method(_reconstruction.Coding):
   optimizer: Optimizer = Optimizer(learning_rate=1e-4)
 
   looped = False  # its convolutions are XLA's
+
+  def __post_init__(self):
+    if not self.channels:
+      raise types.UserError(
+        "model.channels=() was given; name a level or more."
+      )
 
   @property
   def code_length(self):

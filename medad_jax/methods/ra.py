@@ -41,9 +41,6 @@ _DEVIATION = 2.0  # pixels, of the Gaussian that smooths LPIPS maps
 _VARIANCE = 0.9
 _DRAWS = 6  # of noise, a step
 
-# An image's code by the encoder: mean, log-variance and embeddings.
-Code = tuple[Float[Array, "b z"], Float[Array, "b z"], list[Array]]
-
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -93,6 +90,10 @@ class Method:
   score_names: ClassVar[tuple[str, ...]] = ("anomaly",)
   # Fixed in the official evaluation, whose figures say 5 % false positives.
   published_threshold: ClassVar[float] = 0.009
+
+  def __post_init__(self):
+    if not self.widths:
+      raise types.UserError("model.widths=() was given; name a level or more.")
 
   def phases(self):
     """ "perceptual", which is not trained, then "train"."""
@@ -177,7 +178,7 @@ class Method:
     noise, image = self.noise(batch, context), _unit(batch["image"])
     (fake,) = nets.decode(noise[0])  # samples of the prior
     (code,) = nets.encode(image)
-    z = _sampled(code, noise[1])
+    z = introspective.sampled(code, noise[1])
     (x_hat,) = nets.decode(z)
     made = lax.stop_gradient(x_hat)
     # The official code encodes the reconstruction twice. With fixed statistics
@@ -186,13 +187,14 @@ class Method:
     codes = nets.encode(*again, made, fake)
     of_rec, of_fake = codes[-2:]
     rec_hat, fake_hat = nets.decode(
-      _sampled(of_rec, noise[2]), _sampled(of_fake, noise[3])
+      introspective.sampled(of_rec, noise[2]),
+      introspective.sampled(of_fake, noise[3]),
     )
     scale = 1 / image.shape[2] ** 2  # errors are sums over pixels
     parts = {
       "embedding": jnp.mean(losses.embedding_distance(code[2], codes[0][2])),
       "error": jnp.mean(_error(x_hat, image)),
-      "divergence": jnp.mean(_divergence(code)),
+      "divergence": jnp.mean(introspective.divergence(code)),
       # The target x_hat is no constant, and the encoder's gradient has a part
       # through it.
       "near_rec": self._nearness(scale, _error(rec_hat, x_hat), of_rec),
@@ -215,12 +217,15 @@ class Method:
     noise, image = self.noise(batch, context), _unit(batch["image"])
     fake, x_hat = nets.decode(noise[0], z)
     of_rec, of_fake = nets.encode(x_hat, fake)
-    drawn = _sampled(of_rec, noise[4]), _sampled(of_fake, noise[5])
+    drawn = (
+      introspective.sampled(of_rec, noise[4]),
+      introspective.sampled(of_fake, noise[5]),
+    )
     rec_hat, fake_hat = nets.decode(*lax.stop_gradient(drawn))  # constants
     parts = {
       "error": jnp.mean(_error(x_hat, image)),
-      "divergence_rec": jnp.mean(_divergence(of_rec)),
-      "divergence_fake": jnp.mean(_divergence(of_fake)),
+      "divergence_rec": jnp.mean(introspective.divergence(of_rec)),
+      "divergence_fake": jnp.mean(introspective.divergence(of_fake)),
       "error_rec": jnp.mean(_error(rec_hat, lax.stop_gradient(x_hat))),
       "error_fake": jnp.mean(_error(fake_hat, lax.stop_gradient(fake))),
     }
@@ -234,7 +239,7 @@ class Method:
 
   def _nearness(self, scale, error, code) -> Float[Array, ""]:
     """How near a code is to a standard normal, between 0 and 1."""
-    divergence = self.negative_weight * _divergence(code)
+    divergence = self.negative_weight * introspective.divergence(code)
     distance = self.error_weight * error + divergence
     return jnp.mean(jnp.exp(-2 * scale * distance))
 
@@ -262,7 +267,7 @@ class Method:
       self, state.params, state.extra, image.shape, types.Axis(), train=False
     )
     (code,) = nets.encode(_unit(image))
-    drawn = nets.decode(*(_sampled(code, one) for one in noise))
+    drawn = nets.decode(*(introspective.sampled(code, one) for one in noise))
     return {"x_hat": jnp.stack(drawn, 1), "latent": code[0]}
 
   def score(self, preds, batch, fitted):
@@ -338,7 +343,9 @@ class _Nets:
       "decoder": method._decoder(shape[1:3], axis),
     }
 
-  def encode(self, *images: Float[Array, "b h w 1"]) -> list[Code]:
+  def encode(
+    self, *images: Float[Array, "b h w 1"]
+  ) -> list[introspective.Code]:
     """Each batch's codes."""
     return self._pass("encoder", images)
 
@@ -368,18 +375,6 @@ class _Nets:
 def _unit(image):
   """[-1, 1] -> [0, 1], RA's range."""
   return (image + 1) / 2
-
-
-def _sampled(code: Code, noise: Float[Array, "#b z"]) -> Float[Array, "b z"]:
-  mean, log_var, _ = code
-  return mean + jnp.exp(log_var / 2) * noise
-
-
-def _divergence(code: Code) -> Float[Array, "b"]:
-  """KL divergence from a standard normal, in nats."""
-  mean, log_var, _ = code
-  # The loss is the mean over dimensions, and RA takes the sum.
-  return mean.shape[-1] * losses.normal_divergence(mean, log_var)
 
 
 def _error(x_hat, x) -> Float[Array, "b"]:

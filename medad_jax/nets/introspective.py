@@ -9,10 +9,26 @@ from flax import linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from medad_jax import types
+from medad_jax import losses, types
 from medad_jax.nets import blocks, ops
 
 _SLOPE = 0.2
+
+# What the encoder makes of images: mean, log-variance and embeddings.
+Code = tuple[Float[Array, "b z"], Float[Array, "b z"], list[Array]]
+
+
+def sampled(code: Code, noise: Float[Array, "#b z"]) -> Float[Array, "b z"]:
+  """Codes drawn by standard normal noise."""
+  mean, log_var, _ = code
+  return mean + jnp.exp(log_var / 2) * noise
+
+
+def divergence(code: Code) -> Float[Array, "b"]:
+  """KL divergence from a standard normal, in nats."""
+  mean, log_var, _ = code
+  # The loss is the mean over dimensions, and RA takes the sum.
+  return mean.shape[-1] * losses.normal_divergence(mean, log_var)
 
 
 class Encoder(nn.Module):

@@ -88,7 +88,11 @@ def test_columns_are_part_of_the_fingerprint(tmp_path):
   assert len(found) == 3
 
 
-CONSTANTS = [b for b in build.builder_names() if b != "folder"]
+CONSTANTS = [
+  name
+  for name in build.builder_names()
+  if name != "folder" and name not in sources.PACKED
+]
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
@@ -99,7 +103,7 @@ def test_a_benchmark_says_organ_and_modality(name, tmp_path):
   constants = build.find_builder(name).COLUMNS
   assert constants.keys() == {"organ", "modality"}
   for column, text in constants.items():
-    assert columns[column] == (text,) * 7
+    assert set(columns[column]) == {text}
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def covid_ct(folder: Path) -> Path:
 
 def shenzhen(folder: Path) -> Path:
   """One folder of both classes, and a list of the training images."""
-  folder.mkdir()
+  folder.mkdir(parents=True)
   for i in range(12):
     image(i).save(folder / f"CHNCXR_{i:04}_0.png")
   for i in range(3):
@@ -235,13 +235,14 @@ def shenzhen(folder: Path) -> Path:
 
 def lits(folder: Path) -> Path:
   """Two volumes of eight and seven slices, of which four have no tumor."""
-  folder.mkdir()
+  folder.mkdir(parents=True)
   for number, depth in ((1, 8), (3, 7)):
     shape = (20, 13, depth)
     draw = np.random.RandomState(number)
     volume = draw.randint(-300, 300, shape).astype(np.int16)
     mask = np.ones(shape, np.uint8)
-    mask[4:9, 3:7, 4:] = 2
+    if number == 3:
+      mask[4:9, 3:7, 4:] = 2
     nifti_file(folder / f"volume-{number}.nii", volume)
     nifti_file(folder / f"segmentation-{number}.nii", mask)
   names = [f"volume-1_{z}.png 0" for z in range(8)][::-1]

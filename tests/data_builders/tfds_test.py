@@ -48,7 +48,9 @@ def test_a_set_is_a_tfds_set(name, tmp_path):
       np.testing.assert_array_equal(pixels, expected.reshape(pixels.shape))
       if "mask" in example:
         assert example["mask"].shape == (*pixels.shape[:2], 1)
-        assert example["mask"].any() == example["label"]
+        # Boxes are of some abnormal images only.
+        if name != "fastmri" or not example["label"]:
+          assert example["mask"].any() == example["label"]
         assert set(np.unique(example["mask"])) <= {0, 255}
     assert (labels.count(0), labels.count(1)) == counts
 
@@ -62,7 +64,7 @@ def test_a_set_says_what_it_is_and_not_where_it_was_built(name, tmp_path):
   for said in (info.description, info.citation):
     assert len(said) > 10
   # One's own and generated images have no home.
-  assert info.homepage.startswith("https://") or name in ("folder", "phantom")
+  assert info.homepage.startswith("http") or name in ("folder", "phantom")
   assert info.redistribution_info.license
   for path in folder.iterdir():
     content = path.read_bytes()

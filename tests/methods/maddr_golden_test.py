@@ -52,7 +52,7 @@ def batch(case="maddr", count=4):
 
 def with_heads(case, mode, params, extra):
   """Parameters and the rest with filled heads, where the mode has them."""
-  heads = layout.heads(filler.named(case, HEADS))
+  heads = jax.tree.map(jnp.asarray, layout.heads(filler.named(case, HEADS)))
   if mode == "intended":
     params = {**params, "net": {**params["net"], "heads": heads}}
   if mode == "released":

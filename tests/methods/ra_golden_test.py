@@ -10,7 +10,7 @@ import pytest
 
 from medad_jax import types
 from medad_jax.methods import ra
-from medad_jax.nets import ops
+from medad_jax.nets import introspective, ops
 from medad_jax.training import Optimizer
 from medad_jax.weights import conversion, names
 from tests.golden import cases, filler
@@ -186,9 +186,12 @@ def test_the_net_of_published_size(real, statistics):
       real.method, params, extra, image.shape, types.Axis(), train=False
     )
     (code,) = nets.encode((image + 1) / 2)
-    z = ra._sampled(code, noise)
+    z = introspective.sampled(code, noise)
     x_hat, sampled = nets.decode(code[0], z)
-    numbers = ra._divergence(code), ra._error(sampled, (image + 1) / 2)
+    numbers = (
+      introspective.divergence(code),
+      ra._error(sampled, (image + 1) / 2),
+    )
     return code, z, x_hat, sampled, numbers
 
   noise = cases.normal("ra/noise0", (2, 128))

@@ -14,7 +14,7 @@ import pytest
 
 from medad_jax import types
 from medad_jax.methods import ra
-from medad_jax.nets import lpips, ops
+from medad_jax.nets import introspective, lpips, ops
 from medad_jax.scoring import clahe, smoothing
 from medad_jax.training import Optimizer
 from medad_jax.weights import conversion, lpips_names, names
@@ -84,7 +84,7 @@ def see(params, extra, image, noise):
   method = ra.Method()
   nets = ra._Nets(method, params, extra, image.shape, types.Axis(), train=False)
   (code,) = nets.encode(image)
-  z = ra._sampled(code, noise)
+  z = introspective.sampled(code, noise)
   return code, z, nets.decode(code[0], z)
 
 
