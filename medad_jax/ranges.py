@@ -67,6 +67,7 @@ StoredSide = Annotated[int, Range(16, 8_192)]  # of which a net sees a part
 Members = Annotated[int, Range(1, 500)]
 Devices = Annotated[int, Range(1, 1_000_000)]
 Seed = Annotated[int, Range(0, 2**31 - 1)]
+Pixels = Annotated[int, Range(1, 1_000)]  # of a shift
 Level = Annotated[int, Range(0, 255)]  # gray levels
 Rate = Annotated[Number, Range(0, 1e4, open_low=True)]
 FinalRate = Annotated[Number, Range(0, 1e4)]

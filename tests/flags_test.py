@@ -27,7 +27,7 @@ KNOWN = {
   "growth.sides": (32, 64),
   # Of nets that do not grow.
   "dpa.model.adversarial_weight": 0.0,
-  "dpa.constraint.mode": "none",
+  "dpa.constraint.mode": "off",
   "growth.layers": ("relu1_2",),
 }
 DDAD = fields.default_of("ddad")

@@ -19,7 +19,7 @@ from medad_jax import steps, types
 from medad_jax.augment import transformations
 from medad_jax.methods import _net
 from medad_jax.nets.wide_resnet import WideResNet
-from medad_jax.ranges import Count, Depth, Width
+from medad_jax.ranges import Depth, Pixels, Width
 from medad_jax.scoring import dirichlet, monitors
 from medad_jax.training import Length, Optimizer
 
@@ -45,7 +45,7 @@ class Method:
 
   blocks: Depth = 1
   width: Width = 4
-  translation: Count = 8
+  translation: Pixels = 8
   mode: Literal["reference", "fixed"] = "reference"
   precision: _net.Precision = "float32"
   length: Length = Length(epochs=3, batch_size=128, drop_last=False)

@@ -26,7 +26,7 @@ import numpy as np
 from medad_jax import rng, steps, types
 from medad_jax.methods import _net, _perceptual
 from medad_jax.nets import residual
-from medad_jax.ranges import Count, Depth, FixedShare, Width
+from medad_jax.ranges import Count, Depth, Draws, FixedShare, Width
 from medad_jax.training import Length, Optimizer
 
 _PARTS = ("encoder", "decoder")
@@ -47,7 +47,7 @@ class Balance:
   """
 
   every: Count = 100
-  kept: Count = 200
+  kept: Draws = 200
   share: FixedShare = 0.05
 
   def start(self, params: Any) -> Any:
