@@ -32,10 +32,10 @@ GRAY = (0, 2, 5, 7, 9)  # classes of svhn that `with_cv` reads in gray
 PREPARATIONS = {
   "camelyon16/reproduce": "crop:64",
   "camelyon16/with_cv": "crop:64",
-  "nih_pa/with_cv": "gray,crop:224,equalize,resize:64",
-  "nih_subset/with_cv": "gray,crop:300,resize:64",
+  "nih_pa/with_cv": "gray,resize:300,crop:224,equalize,resize:64",
+  "nih_subset/with_cv": "gray,resize:300,crop:300,resize:64",
 }
-CHEST = "gray,crop:224,resize:64"  # of the other protocols of nih
+CHEST = "gray,resize:300,crop:224,resize:64"  # of the other protocols of nih
 
 
 def arguments() -> list[str]:

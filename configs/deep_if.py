@@ -31,10 +31,10 @@ GRAY = (0, 3, 5, 7, 8, 9)  # classes of svhn that `with_cv` reads in gray
 PREPARATIONS = {
   "camelyon16/reproduce": "crop:64",
   "camelyon16_x40/with_cv": "crop:256",
-  "nih_ap/with_cv": "gray,crop:224,equalize,resize:64",
-  "nih_pa/with_cv": "gray,crop:300,equalize,resize:64",
+  "nih_ap/with_cv": "gray,resize:300,crop:224,equalize,resize:64",
+  "nih_pa/with_cv": "gray,resize:300,crop:300,equalize,resize:64",
 }
-CHEST = "gray,crop:224,resize:64"  # of the other protocols of nih
+CHEST = "gray,resize:300,crop:224,resize:64"  # of the other protocols of nih
 
 
 def arguments() -> list[str]:

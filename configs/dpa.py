@@ -143,7 +143,7 @@ def _data(config, name, base):
     return
   equalized = name in EQUALIZED and not base.endswith("unsupervised")
   between = "equalize," if equalized else ""
-  config.data.preparation = f"gray,crop:224,{between}resize:64"
+  config.data.preparation = f"gray,resize:300,crop:224,{between}resize:64"
 
 
 def _net(config, rate, batch, steps, channels, side, layers, below=()):

@@ -49,7 +49,7 @@ def get_config(argument: str = "phantom/memae") -> ConfigDict:
   config = _base.default(
     METHODS[host], GENERATED if sets == "phantom" else sets
   )
-  config.data.preparation = "gray,crop:224,resize:64"
+  config.data.preparation = "gray,resize:300,crop:224,resize:64"
   _HOSTS[host](config)
   _constrain(config, ablation)
   if sets == "phantom":

@@ -109,7 +109,7 @@ def get_config(argument: str = "phantom") -> ConfigDict:
   elif name == "camelyon16":
     config.data.preparation = "crop:64"
   elif name in WITH_CV:
-    config.data.preparation = "gray,crop:224,resize:64"
+    config.data.preparation = "gray,resize:300,crop:224,resize:64"
   if protocol == "with_cv":
     row = WITH_CV[name][int(number or 0)]
     if name == "svhn":

@@ -171,7 +171,9 @@ def test_deep_geo_follows_the_published_protocols():
   assert (method.blocks, method.width, method.translation) == (2, 8, 16)
   assert method.length.epochs == 2
   config, _ = built("deep_geo", "nih_pa/with_cv")
-  assert config.data.preparation == "gray,crop:224,equalize,resize:64"
+  assert (
+    config.data.preparation == "gray,resize:300,crop:224,equalize,resize:64"
+  )
   assert built("deep_geo", "svhn/with_cv/7")[0].data.channels == 1
   assert built("deep_geo", "svhn/reproduce/7")[0].data.channels == 3
 
@@ -214,11 +216,13 @@ def test_dpa_follows_the_published_experiments():
   assert method.growth.layers == ("relu1_2", "relu2_2", "relu3_2")
   assert [phase.name for phase in method.phases()][-2:] == ["trns64", "train"]
   assert method.phases()[-1].length.steps == 7001
-  assert config.data.preparation == "gray,crop:224,equalize,resize:64"
+  assert (
+    config.data.preparation == "gray,resize:300,crop:224,equalize,resize:64"
+  )
   config, method = built("dpa", "nih_pa/wo_pg_with_adversarial_L1/0.1")
   assert (method.l1_weight, method.adversarial_weight) == (0.1, 0.1)
   assert method.optimizer == Optimizer(learning_rate=2e-4)
-  assert config.data.preparation == "gray,crop:224,resize:64"
+  assert config.data.preparation == "gray,resize:300,crop:224,resize:64"
   _, method = built("dpa", "nih_subset/wo_pg_with_L1/1")
   assert method.layers == ("relu3_2", "relu4_2")
   config, method = built("dpa", "camelyon16/wo_pg_L1_unsupervised")

@@ -43,6 +43,25 @@ def lines(path: str) -> list[str]:
     return file.read().splitlines()
 
 
+class Split(NamedTuple):
+  """The published split of a set, and the anomalies of its folds: names."""
+
+  train: list[str]
+  normal: list[str]
+  abnormal: list[str]
+  few: list[str]
+
+
+def split(name: str) -> Split:
+  """The published split of one of `SETS` that has no classes."""
+  folder = f"train_test_split/{_PATHS[name]}"
+  parts = ("normal/train", "normal/test", "anomaly/test")
+  folds = (fold(name, None, number) for number in range(FOLDS))
+  # Folds share their anomalies; each is named once.
+  few = dict.fromkeys(text for one in folds for text in one.anomalies)
+  return Split(*(lines(f"{folder}/{part}") for part in parts), list(few))
+
+
 def fold(name: str, normal: str | None, number: int) -> Lists:
   """A fold of a set, of `SETS`.
 

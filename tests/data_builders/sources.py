@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 import scipy.io
 
-from data_builders import fastmri_lists
+from data_builders import dpa_lists, fastmri_lists
 from medad_jax.data.phantom import scan
 
 # Split -> (normal, abnormal) images.
@@ -56,6 +56,8 @@ def counts(builder: str) -> dict[str, tuple[int, int]]:
     return FURTHER[builder]
   if builder in PACKED:
     return PACKED_COUNTS
+  if builder.startswith("nih_"):
+    return NIH_COUNTS
   return COUNTS if builder in UNLABELLED else TWO_SPLITS
 
 
@@ -233,6 +235,30 @@ def shenzhen(folder: Path) -> Path:
   return folder
 
 
+# Names of NIH's images: patient and study.
+NIH = dpa_lists.Split(
+  train=[f"{i:08}_000.png" for i in range(5)],
+  normal=[f"{i:08}_000.png" for i in range(10, 14)],
+  abnormal=[f"{i:08}_001.png" for i in range(20, 23)],
+  few=[f"{i:08}_002.png" for i in range(30, 33)],
+)
+NIH_COUNTS = {
+  "train": (5, 0),
+  "unlabelled_abnormal": (0, 3),
+  "test": (4, 3),
+}
+
+
+def nih(folder: Path) -> Path:
+  """Images of the small lists above, in two folders."""
+  names = [name for part in NIH for name in part]
+  for i, name in enumerate(names):
+    place = folder / f"images_{i % 2:03}"
+    place.mkdir(parents=True, exist_ok=True)
+    image(i).save(place / name)
+  return folder
+
+
 def lits(folder: Path) -> Path:
   """Two volumes of eight and seven slices, of which four have no tumor."""
   folder.mkdir(parents=True)
@@ -329,6 +355,7 @@ def packed(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 _MAKERS: dict[str, Callable[[Path], Path] | None] = {
+  **dict.fromkeys(("nih_ap", "nih_pa", "nih_subset"), nih),
   "brain": lambda folder: image_list(folder, "jpg"),
   "brats": brats,
   "c16": functools.partial(

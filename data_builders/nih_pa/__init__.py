@@ -1,0 +1,1 @@
+"""NIH ChestX-ray14, images of the view PA."""

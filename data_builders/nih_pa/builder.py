@@ -1,0 +1,13 @@
+"""NIH ChestX-ray14, images of the view PA."""
+
+from data_builders import nih
+
+
+class Builder(nih.NihBuilder, skip_registration=True):
+  """Chest radiographs of the view PA (split: Shvetsova et al.); normal means "No Finding".
+
+  The abnormal images of the published folds are unlabeled ones.
+  """
+
+  NAME = "nih_pa"
+  PUBLISHED = {"train": 34497, "test": 4805 + 6291}
