@@ -4,9 +4,10 @@ from data_builders import nih
 
 
 class Builder(nih.NihBuilder, skip_registration=True):
-  """Chest radiographs of a list of Shvetsova et al.; normal means "No Finding".
+  """Chest radiographs of a published list; normal means "No Finding".
 
-  The abnormal images of the published folds are unlabeled ones.
+  The split is that of Shvetsova et al. The abnormal images of their folds are
+  unlabeled ones.
   """
 
   NAME = "nih_subset"
