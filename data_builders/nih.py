@@ -13,8 +13,8 @@ class NihBuilder(base.SetBuilder, skip_registration=True):
   """Chest radiographs in the split of Shvetsova et al. (IEEE Access 2021).
 
   Normal means "No Finding". The abnormal images of the published folds are
-  unlabeled ones here, which no training sees unless it asks for them. Files keep
-  their size: the published 300x300 pixels are the step `resize:300` of
+  unlabeled ones here, which no training sees unless it asks for them. Files
+  keep their size: the published 300x300 pixels are the step `resize:300` of
   config.data.preparation.
 
   Attributes:
