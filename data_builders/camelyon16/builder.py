@@ -225,7 +225,7 @@ class Builder(base.SetBuilder, skip_registration=True):
         tuple(FACTORS) if self._keep else (self._scale,),
         self._folder,
       )
-      for name in kinds or patches
+      for name in sorted(kinds or patches)
     ]
 
   def _check_there(self, patches: Mapping[str, Sequence[Patch]]) -> None:

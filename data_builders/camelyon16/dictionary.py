@@ -43,9 +43,9 @@ def learn(
     lambda angles: _flat(*objective(angles.reshape(2, 2))),
     _angles(_START).ravel(),
     jac=True,
-    method="L-BFGS-B",
+    method="SLSQP",
     bounds=[(0, np.pi / 2)] * 4,
-    options={"ftol": 0.0, "gtol": 1e-12},
+    options={"ftol": 1e-16, "maxiter": 200},
   )
   rows, _ = _rows(found.x.reshape(2, 2))
   return rows if rows[0, 0] >= rows[1, 0] else rows[::-1]

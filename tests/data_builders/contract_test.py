@@ -84,7 +84,7 @@ def test_building_again_gives_the_same_fingerprint(built):
   assert other.fingerprint != before.fingerprint
 
 
-# Generated images, slices of volumes, patches of slides and arrays are no files.
+# Generated images, arrays, and slices and patches of files are no files.
 _NO_FILES = {"camelyon16", "lits", "phantom"} | sources.PACKED
 
 

@@ -47,7 +47,7 @@ def write(
     low = [at >> level for at in (tissue.row, tissue.column)]
     high = [at + (tissue.size >> level) for at in low]
     place = overview[low[0] : high[0], low[1] : high[1]]
-    place[:] = stained(seed, place.shape[:2])
+    place[:] = [150, 95, 160]  # even, so that Otsu's threshold is above all
   with tifffile.TiffWriter(path, bigtiff=True) as file:
     options = {"photometric": "rgb", "compression": "adobe_deflate"}
     file.write(
@@ -116,7 +116,10 @@ def _names(slide: str, kind: str, count: int) -> list[str]:
 
 
 LISTS = dpa_lists.Split(
-  train=[*_names("normal_002", "normal", 1), *_names("normal_056", "normal", 4)],
+  train=[
+    *_names("normal_002", "normal", 1),
+    *_names("normal_056", "normal", 4),
+  ],
   normal=_names("test_001", "normal", 4),
   abnormal=_names("test_002", "tumor", 3),
   few=_names("tumor_001", "tumor", 3),
