@@ -45,7 +45,7 @@ def run(tasks: Sequence[Task], options: str) -> list[str]:
     builder.download_and_prepare(
       download_dir=f"{folder}/downloads", download_config=config
     )
-    rows = builder.as_data_source(split="all")
+    rows = builder.as_data_source(split="slides")
     found = {row["slide"].decode(): row["problem"].decode() for row in rows}
   return [found[task.name] for task in tasks]
 
@@ -66,7 +66,7 @@ class _Outcomes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _split_generators(self, dl_manager) -> dict[str, Any]:
     del dl_manager
-    return {"all": self._generate_examples()}
+    return {"slides": self._generate_examples()}
 
   def _generate_examples(self) -> Any:
     beam = tfds.core.lazy_imports.apache_beam

@@ -73,11 +73,11 @@ def _tiles(seed, width, height, tissue):
   """Encoded tiles row by row; none, which is transparent, without tissue."""
   for row in range(0, height, _TILE):
     for column in range(0, width, _TILE):
-      tile = np.full((_TILE, _TILE, 3), _WHITE, np.uint8)
       rows, columns = _within(tissue, row, column)
       if not rows or not columns:
         yield b""
         continue
+      tile = np.full((_TILE, _TILE, 3), _WHITE, np.uint8)
       place = tile[rows.start : rows.stop, columns.start : columns.stop]
       place[:] = stained(seed + row + 7 * column, place.shape[:2])
       yield zlib.compress(tile.tobytes(), 1)
