@@ -14,35 +14,40 @@ _START = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 
 
 def learn(
-  points: Float64[np.ndarray, "n 3"], counts: Int64[np.ndarray, "n"]
+  points: Float64[np.ndarray, "3 n"], counts: Int64[np.ndarray, "n"]
 ) -> Float64[np.ndarray, "2 3"]:
-  """The directions D of least mean of |x - c D|^2 / 2 + 0.1 |c|_1.
+  """The directions D of least mean of |x - D'c|^2 / 2 + 0.1 |c|_1.
 
   Shorter rows of D only make codes longer, so that rows have the length 1 at
   the minimum: two angles each, from 0 to 90 degrees as nothing is negative. The
   gradient holds the codes fixed, which are the best ones.
 
   Args:
-    points: what is to be written as sums; not negative.
+    points: what is to be written as sums, in columns; not negative.
     counts: how often each point occurs.
 
   Returns:
     Rows of length 1; the one that is larger in the first number is the first.
   """
-  weights = counts[:, None] / counts.sum()
+  weights = counts / counts.sum()
+  squares = weights @ (points**2).sum(0)
 
   def objective(angles):
-    rows, slopes = _rows(angles)
+    rows, slopes = _rows(angles.reshape(2, 2))
     found = codes(points, rows, SPARSITY)
-    rest = points - found @ rows
-    each = (rest**2).sum(1) / 2 + SPARSITY * found.sum(1)
-    gradient = -(weights * found).T @ rest
-    return weights[:, 0] @ each, np.einsum("kc,kac->ka", gradient, slopes)
+    weighted = weights * found
+    # Sums over points are all that is needed of the differences x - D'c.
+    with_points, with_codes = weighted @ points.T, weighted @ found.T
+    gradient = with_codes @ rows - with_points
+    value = (squares - ((with_points - gradient) * rows).sum()) / 2
+    value += SPARSITY * weighted.sum()
+    return value, np.einsum("kc,kac->ka", gradient, slopes).ravel()
 
   found = optimize.minimize(
-    lambda angles: _flat(*objective(angles.reshape(2, 2))),
+    objective,
     _angles(_START).ravel(),
     jac=True,
+    # Another one would wake all cores for products of a few numbers.
     method="SLSQP",
     bounds=[(0, np.pi / 2)] * 4,
     options={"ftol": 1e-16, "maxiter": 200},
@@ -52,32 +57,27 @@ def learn(
 
 
 def codes(
-  points: Float64[np.ndarray, "n 3"],
+  points: Float64[np.ndarray, "3 n"],
   rows: Float64[np.ndarray, "2 3"],
   sparsity: float,
-) -> Float64[np.ndarray, "n 2"]:
-  """The non-negative codes c of least |x - c D|^2 / 2 + sparsity |c|_1.
+) -> Float64[np.ndarray, "2 n"]:
+  """The non-negative codes c of least |x - D'c|^2 / 2 + sparsity |c|_1.
 
   With two directions they are known in closed form: both, where both come out
   positive, and otherwise the one that gains more, or none.
   """
-  gram = rows @ rows.T
-  lengths = np.diag(gram)
-  along = points @ rows.T - sparsity
-  determinant = lengths[0] * lengths[1] - gram[0, 1] ** 2
-  # Of equal directions one is enough.
-  both = np.zeros_like(along)
-  if determinant > 0:
-    both = (along * lengths[::-1] - along[:, ::-1] * gram[0, 1]) / determinant
-  single = np.maximum(along / lengths, 0)
-  gains = single**2 * lengths
-  first = (gains[:, 0] >= gains[:, 1])[:, None]
-  alone = np.where(np.concatenate([first, ~first], 1), single, 0)
-  return np.where((both > 0).all(1, keepdims=True), both, alone)
-
-
-def _flat(value, gradient):
-  return value, gradient.ravel()
+  (first, across), (_, second) = rows @ rows.T
+  one, two = rows @ points - sparsity
+  determinant = first * second - across**2
+  both = np.zeros((2, points.shape[1]))
+  if determinant > 0:  # of equal directions one is enough
+    both[0] = (second * one - across * two) / determinant
+    both[1] = (first * two - across * one) / determinant
+  alone = np.maximum((one / first, two / second), 0)
+  gains = alone[0] ** 2 * first >= alone[1] ** 2 * second
+  alone[0] *= gains
+  alone[1] *= ~gains
+  return np.where((both[0] > 0) & (both[1] > 0), both, alone)
 
 
 def _rows(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

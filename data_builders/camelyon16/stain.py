@@ -39,9 +39,10 @@ class Pixels(NamedTuple):
   stained: Bool[np.ndarray, "n"]
 
   @property
-  def density(self) -> Float64[np.ndarray, "n 3"]:
+  def density(self) -> Float64[np.ndarray, "3 n"]:
     """Optical density of each color; black counts as the darkest gray."""
-    return -np.log(np.maximum(self.colors, 1) / 255.0)
+    # Of 256 levels there are few logarithms.
+    return -np.log(np.maximum(np.arange(256), 1) / 255.0)[self.colors.T]
 
 
 def pixels_of(image: UInt8[np.ndarray, "h w 3"]) -> Pixels:
@@ -100,12 +101,12 @@ def learn(pixels: Pixels) -> Float64[np.ndarray, "2 3"]:
   if not pixels.stained.any():
     raise SlideError("no pixel is dark enough to show a stain")
   of = pixels.stained
-  return dictionary.learn(pixels.density[of], pixels.counts[of])
+  return dictionary.learn(pixels.density[:, of], pixels.counts[of])
 
 
 def concentrations(
-  density: Float64[np.ndarray, "n 3"], stains: Float64[np.ndarray, "2 3"]
-) -> Float64[np.ndarray, "n 2"]:
+  density: Float64[np.ndarray, "3 n"], stains: Float64[np.ndarray, "2 3"]
+) -> Float64[np.ndarray, "2 n"]:
   """The non-negative, sparse concentrations of stains."""
   return dictionary.codes(density, stains, _SPARSITY)
 
@@ -120,5 +121,5 @@ def normalized(
   """
   pixels = pixels_of(image)
   found = concentrations(pixels.density, learn(pixels))
-  colors = (255 * np.exp(-found @ target)).astype(np.uint8)
+  colors = (255 * np.exp(-(found.T @ target))).astype(np.uint8)
   return colors[pixels.places].reshape(image.shape)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 import shutil
+import uuid
 import zlib
 
 import numpy as np
@@ -87,7 +87,13 @@ class Task:
     }
     (fresh / _NOTES).write_text(json.dumps(notes))
     shutil.rmtree(self.folder, ignore_errors=True)
-    fresh.rename(self.folder)
+    try:
+      fresh.rename(self.folder)
+    except OSError:
+      # Beam may try a task twice at once, and the other one came first.
+      if self.done() is None:
+        raise
+      shutil.rmtree(fresh)
 
   def _identity(self) -> str:
     """A digest of what decides the patches."""
@@ -108,9 +114,8 @@ def work(task: Task) -> str:
   Returns:
     Why it cannot be done, or an empty text.
   """
-  # A process that was killed may have left one, and may still be ending.
-  fresh = task.out / f".{task.name}.{os.getpid()}"
-  shutil.rmtree(fresh, ignore_errors=True)
+  # Nobody else writes here, whatever becomes of other tries at the same slide.
+  fresh = task.out / f".{task.name}.{uuid.uuid4().hex}"
   for scale in task.scales:
     (fresh / scale).mkdir(parents=True)
   try:

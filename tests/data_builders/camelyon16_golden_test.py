@@ -111,7 +111,7 @@ def test_densities_of_stained_pixels(stains, name):
   pixels = stain.pixels_of(image)
   packed = np.packbits(pixels.stained[pixels.places])
   np.testing.assert_array_equal(packed, stains[f"{name}_mask"])
-  density = pixels.density[pixels.places]
+  density = pixels.density.T[pixels.places]
   np.testing.assert_allclose(
     density.mean(0), stains[f"{name}_od_mean64"], atol=1e-12
   )
@@ -129,9 +129,9 @@ def test_the_dictionary_is_the_minimum(stains, name):
     found, stains[f"{name}_dictionary_converged64"], atol=1e-6
   )
   # No run of the reference gets lower.
-  density = pixels.density[pixels.stained]
+  density = pixels.density[:, pixels.stained]
   codes = stain.dictionary.codes(density, found, stain.dictionary.SPARSITY)
-  each = ((density - codes @ found) ** 2).sum(1) / 2 + 0.1 * codes.sum(1)
+  each = ((density - found.T @ codes) ** 2).sum(0) / 2 + 0.1 * codes.sum(0)
   reached = np.average(each, weights=pixels.counts[pixels.stained])
   assert reached <= stains[f"{name}_objective64"].min() + 1e-12
 
@@ -139,7 +139,7 @@ def test_the_dictionary_is_the_minimum(stains, name):
 def test_concentrations_of_given_stains(stains):
   pixels = stain.pixels_of(stains["source"])
   found = stain.concentrations(pixels.density, stains["given_source64"])
-  found = found[pixels.places].reshape(48, 48, 2)
+  found = found.T[pixels.places].reshape(48, 48, 2)
   # The file has float32.
   np.testing.assert_allclose(found, stains["concentrations"], rtol=1e-6)
   np.testing.assert_allclose(
