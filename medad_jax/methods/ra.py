@@ -34,6 +34,7 @@ from medad_jax.nets import introspective, lpips
 from medad_jax.ranges import Draws, Members, Weight, Width
 from medad_jax.scoring import clahe, monitors, smoothing
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import layout, names
 
 _DEVIATION = 2.0  # pixels, of the Gaussian that smooths LPIPS maps
 # The official encoder is shown one black image in training mode when it is
@@ -129,6 +130,12 @@ class Method:
       ),
     )
     return (perceptual, train)
+
+  def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
+    """A `best_model.pt` or `latest_model.pt` of each member."""
+    table = names.introspective(len(self.widths), shape[0])
+    parts = ("train/encoder", "train/decoder")
+    return (layout.model(layout.under("train", table), self.members, parts),)
 
   @property
   def _nets(self) -> tuple[lpips.Name, ...]:
