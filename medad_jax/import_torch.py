@@ -8,7 +8,7 @@
   python -m medad_jax.evaluate --workdir=W
 
 Nothing in the files is executed. --verify runs the same nets in PyTorch and
-writes W/parity.json and W/parity.html; the exit status is 1 where the two
+writes W/parity.json and W/parity.md; the exit status is 1 where the two
 disagree by 1e-5 or more.
 """
 

@@ -240,6 +240,18 @@ def evaluate_run(
     return found
 
 
+def test_images(model: trained.Trained) -> spec.Split:
+  """A run's main test set, as the model scores it.
+
+  Raises:
+    UserError: it has none.
+  """
+  data = model.settings.data
+  if data.normal is not None:
+    raise UserError(f"a run of the folder {data.normal} has no test images.")
+  return _open(data, ("test",)).splits["test"].center(model.shape[0])
+
+
 def _choose_feed(
   images: np.ndarray | joined.Joined, data: Data, devices: Devices
 ) -> feeds.Feed:

@@ -157,8 +157,8 @@ class Method:
       )
     sides, axis = image_shape[:2], types.Axis()
     made = {
-      "encoder": (self._encoder(axis), jnp.zeros((1, *image_shape))),
-      "decoder": (self._decoder(sides, axis), jnp.zeros((1, self.latent))),
+      "encoder": (self.encoder(axis), jnp.zeros((1, *image_shape))),
+      "decoder": (self.decoder(sides, axis), jnp.zeros((1, self.latent))),
     }
     params, extra = {}, {}
     for part, (net, inputs) in made.items():
@@ -260,13 +260,15 @@ class Method:
   def predict(self, states, batch):
     """ "x_hat" of each draw, [b n h w 1] in [0, 1], and "latent", the mean."""
     state = states["train"]
+    return self._reconstructed(state, batch["image"], self.test_noise(state))
+
+  def test_noise(self, state: types.TrainState) -> Float[Array, "n 1 z"]:
+    """The draws of codes in tests; one of 0 for the mean code."""
     if self.codes == "mean":
-      noise = jnp.zeros((1, 1, self.latent))  # mean + deviation * 0
-    else:
-      # The same for every image: its place in a batch must not matter.
-      shape = (self.draws, 1, self.latent)
-      noise = jax.random.normal(rng.stream(state.key, "test"), shape)
-    return self._reconstructed(state, batch["image"], noise)
+      return jnp.zeros((1, 1, self.latent))  # mean + deviation * 0
+    # The same for every image: its place in a batch must not matter.
+    shape = (self.draws, 1, self.latent)
+    return jax.random.normal(rng.stream(state.key, "test"), shape)
 
   def _reconstructed(self, state, image, noise) -> types.Preds:
     """The output of `predict`, with noise [n 1 z]."""
@@ -324,12 +326,14 @@ class Method:
     found = gap * saliency(image, flat) * saliency(equal, equal_hat)
     return found.reshape(x_hat.shape[:-1])
 
-  def _encoder(self, axis: types.Axis) -> introspective.Encoder:
+  def encoder(self, axis: types.Axis) -> introspective.Encoder:
+    """The encoder."""
     return introspective.Encoder(self.widths, self.latent, self.projected, axis)
 
-  def _decoder(
+  def decoder(
     self, sides: tuple[int, int], axis: types.Axis
   ) -> introspective.Decoder:
+    """The decoder of images of these sides."""
     return introspective.Decoder(sides, 1, self.widths, self.projected, axis)
 
 
@@ -346,8 +350,8 @@ class _Nets:
     self._precision = method.precision
     self._train = train and method.batch_norm == "batch"
     self._made = {
-      "encoder": method._encoder(axis),
-      "decoder": method._decoder(shape[1:3], axis),
+      "encoder": method.encoder(axis),
+      "decoder": method.decoder(shape[1:3], axis),
     }
 
   def encode(
