@@ -119,7 +119,8 @@ def read(
   slots = torch_states.slots(kinds, method, trials)
   chosen = _assigned(slots, given, name)
   flat = _shapes(settings, method)
-  sources, problems = [], {}
+  sources: list[Source] = []
+  problems: dict[str, list[str]] = {}
   with torch_states.naming():
     for slot, path in chosen:
       found = state_file.read(path)
@@ -181,6 +182,37 @@ def export(workdir: Path, out: Path, suffix: str = ".pth") -> list[Path]:
   return paths
 
 
+def states_of(
+  settings: Settings,
+  method: Method,
+  sources: Sequence[Source],
+  arrays: Sequence[Mapping[str, np.ndarray]],
+) -> dict[str, TrainState]:
+  """The states of all stages that files hold, members first.
+
+  Args:
+    settings: of the run.
+    method: whose states they are.
+    sources: the files.
+    arrays: of each file, by path.
+  """
+  trials = members.seeds(settings.seed, settings.seeds)
+  held = _held(sources)
+  # As drawn: what files lack, and the keys of draws in tests.
+  states = {
+    stage.name: members.init_states(stage, trials, settings.data.shape)
+    for stage in method.phases()
+    if isinstance(stage, Phase) and stage.name in held
+  }
+  # Copies on the host, to write single members into.
+  flat = {k: np.array(x) for k, x in torch_states.flatten(states).items()}
+  for source, found in zip(sources, arrays, strict=True):
+    for path, value in found.items():
+      flat[path][source.slot.row] = value
+  ready = {path: jnp.asarray(leaf) for path, leaf in flat.items()}
+  return torch_states.replaced(states, ready)
+
+
 def summary(sources: Sequence[Source], workdir: Path) -> str:
   """What was imported, and what to do next, in words."""
   lines = []
@@ -217,7 +249,7 @@ def _assigned(
       f"{', '.join(unknown)} was given, but the files of {name} are"
       f" {', '.join(f'--{flag}' for flag in wanted)}."
     )
-  chosen = []
+  chosen: list[tuple[Slot, Path]] = []
   for flag, places in wanted.items():
     paths = given.get(flag, ())
     # Whole stages may be absent; `_until` says which.
@@ -307,26 +339,18 @@ def _finish_stages(
   folder: Workdir,
 ) -> None:
   """Writes the final checkpoints of all stages that files hold."""
-  trials = members.seeds(settings.seed, settings.seeds)
-  held = {stage for source in sources for stage in source.slot.file.stages}
-  stages = {s.name: s for s in method.phases() if s.name in held}
   saved = {
     name: checkpoint.Checkpoints(folder.path / "checkpoints", name)
-    for name in stages
+    for name in _held(sources)
   }
   if all(one.finished for one in saved.values()):
-    return
-  states: dict[str, TrainState] = {}
-  for name, stage in stages.items():
-    assert isinstance(stage, Phase)
-    # As drawn: what files lack, and the keys of draws in tests.
-    states[name] = members.init_states(stage, trials, settings.data.shape)
-  # Copies on the host, to write single members into.
-  flat = {k: np.array(x) for k, x in torch_states.flatten(states).items()}
-  for source, found in zip(sources, arrays, strict=True):
-    for path, value in found.items():
-      flat[path][source.slot.row] = value
-  flat = {path: jnp.asarray(leaf) for path, leaf in flat.items()}
-  for name, state in torch_states.replaced(states, flat).items():
+    return  # by an import that was interrupted later
+  states = states_of(settings, method, sources, arrays)
+  for name, state in states.items():
     if not saved[name].finished:
       saved[name].finish(state)
+
+
+def _held(sources: Sequence[Source]) -> set[str]:
+  """The stages that files hold."""
+  return {stage for source in sources for stage in source.slot.file.stages}
