@@ -5,6 +5,7 @@ run's checkpoints, so that the whole way is compared.
 """
 
 from collections.abc import Iterator, Sequence
+import dataclasses
 import importlib.util
 from pathlib import Path
 import platform
@@ -106,16 +107,14 @@ def compare(
 def _layer_rows(model, runner, image) -> Iterator[Row]:
   """The largest error of each layer over the members of a kind of file."""
   flat = torch_states.flatten(model.states)
-  worst: dict[tuple[str, str], agreement.Agreement] = {}
-  for slot, layer, ours, theirs in runner.layers(flat, image):
-    key = (f"--{slot.file.flag}", layer)
-    if len(slot.file.stages) == 1 and slot.file.flag == "refine":
-      key = (slot.file.name, layer)
-    found = agreement.agreement(ours, theirs)
-    if key not in worst or found.scaled > worst[key].scaled:
-      worst[key] = found
-  for (of, layer), found in worst.items():
-    yield Row("layer", of, layer, found.error, found.largest, found.scaled)
+  worst: dict[tuple[str, str], Row] = {}
+  for slot, layer, *outputs in runner.layers(flat, image):
+    # Refinement nets of different inputs have one flag.
+    of = slot.file.name if slot.file.flag == "refine" else slot.file.flag
+    row = _row("layer", of, layer, *outputs)
+    if (of, layer) not in worst or row.scaled > worst[of, layer].scaled:
+      worst[of, layer] = row
+  yield from worst.values()
 
 
 def _score_rows(model, runner, test: spec.Split, image) -> Iterator[Row]:
@@ -129,14 +128,23 @@ def _score_rows(model, runner, test: spec.Split, image) -> Iterator[Row]:
   for t, trial in enumerate(model.trials):
     states = jax.tree.map(lambda x, t=t: x[t], by_trial)
     theirs = runner.scores(t, image, states)
-    of = f"seed {trial.seed}"
-    for kind, mine, other in zip(("score", "map"), ours, theirs, strict=True):
-      for name, values in other.items():
-        a, b = mine[name][:, t], values
-        found = agreement.agreement(a, b)
-        facts = _ranking(test.labels, a, b) if kind == "score" else {}
-        numbers = (found.error, found.largest, found.scaled)
-        yield Row(kind, of, name, *numbers, **facts)
+    exact = runner.scores(t, image, states, exact=True)
+    kinds = ("score", "map")
+    for kind, mine, *others in zip(kinds, ours, theirs, exact, strict=True):
+      for name in others[0]:
+        outputs = mine[name][:, t], *(other[name] for other in others)
+        row = _row(kind, f"seed {trial.seed}", name, *outputs)
+        if kind == "score":
+          facts = _ranking(test.labels, *outputs[:2])
+          row = dataclasses.replace(row, **facts)
+        yield row
+
+
+def _row(kind: str, of: str, name: str, ours, theirs, exact) -> Row:
+  found = agreement.agreement(ours, theirs)
+  rounding = agreement.agreement(theirs, exact)
+  numbers = (found.error, found.largest, found.scaled, rounding.error)
+  return Row(kind, of, name, *numbers)
 
 
 def _ranking(labels, ours, theirs) -> dict[str, float | None]:

@@ -53,7 +53,7 @@ class Ddad(twins.Twin):
           net,
           (jnp.asarray(maps),),
           {"train": False},
-          lambda net, x=x: net(x),
+          lambda net, x=x: net(twins.like(x, net)),
         )
       )
     return found

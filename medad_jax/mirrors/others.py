@@ -21,7 +21,7 @@ from medad_jax.mirrors import (
   twins,
   vgg,
 )
-from medad_jax.mirrors.twins import Found, Probe, means, tensor
+from medad_jax.mirrors.twins import Found, Probe, like, means, tensor
 from medad_jax.nets import encoder_decoder
 from medad_jax.nets import fanogan as flax_fanogan
 
@@ -46,7 +46,9 @@ class Ganomaly(twins.Twin):
     """The generator, with running statistics."""
     x, net = tensor(image), self.method.net(types.Axis())
     inputs = (jnp.asarray(image),)
-    probe = Probe("train/net", net, inputs, _TEST, lambda net: net(x))
+    probe = Probe(
+      "train/net", net, inputs, _TEST, lambda net: net(like(x, net))
+    )
     return [probe]
 
   def score(self, nets, image, states):
@@ -80,7 +82,9 @@ class OneStage(twins.Twin):
     view = self._view(tensor(image))
     inputs = (jnp.asarray(view.numpy().transpose(0, 2, 3, 1)),)
     net = self.method.net(types.Axis())
-    probe = Probe("train/net", net, inputs, _TEST, lambda net: net(view))
+    probe = Probe(
+      "train/net", net, inputs, _TEST, lambda net: net(like(view, net))
+    )
     return [probe]
 
   def score(self, nets, image, states):
@@ -90,7 +94,7 @@ class OneStage(twins.Twin):
     last = torch.relu if self.method.recipe.label == "raw" else torch.sigmoid
     view = self._view(image)
     maps = [last(net(view))[:, 0, :side, :side] for net in nets["checkpoint"]]
-    whole = torch.zeros(len(image), *self.shape[:2])
+    whole = image.new_zeros(len(image), *self.shape[:2])
     top, left = (round((n - side) / 2) for n in self.shape[:2])
     whole[:, top : top + side, left : left + side] = torch.stack(maps).mean(0)
     return Found({"anomaly": means(whole)}, {"anomaly": whole})
@@ -119,7 +123,9 @@ class TwoStage(twins.Twin):
     """One pass in test mode."""
     x, net = tensor(image), self.method.net(types.Axis())
     inputs = (jnp.asarray(image),)
-    probe = Probe("train/net", net, inputs, _TEST, lambda net: net(x))
+    probe = Probe(
+      "train/net", net, inputs, _TEST, lambda net: net(like(x, net))
+    )
     return [probe]
 
   def score(self, nets, image, states):
@@ -159,7 +165,7 @@ class Residual(twins.Reconstruction):
     del variance
     method = self.method
     weight = getattr(method, "perceptual_weight", 1.0)
-    total = torch.zeros(len(image), *self.shape[:2])
+    total = image.new_zeros(len(image), *self.shape[:2])
     if weight:
       params = twins.single(states["features"].params)
       judge = vgg.Perceptual(params["vgg19"], params["statistics"])
@@ -197,14 +203,14 @@ class Reversed(twins.Twin):
         method.encoder(axis),
         (jnp.asarray(unit),),
         _TEST,
-        lambda net: net.encode(x),
+        lambda net: net.encode(like(x, net)),
       ),
       Probe(
         "train/decoder",
         method.decoder(self.shape[:2], axis),
         (jnp.asarray(code),),
         _TEST,
-        lambda net: net.decode(z),
+        lambda net: net.decode(like(z, net)),
       ),
     ]
 
@@ -214,13 +220,14 @@ class Reversed(twins.Twin):
     for k, net in enumerate(nets["checkpoint"]):
       (state,) = twins.members_of(states["train"], (k,))
       mean, log_var = net.encode((image + 1) / 2)
-      noise = torch.from_numpy(np.array(self.method.test_noise(state)))
+      noise = np.array(self.method.test_noise(state))
+      noise = torch.from_numpy(noise).to(image)
       codes = [mean + torch.exp(log_var / 2) * one for one in noise]
       drawn.append(torch.stack([net.decode(z) for z in codes], 1))
     x_hat = torch.stack(drawn).permute(0, 1, 2, 4, 5, 3)
-    batch = {"image": jnp.asarray(image.permute(0, 2, 3, 1).numpy())}
+    batch = {"image": jnp.asarray(image.permute(0, 2, 3, 1).float().numpy())}
     found = self.method.score(
-      {"x_hat": jnp.asarray(x_hat.numpy())}, batch, states
+      {"x_hat": jnp.asarray(x_hat.float().numpy())}, batch, states
     )
     return Found(
       {k: torch.from_numpy(np.array(v)) for k, v in found.image.items()},
@@ -254,10 +261,18 @@ class Fanogan(twins.Twin):
         generator,
         (jnp.asarray(code),),
         _TEST,
-        lambda net: net.generator(z),
+        lambda net: net.generator(like(z, net)),
       ),
-      Probe("gan/critic", critic, given, {}, lambda net: net.discriminator(x)),
-      Probe("train/net", encoder, given, _TEST, lambda net: net.encode(x)),
+      Probe(
+        "gan/critic",
+        critic,
+        given,
+        {},
+        lambda net: net.discriminator(like(x, net)),
+      ),
+      Probe(
+        "train/net", encoder, given, _TEST, lambda net: net.encode(like(x, net))
+      ),
     ]
 
   def score(self, nets, image, states):

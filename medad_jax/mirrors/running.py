@@ -1,6 +1,7 @@
 """A twin with loaded weights, run layer by layer and as a whole."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import copy
 from typing import Any
 
 from flax import traverse_util
@@ -31,8 +32,10 @@ class Runner:
 
   def layers(
     self, flat: Any, image: np.ndarray
-  ) -> Iterator[tuple[Any, str, np.ndarray, np.ndarray]]:
-    """Yields (place, layer's name in PyTorch, our output, PyTorch's).
+  ) -> Iterator[tuple[Any, str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields (place, layer's name in PyTorch, our output, PyTorch's outputs).
+
+    PyTorch's are in float32 and in float64.
 
     Args:
       flat: arrays of the run's states, by path.
@@ -44,16 +47,19 @@ class Runner:
         if probe.part not in slot.file.parts:
           continue
         ours = passed(_inside(slot.of(flat), probe.part))
-        theirs = _hooked(net, probe, slot.file.table)
+        theirs, exact = (
+          _hooked(one, probe, slot.file.table)
+          for one in (net, copy.deepcopy(net).double())
+        )
         for name, module in slot.file.table.items():
           path = module.path.removeprefix(f"{probe.part}/")
           if name in theirs and path in ours:
-            pairs = zip(_all(ours[path]), _all(theirs[name]), strict=True)
-            for mine, other in pairs:
-              yield slot, name, np.array(mine), _channels_last(other)
+            all_ = (_all(x) for x in (ours[path], theirs[name], exact[name]))
+            for mine, *others in zip(*all_, strict=True):
+              yield slot, name, np.array(mine), *map(_channels_last, others)
 
   def scores(
-    self, trial: int, image: np.ndarray, states: States
+    self, trial: int, image: np.ndarray, states: States, exact: bool = False
   ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Image scores and maps by name.
 
@@ -61,15 +67,18 @@ class Runner:
       trial: its number.
       image: [b h w c] in [-1, 1].
       states: of the trial.
+      exact: whether PyTorch computes in float64.
     """
     nets: dict[str, list[nn.Module]] = {}
     for slot, net in self._nets:
       if slot.trial == trial:
+        net = copy.deepcopy(net).double() if exact else net
         nets.setdefault(slot.file.flag, []).append(net)
     found = []
     with torch.no_grad():
       for at in range(0, len(image), _BATCH):
         part = tensor(image[at : at + _BATCH])
+        part = part.double() if exact else part
         found.append(self._twin.score(nets, part, states))
     scores, maps = (
       {

@@ -94,7 +94,8 @@ def mahalanobis(
 ) -> torch.Tensor:
   """The distance [b] of features from a Gaussian's "mean", by "whitening"."""
   mean, whitening = (
-    torch.from_numpy(np.array(density[name])) for name in ("mean", "whitening")
+    torch.from_numpy(np.array(density[name])).to(features)
+    for name in ("mean", "whitening")
   )
   return ((features - mean) @ whitening).norm(dim=1)
 
@@ -103,7 +104,7 @@ def kernel_score(
   features: torch.Tensor, density: Mapping[str, np.ndarray]
 ) -> torch.Tensor:
   """-ln of the density [b] of Gaussians of deviation 1 at "points"."""
-  points = torch.from_numpy(np.array(density["points"]))
+  points = torch.from_numpy(np.array(density["points"])).to(features)
   count, dimensions = points.shape
   squares = torch.cdist(features, points) ** 2
   nearest = torch.logsumexp(-squares / 2, 1)
@@ -113,7 +114,7 @@ def kernel_score(
 
 def _window(x: torch.Tensor) -> torch.Tensor:
   """The mean in each Gaussian window that lies within the image."""
-  at = torch.arange(_WINDOW) - _WINDOW // 2
+  at = torch.arange(_WINDOW).to(x) - _WINDOW // 2
   taps = torch.exp(-(at**2) / (2 * _DEVIATION**2))
   taps = taps / taps.sum()
   channels = x.shape[1]

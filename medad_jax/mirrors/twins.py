@@ -143,7 +143,11 @@ class Reconstruction(Twin):
       inputs = (*inputs, jnp.zeros((len(image), method.latent)))
     x = tensor(image)
     return Probe(
-      part, method.net(types.Axis()), inputs, options, lambda net: net(x)
+      part,
+      method.net(types.Axis()),
+      inputs,
+      options,
+      lambda net: net(like(x, net)),
     )
 
   def outputs(
@@ -221,7 +225,8 @@ class Variational(Reconstruction):
 
   def outputs(self, net, image, state):
     """ "x_hat", the mean over the draws."""
-    noise = self._noise(state, len(image))
+    noise = np.array(self.method.noise(state, len(image)))
+    noise = torch.from_numpy(noise).to(image)
     return {"x_hat": torch.stack([net(image, one) for one in noise]).mean(0)}
 
   def further(self, net, image, state):
@@ -246,9 +251,6 @@ class Variational(Reconstruction):
       "combi": (image - x_hat) ** 2 * by_code,
     }
     return {name: x.abs().mean(1) for name, x in found.items()}
-
-  def _noise(self, state, count):
-    return torch.from_numpy(np.array(self.method.noise(state, count)))
 
 
 class Perceptual(Reconstruction):
@@ -283,6 +285,11 @@ def reconstruction(method: Any, shape: tuple[int, int, int]) -> Reconstruction:
 def tensor(image: np.ndarray) -> torch.Tensor:
   """[b h w c] -> [b c h w]."""
   return torch.from_numpy(np.array(image).transpose(0, 3, 1, 2).copy())
+
+
+def like(x: torch.Tensor, net: nn.Module) -> torch.Tensor:
+  """The numbers in the type of a net's."""
+  return x.to(next(net.parameters()).dtype)
 
 
 def means(maps: torch.Tensor) -> torch.Tensor:

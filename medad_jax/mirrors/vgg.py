@@ -54,8 +54,11 @@ class Perceptual(nn.Module):
     self, image: torch.Tensor, layers: Sequence[str]
   ) -> dict[str, torch.Tensor]:
     """Normalized features of images in [-1, 1], by layer."""
+    self.to(image)
     x = image.expand(-1, 3, -1, -1)
-    mean, std = (torch.tensor(v)[None, :, None, None] for v in (_MEAN, _STD))
+    mean, std = (
+      torch.tensor(v).to(image)[None, :, None, None] for v in (_MEAN, _STD)
+    )
     x = (0.5 * x + 0.5 - mean) / std
     found: dict[str, torch.Tensor] = {}
     block = "1"
@@ -65,7 +68,7 @@ class Perceptual(nn.Module):
       x = F.relu(layer(x))
       if (relu := name.replace("conv", "relu")) in layers:
         known = self.statistics[relu]
-        found[relu] = (x - known["mean"]) / known["scale"]
+        found[relu] = (x - known["mean"].to(x)) / known["scale"].to(x)
     return found
 
   def map(

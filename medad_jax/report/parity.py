@@ -13,6 +13,8 @@ from typing import Any
 from medad_jax import files
 
 TOLERANCE = 1e-5  # of float32 on a CPU
+# Two roundings of the same size, one on each side.
+_ROUNDINGS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Row:
     error: the largest absolute difference.
     largest: the largest absolute value in PyTorch.
     scaled: the error in units of the largest value, where that is above 1.
+    rounding: the largest absolute difference of PyTorch's float32 from its
+      float64.
     rank_correlation: of a score; None where there is no order.
     auroc_difference: of a score; None where a class is missing.
   """
@@ -36,8 +40,17 @@ class Row:
   error: float
   largest: float
   scaled: float
+  rounding: float
   rank_correlation: float | None = None
   auroc_difference: float | None = None
+
+  def within(self, tolerance: float) -> bool:
+    """True if the two agree as far as float32 can.
+
+    Where PyTorch's own float32 is further from its float64 than the tolerance,
+    as in differences of nearly equal numbers, twice that is allowed.
+    """
+    return self.scaled < tolerance or self.error <= _ROUNDINGS * self.rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,18 +79,27 @@ class Parity:
   def holds(self) -> bool:
     """True if every error is under the tolerance."""
     return bool(self.rows) and all(
-      row.scaled < self.tolerance for row in self.rows
+      row.within(self.tolerance) for row in self.rows
     )
 
   def sentence(self) -> str:
     """The verdict and the largest error in words."""
-    worst = max(self.rows, key=lambda row: row.scaled)
+
+    def badness(row):
+      return not row.within(self.tolerance), row.scaled
+
+    worst = max(self.rows, key=badness)
+    excused = sum(
+      row.scaled >= self.tolerance and row.within(self.tolerance)
+      for row in self.rows
+    )
     verdict = "holds" if self.holds else "DOES NOT HOLD"
     return (
       f"the certificate {verdict}: the largest error, of the {worst.kind}"
       f" {worst.name} of {worst.of}, is {worst.error:.1e} where values reach"
       f" {worst.largest:.3g} (tolerance {self.tolerance:.0e} of the largest"
-      " value or of 1)"
+      f" value or of 1; {excused} of {len(self.rows)} are above it and within"
+      " the rounding of PyTorch's own float32)"
     )
 
   def write(self, folder: Path) -> None:
@@ -98,7 +120,9 @@ class Parity:
       " The nets in PyTorch are this project's own, written from the published"
       " architectures. An error is the largest absolute difference over all"
       " images; it is held against the tolerance in units of the largest value"
-      " where that is above 1, since float32 rounds in proportion.\n"
+      " where that is above 1, since float32 rounds in proportion. Rounding is"
+      " what PyTorch's own float32 differs from its float64; an error above"
+      " the tolerance passes where it is at most twice that.\n"
     )
     yield from self._scores()
     yield from self._layers()
@@ -109,7 +133,7 @@ class Parity:
   def _scores(self) -> Iterator[str]:
     yield "## Scores and maps\n"
     header = (
-      *("", "of", "largest value", "error", "scaled"),
+      *("", "of", "largest value", "error", "scaled", "rounding"),
       *("rank correlation", "AUROC difference"),
     )
     rows = [row for row in self.rows if row.kind != "layer"]
@@ -118,8 +142,8 @@ class Parity:
       [
         (
           f"{row.kind} {row.name}",
-          *(row.of, f"{row.largest:.4g}"),
-          *(f"{row.error:.1e}", f"{row.scaled:.1e}"),
+          *(row.of, f"{row.largest:.4g}", f"{row.error:.1e}"),
+          *(f"{row.scaled:.1e}", f"{row.rounding:.1e}"),
           _number(row.rank_correlation, ".6f"),
           _number(row.auroc_difference, "+.1e"),
         )
@@ -132,13 +156,16 @@ class Parity:
     rows = [row for row in self.rows if row.kind == "layer"]
     for of in dict.fromkeys(row.of for row in rows):
       yield f"### {of}\n"
-      header = ("layer in PyTorch", "largest value", "error", "scaled")
+      header = (
+        *("layer in PyTorch", "largest value", "error", "scaled"),
+        "rounding",
+      )
       yield from _table(
         header,
         [
           (
-            *(row.name, f"{row.largest:.4g}"),
-            *(f"{row.error:.1e}", f"{row.scaled:.1e}"),
+            *(row.name, f"{row.largest:.4g}", f"{row.error:.1e}"),
+            *(f"{row.scaled:.1e}", f"{row.rounding:.1e}"),
           )
           for row in rows
           if row.of == of
