@@ -18,6 +18,7 @@ import numpy as np
 
 from medad_jax.engine import (
   checkpoint,
+  environment,
   experiment,
   members,
   torch_states,
@@ -93,6 +94,8 @@ def import_files(
   def place(folder: Workdir) -> None:
     # First: a folder that was interrupted here is known by it.
     folder.keep_imported({"files": records})
+    if not folder.starts():
+      folder.start(_description(config, records))
     _finish_stages(settings, method, sources, arrays, folder)
 
   experiment.complete(config, workdir, place)
@@ -349,6 +352,21 @@ def _finish_stages(
   for name, state in states.items():
     if not saved[name].finished:
       saved[name].finish(state)
+
+
+def _description(
+  config: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+  """What stands in the place of a training in run.json and in reports."""
+  precision = config.get("model", {}).get("precision", "float32")
+  imported = {
+    f"--{record['flag']} {record['member']}"
+    + (f", seed {record['trial']}" if record["trial"] else ""): (
+      f"{record['file']}, SHA-256 {record['sha256'][:16]}"
+    )
+    for record in records
+  }
+  return environment.describe(precision) | {"imported": imported}
 
 
 def _held(sources: Sequence[Source]) -> set[str]:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 
+from flax import linen
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -294,3 +295,10 @@ class Fanogan(twins.Twin):
     found["rec"] = means(rec)
     found["izi_f"] = found["rec"] + self.method.kappa * found["features"]
     return Found(found, {"rec": rec})
+
+
+def _whole(part: str, net: linen.Module, image: np.ndarray) -> Probe:
+  """The pass of a net that sees images alone."""
+  x = tensor(image)
+  inputs = (jnp.asarray(image),)
+  return Probe(part, net, inputs, _TEST, lambda net: net(like(x, net)))
