@@ -85,6 +85,7 @@ def compare(
   twin = registry.twin(model.method, name, model.shape)
   runner = running.Runner(twin, [(s.slot, _state(s)) for s in sources])
   image = _normalized(test.images)
+  # Layers of a few images, as they take memory; scores of all.
   rows = [
     *_layer_rows(model, runner, image[:_PROBED]),
     *_score_rows(model, runner, test, image),
@@ -109,7 +110,8 @@ def _layer_rows(model, runner, image) -> Iterator[Row]:
   flat = torch_states.flatten(model.states)
   worst: dict[tuple[str, str], Row] = {}
   for slot, layer, *outputs in runner.layers(flat, image):
-    # Refinement nets of different inputs have one flag.
+    # Members are many and alike: the worst of each kind stands for all. But
+    # refinement nets of different inputs have one flag.
     of = slot.file.name if slot.file.flag == "refine" else slot.file.flag
     row = _row("layer", of, layer, *outputs)
     if (of, layer) not in worst or row.scaled > worst[of, layer].scaled:
@@ -119,6 +121,7 @@ def _layer_rows(model, runner, image) -> Iterator[Row]:
 
 def _score_rows(model, runner, test: spec.Split, image) -> Iterator[Row]:
   """Scores and maps of all trials."""
+  # The very program that an evaluation runs, from the checkpoints on.
   parts = [
     scorer.on_host((x.scores.image, x.scores.maps), n)
     for n, x in model.batches(test.images, test.columns)
@@ -128,6 +131,7 @@ def _score_rows(model, runner, test: spec.Split, image) -> Iterator[Row]:
   for t, trial in enumerate(model.trials):
     states = jax.tree.map(lambda x, t=t: x[t], by_trial)
     theirs = runner.scores(t, image, states)
+    # What float32 can do at all: the certificate asks no more.
     exact = runner.scores(t, image, states, exact=True)
     kinds = ("score", "map")
     for kind, mine, *others in zip(kinds, ours, theirs, exact, strict=True):
@@ -135,8 +139,12 @@ def _score_rows(model, runner, test: spec.Split, image) -> Iterator[Row]:
         outputs = mine[name][:, t], *(other[name] for other in others)
         row = _row(kind, f"seed {trial.seed}", name, *outputs)
         if kind == "score":
-          facts = _ranking(test.labels, *outputs[:2])
-          row = dataclasses.replace(row, **facts)
+          a, b, _ = outputs
+          row = dataclasses.replace(
+            row,
+            rank_correlation=agreement.rank_correlation(a, b),
+            auroc_difference=agreement.auroc_difference(test.labels, a, b),
+          )
         yield row
 
 
@@ -147,15 +155,9 @@ def _row(kind: str, of: str, name: str, ours, theirs, exact) -> Row:
   return Row(kind, of, name, *numbers)
 
 
-def _ranking(labels, ours, theirs) -> dict[str, float | None]:
-  return {
-    "rank_correlation": agreement.rank_correlation(ours, theirs),
-    "auroc_difference": agreement.auroc_difference(labels, ours, theirs),
-  }
-
-
 def _state(source: Source) -> dict[str, np.ndarray]:
   """The file's tensors in float32, without what is no part of the net."""
+  # An optimizer's tensors may lie beside the net's.
   modules = set(source.slot.file.table)
   return {
     name: tensor.read()
@@ -166,6 +168,7 @@ def _state(source: Source) -> dict[str, np.ndarray]:
 
 def _some(split: spec.Split, count: int) -> spec.Split:
   """Rows spread evenly over a split, in their order."""
+  # Not the first ones: a split begins with one class.
   rows = np.unique(
     np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
   )

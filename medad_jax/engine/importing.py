@@ -50,7 +50,7 @@ class Source:
   variables: Any
 
   def record(self) -> dict[str, Any]:
-    """What is kept of it beside the checkpoints."""
+    """The facts that are kept beside the checkpoints."""
     return {
       "flag": self.slot.file.flag,
       "member": self.slot.index,
@@ -86,9 +86,11 @@ def import_files(
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
   sources = read(settings, method, config["method"], given)
+  # `main` on the same folder may leave it out, and trains what is left.
   config = {**config, "until": _until(settings, method, sources)}
   records = [source.record() for source in sources]
   _check_folder(workdir, records)
+  # All numbers are read and checked before the folder exists.
   arrays = [s.found.read(s.slot.file, s.variables) for s in sources]
 
   def place(folder: Workdir) -> None:
@@ -125,6 +127,7 @@ def read(
   sources: list[Source] = []
   problems: dict[str, list[str]] = {}
   with torch_states.naming():
+    # All files before the first complaint, so that it holds everything.
     for slot, path in chosen:
       found = state_file.read(path)
       sources.append(Source(slot, found, _one(slot, flat)))
@@ -174,9 +177,10 @@ def export(workdir: Path, out: Path, suffix: str = ".pth") -> list[Path]:
   for slot in torch_states.slots(kinds, model.method, model.trials):
     before = _recorded(record, slot)
     state = torch_states.to_torch(
-      slot, flat, before.get("batches", {}), before.get("lacks", ())
+      slot, flat, before.get("batches"), before.get("lacks", ())
     )
     path = out / Path(slot.file.at(slot.index)).with_suffix(suffix)
+    # One seed is the usual case, in the published folders' layout.
     if len(model.trials) > 1:
       seed = model.trials[slot.trial].seed
       path = out / f"seed_{seed}" / path.relative_to(out)
@@ -217,7 +221,7 @@ def states_of(
 
 
 def summary(sources: Sequence[Source], workdir: Path) -> str:
-  """What was imported, and what to do next, in words."""
+  """A line for each file, and what to do next."""
   lines = []
   for source in sources:
     path, kinds = source.found.path, source.found.kinds()
@@ -286,6 +290,7 @@ def _until(
   filled = Counter(
     stage for source in sources for stage in source.slot.file.stages
   )
+  # Estimates and pretrained nets need no file.
   phases = [stage for stage in method.phases() if isinstance(stage, Phase)]
   wanted = {stage.name: stage.members * settings.seeds for stage in phases}
   full = [name for name, count in wanted.items() if filled[name] == count]
@@ -315,6 +320,7 @@ def _shapes(settings: Settings, method: Method) -> torch_states.Flat:
 
 def _one(slot: Slot, flat: torch_states.Flat) -> Any:
   """Shapes of the variables of a slot's member."""
+  # Views of one number: as many rows as the slot asks for, without memory.
   whole = {
     path: np.broadcast_to(np.float32(0), (slot.row + 1, *leaf.shape))
     for path, leaf in flat.items()
@@ -325,6 +331,7 @@ def _one(slot: Slot, flat: torch_states.Flat) -> Any:
 def _check_folder(workdir: Path, records: list[dict[str, Any]]) -> None:
   """Raises UserError where the folder holds another run."""
   folder = Workdir(workdir)
+  # A folder without a configuration belongs to nobody.
   if not (workdir / "config.json").exists():
     return
   if folder.imported().get("files") != records:
@@ -359,6 +366,7 @@ def _description(
 ) -> dict[str, Any]:
   """What stands in the place of a training in run.json and in reports."""
   precision = config.get("model", {}).get("precision", "float32")
+  # A hash's beginning tells files apart; imported.json has all of it.
   imported = {
     f"--{record['flag']} {record['member']}"
     + (f", seed {record['trial']}" if record["trial"] else ""): (

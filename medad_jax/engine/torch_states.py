@@ -44,6 +44,7 @@ class Slot:
 
   def of(self, flat: Flat) -> dict[str, Any]:
     """This member's variables, nested as `conversion` takes them."""
+    # Some states hold more than nets, such as PIAD's balance or sums of losses.
     own = {
       path: leaf[self.row]
       for path, leaf in flat.items()
@@ -75,6 +76,7 @@ def slots(
 
   Files are given in this order for each flag.
   """
+  # States hold trial after trial, each with all members of the stage.
   counts = {stage.name: stage.members for stage in method.phases()}
   return [
     Slot(file, index, trial, trial * counts[file.stages[0]] + member)
@@ -111,7 +113,7 @@ def replaced(states: States, flat: Flat) -> dict[str, TrainState]:
 def to_torch(
   slot: Slot,
   flat: Flat,
-  counts: Mapping[str, int],
+  counts: Mapping[str, int] | None,
   lacks: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
   """The `state_dict` of a slot.
@@ -119,17 +121,24 @@ def to_torch(
   Args:
     slot: whose.
     flat: arrays of all states.
-    counts: what PyTorch counted of batches, by name; where it is not known, 0.
+    counts: what PyTorch counted of batches, by name; None for 0 everywhere.
     lacks: optional parts that are left out.
 
   Raises:
     UserError: PyTorch has no names for some of the arrays.
   """
+  # What the file lacked was drawn here, and is not PyTorch's.
   variables = state_file.without(slot.of(flat), lacks)
   with naming():
     found = conversion.to_torch(slot.file.table, jax.device_get(variables))
-  known = {name: np.asarray(counts[name], np.int64) for name in counts}
-  return {**found, **{k: v for k, v in known.items() if k in found}}
+  if counts is None:
+    return found
+  # As in the file: those of PyTorch before 0.4.1 have no counts.
+  return {
+    name: np.asarray(counts[name], np.int64) if name in counts else value
+    for name, value in found.items()
+    if name in counts or not name.endswith(state_file.COUNT)
+  }
 
 
 @contextlib.contextmanager
@@ -141,6 +150,7 @@ def naming() -> Iterator[None]:
   """
   try:
     yield
+  # The tables' own complaint, which lists all arrays without a name.
   except ValueError as error:
     raise UserError(
       f"{error}: the published net has no such sizes; set the fields of"

@@ -202,7 +202,7 @@ class Workdir:
     return files.read_json(self._columns, _REMEDY)
 
   def keep_imported(self, record: Mapping[str, Any]) -> None:
-    """Keeps what the states were imported from.
+    """Keeps the facts of files that states were imported from.
 
     Raises:
       UserError: the folder cannot be written.
@@ -211,7 +211,7 @@ class Workdir:
       files.write_json(self._imported, dict(record))
 
   def imported(self) -> dict[str, Any]:
-    """What the states were imported from; empty where they were trained.
+    """The files that states were imported from; empty if all were trained.
 
     Raises:
       UserError: the file is damaged.

@@ -53,8 +53,7 @@ class Adversarial(_reconstruction.Coding):
   def files(self, shape):
     """A `model.pt` of each member, which holds both nets."""
     table = layout.under("train", self.both(shape))
-    file = layout.model(table, self.members, ("train/net", "train/disc"))
-    return (self.constraint.beside(file),)
+    return (self.constraint.beside(layout.model(table, self.members)),)
 
   def image_error(
     self, x_hat: Float[Array, "b h w c"], image: Float[Array, "b h w c"]

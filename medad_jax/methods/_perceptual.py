@@ -105,7 +105,6 @@ class Perceptual(_reconstruction.Reconstruction):
     return dataclasses.replace(
       file,
       table={**file.table, **layout.under("train", table)},
-      parts=(*file.parts, part),
       optional=(*file.optional, part),
     )
 

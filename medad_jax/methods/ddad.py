@@ -192,7 +192,6 @@ class Method:
         "refine",
         f"refine_{name}.pth",
         layout.under(f"refine_{name}/net", names.ddad_refine()),
-        (f"refine_{name}/net",),
       )
       for name in self._refined_inputs
     )

@@ -123,8 +123,7 @@ class Method:
   def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
     """One file of each member, of both stages; see `layout.Published`."""
     del shape
-    parts = ("gan/generator", "gan/critic", "train/net")
-    file = layout.model(gan_names.fanogan(), self.members, parts)
+    file = layout.model(gan_names.fanogan(), self.members)
     return (self.constraint.beside(file),)
 
   def init_gan(self, key, image_shape):

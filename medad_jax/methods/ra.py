@@ -134,8 +134,7 @@ class Method:
   def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
     """A `best_model.pt` or `latest_model.pt` of each member."""
     table = names.introspective(len(self.widths), shape[0])
-    parts = ("train/encoder", "train/decoder")
-    return (layout.model(layout.under("train", table), self.members, parts),)
+    return (layout.model(layout.under("train", table), self.members),)
 
   @property
   def _nets(self) -> tuple[lpips.Name, ...]:
@@ -157,8 +156,8 @@ class Method:
       )
     sides, axis = image_shape[:2], types.Axis()
     made = {
-      "encoder": (self.encoder(axis), jnp.zeros((1, *image_shape))),
-      "decoder": (self.decoder(sides, axis), jnp.zeros((1, self.latent))),
+      "encoder": (self._encoder(axis), jnp.zeros((1, *image_shape))),
+      "decoder": (self._decoder(sides, axis), jnp.zeros((1, self.latent))),
     }
     params, extra = {}, {}
     for part, (net, inputs) in made.items():
@@ -253,9 +252,8 @@ class Method:
   def validation_loss(self, state, batch, key):
     """ "error" of held-out images, the mean square, of one draw for all."""
     noise = jax.random.normal(rng.stream(key, "code"), (1, 1, self.latent))
-    image = _unit(batch["image"])
     x_hat = self._reconstructed(state, batch["image"], noise)["x_hat"]
-    return {"error": losses.squared_error(x_hat[:, 0], image)}
+    return {"error": losses.squared_error(x_hat[:, 0], _unit(batch["image"]))}
 
   def predict(self, states, batch):
     """ "x_hat" of each draw, [b n h w 1] in [0, 1], and "latent", the mean."""
@@ -266,8 +264,7 @@ class Method:
     """The draws of codes in tests; one of 0 for the mean code."""
     if self.codes == "mean":
       return jnp.zeros((1, 1, self.latent))  # mean + deviation * 0
-    # The same for every image: its place in a batch must not matter.
-    shape = (self.draws, 1, self.latent)
+    shape = (self.draws, 1, self.latent)  # the same for every image
     return jax.random.normal(rng.stream(state.key, "test"), shape)
 
   def _reconstructed(self, state, image, noise) -> types.Preds:
@@ -326,14 +323,12 @@ class Method:
     found = gap * saliency(image, flat) * saliency(equal, equal_hat)
     return found.reshape(x_hat.shape[:-1])
 
-  def encoder(self, axis: types.Axis) -> introspective.Encoder:
-    """The encoder."""
+  def _encoder(self, axis: types.Axis) -> introspective.Encoder:
     return introspective.Encoder(self.widths, self.latent, self.projected, axis)
 
-  def decoder(
+  def _decoder(
     self, sides: tuple[int, int], axis: types.Axis
   ) -> introspective.Decoder:
-    """The decoder of images of these sides."""
     return introspective.Decoder(sides, 1, self.widths, self.projected, axis)
 
 
@@ -350,8 +345,8 @@ class _Nets:
     self._precision = method.precision
     self._train = train and method.batch_norm == "batch"
     self._made = {
-      "encoder": method.encoder(axis),
-      "decoder": method.decoder(shape[1:3], axis),
+      "encoder": method._encoder(axis),
+      "decoder": method._decoder(shape[1:3], axis),
     }
 
   def encode(
@@ -399,7 +394,6 @@ def _in_a_row(x_hat):
 
 
 def _with_variances(statistics):
-  def change(path, value):
-    return _VARIANCE * value if path[-1].key == "var" else value
-
-  return jax.tree_util.tree_map_with_path(change, statistics)
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: _VARIANCE * x if path[-1].key == "var" else x, statistics
+  )

@@ -69,7 +69,7 @@ class _Downward(nn.Module):
     self.output = nn.Linear(16 * given, made)
 
   def features(self, image: torch.Tensor) -> torch.Tensor:
-    """What comes before the linear layer, [b m]."""
+    """The features before the linear layer, [b m]."""
     x = self.input(image)
     for place in range(1, self.count + 1):
       x = getattr(self, f"res{place}")(x)

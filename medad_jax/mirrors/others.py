@@ -25,6 +25,7 @@ from medad_jax.mirrors import (
 from medad_jax.mirrors.twins import Found, Probe, like, means, tensor
 from medad_jax.nets import encoder_decoder
 from medad_jax.nets import fanogan as flax_fanogan
+from medad_jax.nets import introspective as flax_introspective
 
 _TEST = {"train": False}
 
@@ -194,6 +195,8 @@ class Reversed(twins.Twin):
   def probes(self, image):
     """Encoder and decoder, the latter with the images' mean codes."""
     unit, method = (image + 1) / 2, self.method
+    sizes = method.widths, method.latent, method.projected
+    others = method.widths, method.projected
     x, axis = tensor(unit), types.Axis()
     code = np.random.default_rng(0).normal(size=(len(image), method.latent))
     code = code.astype(np.float32)
@@ -201,14 +204,14 @@ class Reversed(twins.Twin):
     return [
       Probe(
         "train/encoder",
-        method.encoder(axis),
+        flax_introspective.Encoder(*sizes, axis),
         (jnp.asarray(unit),),
         _TEST,
         lambda net: net.encode(like(x, net)),
       ),
       Probe(
         "train/decoder",
-        method.decoder(self.shape[:2], axis),
+        flax_introspective.Decoder(self.shape[:2], 1, *others, axis),
         (jnp.asarray(code),),
         _TEST,
         lambda net: net.decode(like(z, net)),

@@ -6,6 +6,7 @@ A method says so itself (`Published.files`): its tables of names are part of it.
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 from typing import Protocol, runtime_checkable
 
 from medad_jax.weights.conversion import Module, Table
@@ -19,20 +20,24 @@ class File:
     flag: names it on command lines, such as "checkpoint" or "udm".
     name: of an exported file; "{}" in it is the member's place.
     table: PyTorch's names; paths begin with stage and part, "train/net/...".
-    parts: what it holds of the states, such as "train/net".
     members: numbers of the members, in the order of the stages' pools.
-    optional: of `parts`, or in them, what published files lack; then it stays
-      as it was drawn.
+    optional: parts, or what is in them, that published files lack; then these
+      stay as they were drawn.
     ignored: patterns of names that it may hold besides.
   """
 
   flag: str
   name: str
   table: Table
-  parts: tuple[str, ...] = ("train/net",)
   members: Sequence[int] = (0,)
   optional: tuple[str, ...] = ()
   ignored: tuple[str, ...] = ()
+
+  @functools.cached_property
+  def parts(self) -> tuple[str, ...]:
+    """What it holds of the states, by stage and part, such as "train/net"."""
+    paths = (module.path.split("/") for module in self.table.values())
+    return tuple(dict.fromkeys("/".join(path[:2]) for path in paths))
 
   @property
   def stages(self) -> tuple[str, ...]:
@@ -51,7 +56,6 @@ class File:
         name: Module(moved(module.path), module.kind)
         for name, module in self.table.items()
       },
-      parts=tuple(map(moved, self.parts)),
       optional=tuple(map(moved, self.optional)),
     )
 
@@ -84,14 +88,11 @@ def under(scope: str, table: Table) -> dict[str, Module]:
   }
 
 
-def model(
-  table: Table, members: int, parts: tuple[str, ...] = ("train/net",)
-) -> File:
+def model(table: Table, members: int) -> File:
   """The file `model.pt` of each member, --checkpoint on command lines.
 
   Args:
     table: paths begin with stage and part.
     members: how many there are.
-    parts: what it holds.
   """
-  return File("checkpoint", "model.pt", table, parts, range(members))
+  return File("checkpoint", "model.pt", table, range(members))

@@ -16,7 +16,7 @@ from medad_jax.weights.tensors import Tensor
 # Entries of a training program's dict that hold the `state_dict`.
 _NESTED = ("model_weights.", "state_dict.")
 _PARALLEL = "module."  # in front of all names, by torch.nn.DataParallel
-_COUNT = ".num_batches_tracked"
+COUNT = ".num_batches_tracked"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ class StateFile:
     found = {
       str(tensor.read().dtype)
       for name, tensor in self.tensors.items()
-      if not name.endswith(_COUNT)
+      if not name.endswith(COUNT)
     }
     return sorted(k for k in found if k.startswith("float") and k != "float32")
 
@@ -107,7 +107,7 @@ class StateFile:
     return {
       name: int(tensor.read())
       for name, tensor in self.tensors.items()
-      if name.endswith(_COUNT)
+      if name.endswith(COUNT)
     }
 
 

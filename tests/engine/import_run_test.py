@@ -62,7 +62,7 @@ def written(config, folder, suffix=".pth"):
       path: rng.uniform(0.1, 0.3, (slot.row + 1, *leaf.shape)).astype("float32")
       for path, leaf in importing._shapes(settings, method).items()
     }
-    state = torch_states.to_torch(slot, flat, {})
+    state = torch_states.to_torch(slot, flat, None)
     for i, name in enumerate(k for k in state if k.endswith("tracked")):
       state[name] = np.asarray(i + slot.row, np.int64)
     path = folder / Path(slot.file.at(slot.index)).with_suffix(suffix)

@@ -143,7 +143,7 @@ def tiny():
     for path, leaf in flat.items()
   }
   slot = torch_states.Slot(file, 0, 0, 0)
-  return method, shape, torch_states.to_torch(slot, flat, {})
+  return method, shape, torch_states.to_torch(slot, flat, None)
 
 
 def read(state, folder, method=None):

@@ -184,4 +184,4 @@ def random_state(method, shape):
     return (rng.normal(size=size) / np.sqrt(fan_in)).astype(np.float32)
 
   numbers = {path: draw(path, leaf) for path, leaf in flat.items()}
-  return importing.torch_states.to_torch(slot, numbers, {})
+  return importing.torch_states.to_torch(slot, numbers, None)
