@@ -35,7 +35,7 @@ class File:
 
   @functools.cached_property
   def parts(self) -> tuple[str, ...]:
-    """What it holds of the states, by stage and part, such as "train/net"."""
+    """The parts of the states that it holds, such as "train/net"."""
     paths = (module.path.split("/") for module in self.table.values())
     return tuple(dict.fromkeys("/".join(path[:2]) for path in paths))
 

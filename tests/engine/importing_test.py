@@ -21,18 +21,16 @@ from medad_jax.methods import (
 from medad_jax.types import UserError
 from medad_jax.weights import tensor_file
 from tests.golden import cases, filler, imported
+from tests.golden import perceptual as golden
 from tests.methods import published
 
 INTENDED = _constraint.Constraint("intended")
 
 
-def small_dpa():
-  config = cases.load("dpa_camelyon_wo_pg")["config"]
-  return dpa.Method(
-    channels=tuple(config["enc_inner_dims"]),
-    decoder_channels=tuple(config["dec_inner_dims"]),
-    latent=config["latent_dim"],
-  )
+def shape_of(case):
+  config = golden.load(case)["config"]
+  _, channels, side, _ = config.get("draw_shape") or config["images"][1]
+  return side, side, channels
 
 
 def small_piad():
@@ -41,21 +39,31 @@ def small_piad():
     channels=tuple(config["enc_inner_dims"]),
     decoder_channels=tuple(config["dec_inner_dims"]),
     latent=config["latent_dim"],
-    latent_side=config["latent_res"],
     critic_channels=tuple(config["ddis_inner_dims"]),
     latent_critic_channels=tuple(config["edis_inner_dims"]),
   )
 
 
-# Methods and the images of the golden `state_dict`s that are their files.
+# Methods and the images of the golden `state_dict`s that are their files, one
+# of each net; `published.start` imports the others' for the golden tests.
 MODELS = {
   **{
-    name: (method, published.images(name).shape[1:])
-    for name, method in published.ALL.items()
-    if name not in (*published.DDAD, "ddad_refine")
+    name: (published.ALL[name], published.images(name).shape[1:])
+    for name in (
+      *("recon_ae", "recon_ae_rgb", "recon_ae_deep", "recon_ae_spatial"),
+      *("recon_aeu", "recon_memae", "recon_vae", "recon_ganomaly"),
+      *("recon_dae_unet", "ssl_encdec_sigmoid", "ssl_projection"),
+    )
   },
   "ra_small": (ra.Method(widths=(8, 16, 32, 32), latent=16), (32, 32, 1)),
-  "dpa_camelyon_wo_pg": (small_dpa(), (64, 64, 3)),
+  **{
+    # Codes of one pixel and of several, without a critic and with one.
+    case: (golden.dpa_method(case), shape_of(case))
+    for case in (
+      *("dpa_channel_rule", "dpa_camelyon_unsup_l1"),
+      "dpa_with_adversarial_l1",
+    )
+  },
   "piad_small": (small_piad(), (32, 32, 3)),
   "fanogan_net": (fanogan.Method(), (64, 64, 1)),
   "ganomaly": (ganomaly_original.Method(), (64, 64, 1)),
