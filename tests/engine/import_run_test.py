@@ -22,7 +22,12 @@ from medad_jax.weights import tensor_file
 from tests.data_builders import sources
 
 ROOT = Path(__file__).parents[2]
-SIZES = {"model.width": 4, "model.latent": 3, "model.hidden": 8}
+SIZES = {
+  "model.width": 4,
+  "model.latent": 3,
+  "model.hidden": 8,
+  "train.batch_size": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,7 @@ def config_of(start, data_dir, **changes):
 @pytest.fixture(scope="module")
 def ddad(data_dir):
   start = _ddad.published("ae", "mine", extra=0)
-  changes = {"ensemble.size": 2, "refine.width": 4}
+  changes = {"ensemble.size": 2, "refine.width": 4, "refine.batch_size": 4}
   return config_of(start, data_dir, **changes)
 
 
