@@ -117,6 +117,7 @@ def _others(method, settings, more):
 
 
 def check(found, folder):
+  print(found.sentence())  # pytest -rP shows it
   assert found.holds, found.sentence()
   kinds = {row.kind for row in found.rows}
   assert {"layer", "score"} <= kinds
