@@ -1,6 +1,6 @@
 """Runs from configurations: the work behind `main` and `evaluate`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 from pathlib import Path
@@ -48,10 +48,38 @@ def train_and_evaluate(
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
+  with _trained(config, workdir) as (model, dataset, folder):
+    return _evaluate(model, dataset, folder, workdir)
+
+
+def complete(
+  config: Mapping[str, Any], workdir: Path, place: Callable[[Workdir], None]
+) -> None:
+  """Makes a run of stages that were finished elsewhere, and trains the others.
+
+  Args:
+    config: plain values.
+    workdir: the run's folder.
+    place: puts finished stages into the folder, which is locked and claimed.
+
+  Raises:
+    UserError: as `train_and_evaluate`, or from `place`.
+  """
+  with _trained(config, workdir, place):
+    pass  # nothing is evaluated
+
+
+@contextlib.contextmanager
+def _trained(
+  config: Mapping[str, Any],
+  workdir: Path,
+  place: Callable[[Workdir], None] = lambda folder: None,
+) -> Iterator[tuple[trained.Trained, spec.Dataset, Workdir]]:
+  """The trained model, its data and its folder, which stays locked."""
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
   stages = trained.stages_of(settings, method)
-  _check_selection(settings, config["method"], stages)
+  feasible.check_selection(settings, config["method"], stages)
   # Before JAX is asked for its devices, which this may make of a CPU's cores.
   devices = trained.devices_of(settings, stages)
   feasible.check(config, settings, stages)
@@ -66,6 +94,7 @@ def train_and_evaluate(
     folder.claim(config, _identity(material.dataset))
     folder.keep_codes(material.codes)
     _remember(workdir, origins)
+    place(folder)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
       # Before `_record_start`, which asks which stages have finished.
       checkpoint.recover(workdir / "checkpoints", log.note)
@@ -83,7 +112,9 @@ def train_and_evaluate(
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
-        data_text=f"{material.dataset.fingerprint} {settings.data.view}",
+        # What was imported is no result of this training.
+        data_text=f"{material.dataset.fingerprint} {settings.data.view}"
+        f"{folder.imported_text()}",
         method_text=repr(method),
         reuse=other,
         columns=material.columns,
@@ -92,7 +123,7 @@ def train_and_evaluate(
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices, material.codes)
     _calibrate(model, shared, material.texts)
-    return _evaluate(model, material.dataset, folder, workdir)
+    yield model, material.dataset, folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,6 +240,18 @@ def evaluate_run(
     return found
 
 
+def test_images(model: trained.Trained) -> spec.Split:
+  """A run's main test set, as the model scores it.
+
+  Raises:
+    UserError: it has none.
+  """
+  data = model.settings.data
+  if data.normal is not None:
+    raise UserError(f"a run of the folder {data.normal} has no test images.")
+  return _open(data, ("test",)).splits["test"].center(model.shape[0])
+
+
 def _choose_feed(
   images: np.ndarray | joined.Joined, data: Data, devices: Devices
 ) -> feeds.Feed:
@@ -238,29 +281,6 @@ def _other_run(path: str | None) -> Path | None:
       " that has finished a stage, or leave it out."
     )
   return folder
-
-
-def _check_selection(
-  settings: Settings, method: str, stages: Iterable[Stage]
-) -> None:
-  """Raises UserError unless what is held out and selected makes sense."""
-  known = {
-    name
-    for stage in stages
-    if isinstance(stage, Phase)
-    for name in stage.monitors
-  }
-  select = settings.select
-  if select != "last" and select not in known:
-    raise UserError(
-      f"select='{select}' is no rule of {method}; set it to one of"
-      f" {', '.join(['last', *sorted(known)])}."
-    )
-  if select != "last" and not settings.validation.share:
-    raise UserError(
-      f"select='{select}' needs normal images that are held out; set"
-      " validation.share, to 0.1 say."
-    )
 
 
 def _origins(stages: Iterable[Stage]) -> dict[str, str]:
