@@ -92,7 +92,8 @@ def train_and_evaluate(
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices, material.codes)
     _calibrate(model, shared, material.texts)
-    return _evaluate(model, material.dataset, folder, workdir)
+    dataset = _open_tests(settings.data, folder, material.dataset)
+    return _evaluate(model, dataset, folder, workdir)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ class _Material:
   """Data that a run trains on and is tested with.
 
   Attributes:
-    dataset: the splits that are used.
+    dataset: the splits that are trained on.
     feed: training images, the splits one after another.
     pools: rows of the feed by pool name, and those held out.
     texts: columns of the feed's rows by name.
@@ -135,7 +136,9 @@ def _material(
   """Opens the data and divides it among the pools of all stages."""
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
-  dataset = _open(settings.data, (*used, "test"))
+  # Test images are asked for, so that a run without them ends here, and let go:
+  # until the evaluation nothing holds their labels.
+  dataset = _without_tests(_open(settings.data, (*used, "test")))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
   # One array for all splits: pools are rows of it, so members of different
@@ -164,6 +167,23 @@ def _material(
       for name, rows in pools.items()
     }
   return _Material(dataset, feed, pools, texts, codes)
+
+
+def _without_tests(dataset: spec.Dataset) -> spec.Dataset:
+  kept = {k: v for k, v in dataset.splits.items() if not spec.is_test(k)}
+  return dataclasses.replace(dataset, splits=kept)
+
+
+def _open_tests(
+  data: Data, folder: Workdir, trained_on: spec.Dataset
+) -> spec.Dataset:
+  """The test splits; of a folder of normal images, which has none, itself."""
+  if data.normal is not None:
+    return trained_on
+  dataset = _open(data, ("test",))
+  # The set may have been built anew during the training.
+  folder.check_data(_identity(dataset))
+  return dataset
 
 
 def evaluate_run(

@@ -127,7 +127,11 @@ def test_the_files_of_an_evaluation(method, states, tmp_path):
       sk.average_precision_score(labels, values)
     )
     assert found["n_normal"] == found["n_abnormal"] == 6
-  assert results["data"] == {"fingerprint": "f" * 64, "counts": {"test": 12}}
+  assert results["data"] == {
+    "fingerprint": "f" * 64,
+    "counts": {"test": 12},
+    "audit": {},
+  }
   assert results["members"] == 4
   assert [c["a"] for c in results["comparisons"]] == ["r_dual"] * 5
   page = (tmp_path / "report.html").read_text()
