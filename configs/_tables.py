@@ -66,7 +66,7 @@ def names() -> list[str]:
 
 
 def known(name: str) -> bool:
-  """Whether there is such a table."""
+  """True if there is such a table."""
   system, slash, dataset = name.partition("/")
   return name in names() or (system in ANY_SET and bool(slash and dataset))
 

@@ -26,7 +26,7 @@ _Tables = dict[str, list[tuple[str, float, float]]]
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-  """What an audit has found.
+  """Findings of an audit.
 
   Attributes:
     sentences: the findings in words.

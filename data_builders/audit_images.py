@@ -1,4 +1,4 @@
-"""What an audit sees of every image of a built set."""
+"""Facts on every image of a built set, by which it is audited."""
 
 from collections.abc import Mapping
 import concurrent.futures

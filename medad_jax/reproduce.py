@@ -8,19 +8,15 @@
   python -m medad_jax.reproduce dpa/phantom --set=model.weights=random
 
 The same command again goes on where it was stopped. configs/_tables.py says
-which runs a table has. A set that is not built, but whose builder can do so
-without being given any files, is built first.
+which runs a table has.
 """
 
-from collections.abc import Mapping, Sequence
-import json
-from typing import Any
+from collections.abc import Sequence
 
 from absl import flags
 
 from medad_jax import files, shipped
-from medad_jax.engine import cli, comparison, quick, reproduction
-from medad_jax.engine import config as configuration
+from medad_jax.engine import cli, quick, reproduction, table_runs
 from medad_jax.types import UserError
 
 LIST = flags.DEFINE_bool("list", False, "All tables; then nothing is run.")
@@ -63,8 +59,9 @@ def main(words: list[str]) -> None:
       f" {', '.join(tables.names())}."
     )
   (name,) = words
-  rows = _chosen(tables.rows(name, ABLATION.value), name)
-  changes = {"seeds": SEEDS.value, **dict(map(_change, SET.value))}
+  rows = table_runs.chosen(name, ABLATION.value, METHODS.value, CLASSES.value)
+  changes = {"seeds": SEEDS.value, **table_runs.changes(SET.value)}
+  configs = table_runs.changed(rows, changes)
   entries = [
     reproduction.Entry(
       row.group,
@@ -75,7 +72,7 @@ def main(words: list[str]) -> None:
       row.dataset,
       _protocol(SET.value),
     )
-    for title, row, config in _by_run(rows, _changed(rows, changes))
+    for title, row, config in table_runs.by_run(rows, configs, RUNS.value)
   ]
   endings = {"_ablation": ABLATION.value, "_quick": QUICK.value}
   ending = "".join(text for text, given in endings.items() if given)
@@ -83,77 +80,6 @@ def main(words: list[str]) -> None:
   reproduction.reproduce(
     entries, WORKDIR.value or default, _command(name), _notes()
   )
-
-
-def _chosen(rows: Sequence[Any], name: str) -> list[Any]:
-  """The rows that --methods and --classes name."""
-  if not rows:
-    raise UserError(
-      f"{name} has no ablations; there are those of ddad, of maddr, and of dpa"
-      f" on {', '.join(shipped.module('configs._tables').ABLATED)}."
-    )
-  for flag, given in (("methods", METHODS.value), ("classes", CLASSES.value)):
-    names = [{row.title} if flag == "classes" else _named(row) for row in rows]
-    if unknown := sorted(set(given) - set().union(*names)):
-      known = ", ".join(sorted(set().union(*names) - {""}))
-      raise UserError(
-        f"--{flag}={','.join(unknown)} names no run of {name}; choose among"
-        f" {known or 'none: it has one run'}."
-      )
-    if given:
-      pairs = zip(rows, names, strict=True)
-      rows = [row for row, its in pairs if its & set(given)]
-  return list(rows)
-
-
-def _named(row: Any) -> set[str]:
-  """What --methods may call a row; a class is no method."""
-  return {row.group} if row.averaged else {row.group, row.title}
-
-
-def _by_run(rows: Sequence[Any], configs: Sequence[dict[str, Any]]):
-  """Yields titles, rows and configurations, of every seed of --runs alone."""
-  for row, config in zip(rows, configs, strict=True):
-    if not RUNS.value:
-      yield row.title, row, config
-    for text in RUNS.value:
-      if not text.isdigit():
-        raise UserError(f"--runs={text} is no seed; give whole numbers.")
-      alone = {"seed": int(text), "seeds": 1}
-      title = f"{row.title}/seed_{text}".strip("/")
-      yield title, row, configuration.with_hyper(config, alone)
-
-
-def _changed(
-  rows: Sequence[Any], changes: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-  """The rows' configurations, each with those changes whose fields it has."""
-  whole = [comparison.configured(row) for row in rows]
-  known = [set(configuration.flatten(config)) for config in whole]
-  # A table may have several methods, and a field of one of them is no mistake.
-  lost = {
-    name: value
-    for name, value in changes.items()
-    if not any(name in fields for fields in known)
-  }
-  configuration.with_hyper(whole[0], lost)  # refuses all of them
-  return [
-    configuration.with_hyper(
-      config, {k: v for k, v in changes.items() if k in fields}
-    )
-    for config, fields in zip(whole, known, strict=True)
-  ]
-
-
-def _change(text: str) -> tuple[str, Any]:
-  """The field and the value of "FIELD=VALUE"; values are JSON or words."""
-  name, sign, value = text.partition("=")
-  if not sign:
-    raise UserError(f"--set={text} has no value; give FIELD=VALUE.")
-  try:
-    return name, json.loads(value)
-  except ValueError:
-    return name, value
 
 
 def _protocol(changes: Sequence[str]) -> str:

@@ -54,12 +54,15 @@ def lines(
     for metric in (*_METRICS, _RATE):
       values = _pooled([one.main for one, _ in runs], name or headline, metric)
       known = published.find(dataset, method, metric)
+      # The rate is at the publication's own threshold, which others lack.
       if not values or (metric == _RATE and not known):
         continue
       ends = _interval(runs, name or headline, metric)
       common = (tuple(values), ends, tuple(known), images, protocol)
+      # Costs are the run's: once is enough.
       extra = {} if made else dict(more or {})
       made.append(Line(run, dataset, method, metric, *common, "", extra))
+  # Further sets have the headline alone, and nothing is published of them.
   for name, one in found.sets.items():
     same = [each.sets[name] for each, _ in runs if name in each.sets]
     values = _pooled(same, headline, "auroc")
@@ -71,7 +74,8 @@ def lines(
 
 
 def other_images(found: results.Results) -> str:
-  """How the images differ from the publication's in number; or nothing."""
+  """Differences of the numbers of images from the publication's, in words."""
+  # Only an audited set knows what was published; of others nothing is said.
   said = []
   for facts in found.data.get("audit", {}).values():
     counts, known = facts.get("counts", {}), facts.get("published", {})
@@ -90,6 +94,7 @@ def row_of(config: Mapping[str, Any]) -> tuple[Any, str] | None:
     A row of configs/_tables.py, and the fields that differ from it in words;
     None where no table has the method on this set.
   """
+  # Folders of runs do not say what they reproduce: the configuration does.
   ours, best = _fields(config), None
   tables = shipped.module("configs._tables")
   for row in tables.of_dataset(config["data"]["name"]):
@@ -102,6 +107,7 @@ def row_of(config: Mapping[str, Any]) -> tuple[Any, str] | None:
       for name in {**theirs, **ours}
       if _plain(ours.get(name)) != _plain(theirs.get(name))
     ]
+    # The first of equals: tables begin with the published protocol itself.
     if best is None or len(differ) < len(best[1]):
       best = row, differ
   if best is None:
@@ -152,6 +158,7 @@ def _values(found: results.TestSet, name: str, metric: str) -> list[float]:
   if score is None:
     return []
   if metric == _RATE:
+    # Artifacts are no pathology, and the publication leaves them out.
     at = score.detection.at.get("published") if score.detection else None
     rate = (at.without_artefacts or at.total) if at else None
     per_seed = [rate.rate] if rate else []
@@ -171,6 +178,7 @@ def _interval(
   score = found.main.scores.get(name)
   if score is None or metric not in ("auroc", "ap"):
     return None
+  # As the evaluation found it: by patients, where these are known.
   if not others and not score.over_seeds:
     return getattr(score.ranking, f"{metric}_ci")
   if metric == "ap":
@@ -185,6 +193,7 @@ def _over_trainings(
   labels, columns = None, []
   for path in paths:
     found = scores_of(path, name)
+    # Other images have other placements, which must not be averaged.
     if found is None or (labels is not None and found[0] != labels):
       return None
     labels = found[0]
@@ -216,6 +225,7 @@ def means(made: Sequence[Line]) -> Iterator[Line]:
     if line.method and "," not in line.run:
       by.setdefault((line.method, line.metric), []).append(line)
   for (method, metric), own in by.items():
+    # Seeds are averaged one by one, so that their spread is that of the mean.
     if len(own) < 2 or len({len(line.values) for line in own}) > 1:
       continue
     columns = zip(*(line.values for line in own), strict=True)

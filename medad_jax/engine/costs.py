@@ -20,7 +20,7 @@ _REPEATS = 3  # timed batches; the median counts
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-  """What one training of a model has and takes.
+  """Costs of one training of a model.
 
   Attributes:
     parameters: trained numbers of all its nets.
@@ -40,6 +40,7 @@ def measure(model: Trained) -> Costs:
   The time is of whatever else the machine does meanwhile, too.
   """
   trials = len(model.trials)
+  # Imported nets and fitted densities are no trained numbers.
   trained = [s.name for s in model.method.phases() if isinstance(s, Phase)]
   sizes = [
     leaf.size
@@ -53,6 +54,7 @@ def measure(model: Trained) -> Costs:
 def macs(model: Trained) -> int:
   """Multiply-adds that score one image with one training."""
   trials = len(model.trials)
+  # The very function that the evaluation compiles.
   function = scorer.score_function(model.method, trials)
   kind = np.dtype(model.settings.data.dtype)
   arrays = {
@@ -73,6 +75,7 @@ def macs(model: Trained) -> int:
 def _rate(model: Trained) -> float:
   count = model.settings.evaluation.batch_size
   kind = np.dtype(model.settings.data.dtype)
+  # Noise, as no data set need be there; a step takes as long on any image.
   levels = np.random.default_rng(0).integers(0, 256, (count, *model.shape))
   images = levels.astype(kind)
   jax.block_until_ready(list(model.batches(images)))  # compiles
@@ -96,6 +99,7 @@ def _of_equations(jaxpr: Any) -> int:
       total += _of_convolution(equation, out)
     else:
       inner = [_of_equations(one) for one in _inner(equation)]
+      # Loops of unknown length count once: a method has none when it scores.
       if name == "scan":
         total += equation.params["length"] * sum(inner)
       elif name == "cond":  # one branch is taken

@@ -92,8 +92,7 @@ def train_and_evaluate(
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices, material.codes)
     _calibrate(model, shared, material.texts)
-    dataset = _open_tests(settings.data, folder, material.dataset)
-    return _evaluate(model, dataset, folder, workdir)
+    return _evaluate(model, _tests(model, folder, material), folder, workdir)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,12 +173,13 @@ def _without_tests(dataset: spec.Dataset) -> spec.Dataset:
   return dataclasses.replace(dataset, splits=kept)
 
 
-def _open_tests(
-  data: Data, folder: Workdir, trained_on: spec.Dataset
+def _tests(
+  model: trained.Trained, folder: Workdir, material: _Material
 ) -> spec.Dataset:
   """The test splits; of a folder of normal images, which has none, itself."""
+  data = model.settings.data
   if data.normal is not None:
-    return trained_on
+    return material.dataset
   dataset = _open(data, ("test",))
   # The set may have been built anew during the training.
   folder.check_data(_identity(dataset))

@@ -87,6 +87,8 @@ def read(path: Path, dataset: str = "", method: str = "") -> list[Training]:
 def _ddad(path: Path, dataset: str, method: str) -> list[Training]:
   place = path if path.is_dir() else path.parent
   found: dict[str, dict[str, float]] = {}
+  # Written by its evaluation, three lines; the refinement has a table of its
+  # own, with a row an epoch.
   main = place / "results.txt"
   if main.is_file():
     for line in main.read_text().splitlines():
@@ -100,6 +102,7 @@ def _ddad(path: Path, dataset: str, method: str) -> list[Training]:
         found[f"r_{kind}"] = _last_row(file)
   if not found:
     return []
+  # Its folders are output/NET/SET.
   net = _NETS.get(place.parent.name.lower().replace("-", ""), "ae")
   method = method or f"ddad-{net}"
   dataset = dataset or _SETS.get(place.name.lower(), UNKNOWN)
@@ -128,6 +131,7 @@ def _medianomaly(path: Path, dataset: str, method: str) -> list[Training]:
   for file in filter(Path.is_file, files):
     pairs = [line.partition(":") for line in file.read_text().splitlines()]
     named = {key.strip(): value for key, _, value in pairs}
+    # A fold is a repetition here, with all images.
     in_fold = file.parent.name.startswith("fold_")
     run = file.parent.parent if in_fold else file.parent
     name = method or run.name
@@ -148,6 +152,7 @@ def _dpa(path: Path, dataset: str, method: str) -> list[Training]:
     return []
   with file.open(encoding="utf-8", newline="") as table:
     *_, last = csv.DictReader(table)
+  # As a share already.
   value = float(last["ROC AUC"])
   values = {(method or path.name, "auroc"): value}
   return [Training(dataset or UNKNOWN, values)]
@@ -162,6 +167,7 @@ def _two_folders(path: Path, dataset: str, method: str) -> list[Training]:
     with part.open(encoding="utf-8", newline="") as table:
       rows = list(csv.DictReader(table))
     each.append([float(row["Anomaly Scores"]) for row in rows])
+  # The folder is the label.
   labels = np.repeat([0, 1], [len(part) for part in each])
   scores = np.concatenate([np.array(part) for part in each])
   return [_ranked(labels, scores, dataset, method or path.name)]
@@ -175,6 +181,7 @@ def _score_files(path: Path, dataset: str, method: str) -> list[Training]:
     if file.suffix not in (".csv", ".txt") or not file.is_file():
       continue
     table = _table(file)
+    # Notes and other tables may lie beside them.
     if table is None:
       continue
     labels, columns = table

@@ -30,6 +30,7 @@ def shortened(config: Mapping[str, Any]) -> dict[str, Any]:
     section, _, field = name.rpartition(".")
     if field not in (_EPOCHS, _STEPS):
       continue
+    # Steps win where both are given, as in training.
     by_steps = bool(flat.get(f"{section}.{_STEPS}"))
     if field == _EPOCHS and flat[name] and not by_steps:
       changes[name] = flat[name]

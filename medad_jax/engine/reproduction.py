@@ -125,6 +125,7 @@ def _lines(
   entry: Entry, found: results.Results, folder: Path
 ) -> list[report.Line]:
   more = {}
+  # Part of a method has not all scores, and so no costs of scoring.
   if entry.config["until"] is None:
     more = reproduced.columns(_costs(folder), sum(found.seconds.values()))
   name, scores = entry.name, entry.scores
@@ -145,6 +146,7 @@ def _costs(folder: Path) -> Mapping[str, float]:
 
 
 def _failure(entry: Entry, reason: str) -> report.Line:
+  # Named as the line would be that it stands for.
   dataset = entry.dataset or entry.config["data"]["name"]
   method = entry.scores[0][1] if entry.scores else entry.config["method"]
   return report.Line(

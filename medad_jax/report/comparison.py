@@ -74,7 +74,7 @@ class Line:
 
   @functools.cached_property
   def agreement(self) -> agreement.Agreement | None:
-    """How the values agree with the published one; None without either."""
+    """Agreement with the published value; None without either."""
     if not self.values or not self.published:
       return None
     best = self.published[0]
@@ -82,7 +82,7 @@ class Line:
 
   @property
   def verdict(self) -> str:
-    """What can be said, in words."""
+    """The verdict in words."""
     if self.failure:
       return FAILED
     if not self.agreement:
