@@ -134,7 +134,7 @@ def _lines(
   )
 
 
-def _costs(folder: Path) -> Mapping[str, float]:
+def _costs(folder: Path) -> Mapping[str, int | float]:
   """What the run's model has and takes, measured once."""
   path = folder / _COSTS
   if path.exists():

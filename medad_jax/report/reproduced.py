@@ -8,7 +8,9 @@ from medad_jax.report import comparison, provenance, table
 from medad_jax.report.results import Results
 
 
-def columns(costs: Mapping[str, float], seconds: float) -> dict[str, str]:
+def columns(
+  costs: Mapping[str, int | float], seconds: int | float
+) -> dict[str, str]:
   """Cells on a run's costs.
 
   Args:
