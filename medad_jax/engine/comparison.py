@@ -69,7 +69,12 @@ def lines(
     if values:
       ends = one.scores[headline].ranking.auroc_ci if len(runs) == 1 else None
       title = f"{made[0].method if made else run}, {name}"
-      made.append(Line(run, dataset, title, "auroc", tuple(values), ends))
+      made.append(
+        Line(
+          *(run, dataset, title, "auroc", tuple(values), ends),
+          protocol=protocol,
+        )
+      )
   return made
 
 

@@ -74,7 +74,7 @@ def _check_page(folder, found):
     "AE4AD tables",
   ):
     assert part in page
-  rows = [line for line in page.splitlines() if line.startswith("| classes")]
+  rows = [x for x in page.splitlines() if x.startswith("| classes")]
   assert rows and all("a tenth of the protocol" in row for row in rows)
   assert (folder / "table.png").read_bytes()[:4] == b"\x89PNG"
   [first, *_] = csv.DictReader((folder / "table.csv").read_text().splitlines())
