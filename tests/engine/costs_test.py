@@ -5,6 +5,7 @@ import pytest
 from configs import _tables
 from medad_jax.engine import comparison, costs, members, trained
 from medad_jax.engine import config as configuration
+from tests import tiny
 
 
 @pytest.mark.parametrize(
@@ -25,5 +26,5 @@ def test_multiply_adds_of_one_image(name, macs):
     stage.name: members.abstract_states(stage, trials, (64, 64, 1), {})
     for stage in method.phases()
   }
-  model = trained.Trained(config, method, states, None)
+  model = trained.Trained(config, method, states, tiny.devices())
   assert costs.macs(model) == macs

@@ -90,7 +90,7 @@ def _check_compared(folder):
     json.loads((folder / name / "results.json").read_text()) for name in "01"
   ]
   assert own.values == tuple(x["scores"]["rec"]["auroc"] for x in each)
-  assert own.interval is not None and "model.widths" in own.protocol
+  assert own.interval is not None and "model.latent 3" in own.protocol
   with pytest.raises(UserError, match="is not there"):
     compared.compared([str(folder / "2")])
 
