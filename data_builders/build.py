@@ -16,7 +16,7 @@ import shutil
 import sys
 from typing import Any
 
-from data_builders import archive
+from data_builders import archive, audit
 from medad_jax import files
 from medad_jax.data import store
 from medad_jax.types import UserError
@@ -203,6 +203,7 @@ def _build(kind, name, root, work, settings) -> Path:
     with contextlib.suppress(OSError):  # there are notes
       notes.rmdir()
   shutil.rmtree(notes, ignore_errors=True)
+  audit.report(final, audit.audit(final))
   return final
 
 

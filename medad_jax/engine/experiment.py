@@ -48,8 +48,8 @@ def train_and_evaluate(
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
-  with _trained(config, workdir) as (model, dataset, folder):
-    return _evaluate(model, dataset, folder, workdir)
+  with _trained(config, workdir) as (model, material, folder):
+    return _evaluate(model, _tests(model, folder, material), folder, workdir)
 
 
 def complete(
@@ -74,7 +74,7 @@ def _trained(
   config: Mapping[str, Any],
   workdir: Path,
   place: Callable[[Workdir], None] = lambda folder: None,
-) -> Iterator[tuple[trained.Trained, spec.Dataset, Workdir]]:
+) -> Iterator[tuple[trained.Trained, "_Material", Workdir]]:
   """The trained model, its data and its folder, which stays locked."""
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
@@ -123,7 +123,7 @@ def _trained(
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices, material.codes)
     _calibrate(model, shared, material.texts)
-    yield model, material.dataset, folder
+    yield model, material, folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ class _Material:
   """Data that a run trains on and is tested with.
 
   Attributes:
-    dataset: the splits that are used.
+    dataset: the splits that are trained on.
     feed: training images, the splits one after another.
     pools: rows of the feed by pool name, and those held out.
     texts: columns of the feed's rows by name.
@@ -166,7 +166,9 @@ def _material(
   """Opens the data and divides it among the pools of all stages."""
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
-  dataset = _open(settings.data, (*used, "test"))
+  # Test images are asked for, so that a run without them ends here, and let go:
+  # until the evaluation nothing holds their labels.
+  dataset = _without_tests(_open(settings.data, (*used, "test")))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
   # One array for all splits: pools are rows of it, so members of different
@@ -195,6 +197,24 @@ def _material(
       for name, rows in pools.items()
     }
   return _Material(dataset, feed, pools, texts, codes)
+
+
+def _without_tests(dataset: spec.Dataset) -> spec.Dataset:
+  kept = {k: v for k, v in dataset.splits.items() if not spec.is_test(k)}
+  return dataclasses.replace(dataset, splits=kept)
+
+
+def _tests(
+  model: trained.Trained, folder: Workdir, material: _Material
+) -> spec.Dataset:
+  """The test splits; of a folder of normal images, which has none, itself."""
+  data = model.settings.data
+  if data.normal is not None:
+    return material.dataset
+  dataset = _open(data, ("test",))
+  # The set may have been built anew during the training.
+  folder.check_data(_identity(dataset))
+  return dataset
 
 
 def evaluate_run(

@@ -221,6 +221,7 @@ def _caveats(results: Results) -> Iterator[str]:
     yield "One class is missing from the test images: no metric is defined."
   elif min(normal, abnormal) < _FEW:
     yield f"Few test images (under {_FEW} in a class): intervals are wide."
+  yield from table.audit_sentences(results)
   if origins := table.unofficial(results):
     yield f"Pretrained weights are not the official ones: {origins}."
   if results.seeds > 1:
