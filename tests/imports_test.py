@@ -47,7 +47,7 @@ LAYERS = (
 )
 # Inside the engine, too: what a module may import stands before it.
 ENGINE = (
-  {"processes", "environment", "tensorboard", "settings"},
+  {"processes", "environment", "tensorboard", "settings", "progress"},
   {"fields", "parallel", "writers", "cli", "clock", "arrays", "synthetic"},
   {"config", "devices"},
   {"space", "selection", "final_config"},
@@ -65,6 +65,7 @@ ENGINE = (
   {"score_table"},
   {"evaluation"},
   {"experiment", "sheet", "prediction", "meter"},
+  {"outcome"},
   {"search", "reproduction"},
 )
 # And inside the folder of weights.
@@ -93,7 +94,7 @@ OWNERS = {
     "medad_jax/report/overlay",
     "medad_jax/data/phantom/scan",
   },
-  "pydicom": {"medad_jax/data/scans"},
+  "pydicom": {"medad_jax/data/dicom", "medad_jax/report/capture"},
   "absl": {
     "medad_jax/main",
     "medad_jax/predict",
@@ -130,7 +131,7 @@ OWNERS = {
     "medad_jax/data/decode",
     "medad_jax/data/folder",
     "medad_jax/data/phantom/slices",
-    "medad_jax/engine/prediction",
+    "medad_jax/engine/progress",
     "medad_jax/engine/writers",
   },
 }

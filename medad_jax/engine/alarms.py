@@ -57,6 +57,18 @@ class Alarms:
       return [""] * len(scores)
     return [str(int(score > self.threshold)) for score in scores]
 
+  def drift(self, scores: np.ndarray, patients: np.ndarray | None) -> float:
+    """The p-value of "these images are normal and drawn as the held-out ones".
+
+    Args:
+      scores: of the images.
+      patients: a number of each image's patient; None where none is known.
+    """
+    return conformal.drift(
+      conformal.one_each(scores, patients),
+      conformal.one_each(self.held_out, self.patients),
+    )
+
 
 def of_run(workdir: Path, score: str, wanted: Evaluation) -> tuple[Alarms, ...]:
   """The alarms of each training; none where no image was held out."""
@@ -135,9 +147,11 @@ def _points(alarms, labels, scores, texts, prevalence) -> dict[str, Any]:
     return found
   found |= facts(alarms)
   # Labels are read here alone, to check what was promised without any.
-  normal = scores[labels == 0]
-  if len(normal):
-    found["drift_p"] = conformal.drift(normal, alarms.held_out)
+  normal = labels == 0
+  if normal.any():
+    patients = columns.patients(texts)
+    own = None if patients is None else patients[normal]
+    found["drift_p"] = alarms.drift(scores[normal], own)
   limit = alarms.threshold
   if limit is None:
     return found
