@@ -26,7 +26,7 @@ def get_config(method: str = "patchcore") -> ConfigDict:
     config.data.image_size = 224
     config.evaluation.batch_size = 32
   elif method == "ddad":
-    # Nobody counted the abnormal ones among the unlabelled images.
+    # Nobody counted the abnormal ones among these images.
     config.data.anomaly_ratio = config_dict.placeholder(float)
   elif method == "ra":
     ra.published(config)

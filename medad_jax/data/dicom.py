@@ -1,7 +1,9 @@
 """A DICOM file's image as a picture, and what else it says of it."""
 
+import logging
 from pathlib import Path
 from typing import Any
+import warnings
 
 import numpy as np
 
@@ -48,6 +50,15 @@ def read(path: Path) -> tuple[np.ndarray, str, int]:
   return _gray(data, kind), patient, bits
 
 
+def quiet() -> None:
+  """Stops pydicom's remarks on values that DICOM does not allow.
+
+  Hospitals' files have thousands of them, and the images are read all the same.
+  """
+  logging.getLogger("pydicom").setLevel(logging.ERROR)
+  warnings.filterwarnings("ignore", module="pydicom")
+
+
 def _opened(path: Path) -> Any:
   try:
     import pydicom
@@ -55,6 +66,7 @@ def _opened(path: Path) -> Any:
     raise NoImage(
       "DICOM files need pydicom: pip install 'medad-jax[dicom]'"
     ) from error
+  quiet()
   data = pydicom.dcmread(path, force=not has_header(path))
   if "PixelData" not in data:
     raise NoImage("no image in it" if len(data) else "not a DICOM file")

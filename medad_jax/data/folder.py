@@ -284,7 +284,7 @@ def _about_twins(found: _Found) -> list[str]:
   groups = alike.groups(images, None)
   lines = []
   if twins := len(images) - len(np.unique(groups)):
-    lines.append(f"  {twins:,} images are pixel for pixel copies of another")
+    lines.append(f"  pixel for pixel copies of another image: {twins:,}")
   whose = columns.patients({columns.PATIENT: found.column(columns.PATIENT)})
   # Copies are told already, and count as one patient.
   pairs = alike.near(images, alike.groups(images, whose))

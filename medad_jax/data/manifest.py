@@ -11,7 +11,7 @@ from medad_jax.data import columns, scans, volumes
 from medad_jax.types import UserError
 
 TRAIN, TEST, UNLABELLED = "train", "test", "unlabelled"
-NOT_KNOWN = -1  # the label of an unlabelled image
+NOT_KNOWN = -1  # the label of an image that nobody has judged
 
 _LABELS = {"0": 0, "normal": 0, "1": 1, "abnormal": 1, "": NOT_KNOWN}
 _OWN = ("file", "label", "split", "mask")  # other columns are kept as texts
@@ -25,7 +25,7 @@ class Entry:
 
   Attributes:
     path: of the file.
-    split: "train", "unlabelled", "test" or "test_NAME".
+    split: "train", `unlabelled`, "test" or "test_NAME".
     label: 0 normal, 1 abnormal, -1 not known.
     mask: file of a picture that marks the abnormality; None for none.
     texts: columns by name, `columns.PATIENT` among them.
@@ -66,8 +66,8 @@ def read(path: Path) -> list[Entry]:
   """Entries of a CSV file with a header.
 
   "file" is needed, from the folder of the CSV file on. "label" is 0 or normal,
-  1 or abnormal; "split" is train (where it is empty), unlabelled, test or
-  test_NAME; "mask" is a picture whose marked pixels are not black. "patient"
+  1 or abnormal; "split" is train (where it is empty), `unlabelled`, test
+  or test_NAME; "mask" is a picture whose marked pixels are not black. "patient"
   and every further column stay with the images as texts. Cells are separated by
   commas, semicolons or tabs.
 

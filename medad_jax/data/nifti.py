@@ -56,7 +56,7 @@ class Header:
 
   @property
   def order(self) -> tuple[tuple[int, bool], ...]:
-    """For right, front and top: the axis of the array, and if it runs back.
+    """The array's axis for right, front and top, and if it runs backwards.
 
     An oblique axis is the one that it is nearest to.
     """

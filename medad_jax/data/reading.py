@@ -15,7 +15,7 @@ from medad_jax.data import decode, scans, volumes
 
 @dataclasses.dataclass(frozen=True)
 class Read:
-  """What became of one image.
+  """One image, or the reason why there is none.
 
   Attributes:
     pixels: prepared [h w c]; None where there is no image.
@@ -62,7 +62,7 @@ class Reader:
     self._pool.shutdown(cancel_futures=True)
 
   def read(self, places: Sequence[scans.Place]) -> Iterator[Read]:
-    """Yields what became of each image.
+    """Yields each image, in the order of the places.
 
     Large pictures are dropped at once: only what `Read` holds stays.
     """
@@ -75,7 +75,7 @@ class Reader:
       yield from found
 
   def all(self, places: Sequence[scans.Place]) -> list[Read]:
-    """What became of each image, all at once."""
+    """The images at all places, as a list."""
     return list(self.read(places))
 
   def _read_file(self, places: list[scans.Place]) -> list[Read]:

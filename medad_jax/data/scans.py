@@ -165,7 +165,7 @@ def shard(paths: Sequence[Path], text: str | None) -> list[Path]:
 def _is_image(path: Path) -> bool:
   if path.name == "DICOMDIR" or not path.is_file():
     return False
-  if path.suffix.lower() in SUFFIXES:
+  if path.name.lower().endswith(SUFFIXES):
     return True
   return not path.suffix and dicom.has_header(path)
 

@@ -36,7 +36,8 @@ class Alarms:
     threshold: above it an image is flagged; None where it was refused.
     refused: why there is no threshold, or "".
     anchor: the value of its map that no more than the rate of normal images
-      reach anywhere; the largest one seen where the threshold was refused.
+      exceed anywhere; the largest one seen where the threshold was refused.
+    span: how far the anchor is above the largest value of a usual normal image.
   """
 
   score: str
@@ -46,6 +47,7 @@ class Alarms:
   threshold: float | None
   refused: str
   anchor: float = 1.0
+  span: float = 1.0
 
   def p_values(self, scores: np.ndarray) -> np.ndarray:
     """The p-value [m] of each image, from its score."""
@@ -95,8 +97,8 @@ def _alarms(score, held_out, peaks, patients, wanted) -> Alarms:
   except UserError as error:
     # Too few images refuse the threshold and not the run.
     refused = str(error)
-  anchor = max(anchor, _TINY)  # overlays divide by it
-  return Alarms(score, held_out, patients, wanted, limit, refused, anchor)
+  span = max(anchor - float(np.median(peaks)), _TINY)  # overlays divide by it
+  return Alarms(score, held_out, patients, wanted, limit, refused, anchor, span)
 
 
 def facts(alarms: Alarms) -> dict[str, Any]:

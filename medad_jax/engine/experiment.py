@@ -313,7 +313,7 @@ def _record_start(
 
 def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
-    if data.on_disk is not None:
+    if data.on_disk:
       return _open_disk(data, splits)
     return joint.open_sets(
       data.name,
@@ -332,7 +332,7 @@ def _open_disk(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   # Pillow is not needed where caches of built sets are read.
   from medad_jax.data import decode, folder, manifest
 
-  if data.manifest is not None:
+  if data.manifest:
     path = files.expanded(data.manifest)
     entries, base = manifest.read(path), path.parent
   else:
@@ -346,11 +346,12 @@ def _open_disk(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
       f" {data.on_disk} has not; give data.unlabelled=DIR (and"
       " data.anomaly_ratio=None), or choose another method."
     )
-  if data.unlabelled is not None and manifest.UNLABELLED not in splits:
+  if data.unlabelled and manifest.UNLABELLED not in splits:
     raise UserError(
       f"data.unlabelled={data.unlabelled} was given to a method that trains on"
       " normal images alone; leave it out, or choose configs/folder.py:ddad."
     )
+  # A list may name images that this method does not use: they are not read.
   wanted = {k for k in there if k in splits or spec.is_test(k)}
   frame = decode.Frame(data.stored, data.channels, data.preparation)
   used = [entry for entry in entries if entry.split in wanted]

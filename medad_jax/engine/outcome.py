@@ -1,4 +1,4 @@
-"""What a table of predictions says as a whole: its summary and its page."""
+"""The summary of a table of predictions, and its page."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +27,7 @@ def tell(out: Path, normal: bool = False) -> str:
   path = out / prediction.TABLE
   origin = prediction.claimed(path)
   alarm = _alarm(Path(origin["workdir"]))
+  # Scores alone are kept: an archive's table has millions of rows.
   scores, patients, flags, bad = [], [], 0, 0
   unreadable: dict[str, str] = {}
   for file, patient, score, _, flag, reason in prediction.rows(path):
@@ -39,7 +40,9 @@ def tell(out: Path, normal: bool = False) -> str:
     patients.append(patient)
     flags += flag == "1"
   values = np.array(scores)
-  sentences = table.alarm_sentences(alarms.facts(alarm)) if alarm else []
+  sentences = ["No threshold and no p-values: the run held out no image."]
+  if alarm is not None:
+    sentences = table.alarm_sentences(alarms.facts(alarm))
   if normal:
     sentences.append(_drift(alarm, values, patients))
   lead = _lead(len(values), flags, bad, alarm)
@@ -63,6 +66,7 @@ def tell(out: Path, normal: bool = False) -> str:
 
 
 def _alarm(workdir: Path) -> alarms.Alarms | None:
+  # Without the model: a merge needs no device and loads no weights.
   config = Workdir(workdir).config()
   wanted = configuration.settings_of(config).evaluation
   headline = configuration.build_method(config).score_names[-1]
@@ -84,6 +88,7 @@ def _drift(alarm, values: np.ndarray, patients: Sequence[str]) -> str:
   known = _numbers(patients) if any(patients) else None
   p = alarm.drift(values, known)
   if p < table.DRIFT:
+    # Only retraining helps: a new threshold alone would hide what has changed.
     return (
       f"DRIFT: these normal images score otherwise than the held-out ones"
       f" (p = {p:.2g}); the threshold may not hold for them, so train again"
@@ -104,8 +109,10 @@ def _numbers(patients: Sequence[str]) -> np.ndarray:
 def _shown(out: Path, values: np.ndarray):
   """Rows of the page: the highest scores, and some in the middle."""
   order = np.argsort(-values, kind="stable")
+  # Usual images beside the highest show whether the marks mean anything.
   middle = order[len(order) // 2 :][:_TYPICAL]
   highest = order[:_HIGHEST]
+  # A second pass over the table, as its rows were not kept.
   wanted = {int(n) for n in (*highest, *middle)}
   found = dict(_rows(out, wanted))
   rest = [n for n in middle if n not in set(highest)]

@@ -27,7 +27,7 @@ _SHOWN = 512  # pixels of the longer side of an overlay
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-  """What is made beside the table.
+  """Choice of what is made beside the table.
 
   Attributes:
     overlays: whether images with marks are drawn.
@@ -129,10 +129,6 @@ def _job(workdir: Path, images: Path, out: Path, wanted: Wanted) -> _Job:
   data, evaluation = model.settings.data, model.settings.evaluation
   found = alarms.of_run(workdir, model.method.score_names[-1], evaluation)
   alarm = next(iter(found), None)
-  if alarm is None:
-    print("no threshold and no p-values: the run held out no normal image")
-  elif alarm.refused:
-    print(f"no threshold: {alarm.refused}")
   frame = decode.Frame(data.stored, data.channels, data.preparation)
   return _Job(model, alarm, frame, data.axis, images, out, wanted)
 
@@ -251,7 +247,7 @@ def _draw(place: scans.Place, read: reading.Read, row, map_, job: _Job) -> None:
   if not job.stretches and read.pixels is not None:
     pixels = geometry.center(read.pixels[None], job.model.shape[0])[0]
     picture = overlay.picture(pixels)
-  drawn = overlay.draw(picture, map_, job.alarm.anchor)
+  drawn = overlay.draw(picture, map_, job.alarm.anchor, job.alarm.span)
   name = place.name(job.images)
   if job.wanted.overlays:
     files.write(job.out / OVERLAYS / f"{name}.png", overlay.png(drawn))

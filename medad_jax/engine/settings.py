@@ -84,12 +84,12 @@ class Data:
         f" data.image_size={self.image_size}, which is fed; raise it, or leave"
         " it out."
       )
-    if self.unlabelled is not None and self.normal is None:
+    if self.unlabelled and not self.normal:
       raise UserError(
         f"data.unlabelled={self.unlabelled} was given without data.normal; give"
         " the folder of normal images, too."
       )
-    if self.normal is not None and self.manifest is not None:
+    if self.normal and self.manifest:
       raise UserError(
         f"data.normal={self.normal} and data.manifest={self.manifest} were"
         " given; give one of them."

@@ -61,6 +61,8 @@ def content(
   from pydicom import uid
   from pydicom.dataset import FileDataset, FileMetaDataset
 
+  # The source's own mistakes are copied without remarks, as it was read.
+  pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
   known = pydicom.dcmread(source, force=True, stop_before_pixels=True)
   meta = FileMetaDataset()
   meta.MediaStorageSOPClassUID = uid.UID(_SECONDARY_CAPTURE)

@@ -7,11 +7,12 @@ from jaxtyping import Float, Shaped, UInt8
 import numpy as np
 
 _COLOR = np.array([255.0, 60.0, 0.0])
-_STRONGEST = 0.75  # share of the color where a map is twice the anchor
+# Shares of the color where a map exceeds the anchor, and by the span or more.
+_WEAKEST, _STRONGEST = 0.25, 0.7
 
 
 def draw(
-  picture: Any, map_: Float[np.ndarray, "h w"], anchor: float
+  picture: Any, map_: Float[np.ndarray, "h w"], anchor: float, span: float
 ) -> UInt8[np.ndarray, "y x 3"]:
   """The picture, redder the further its map is above the anchor.
 
@@ -21,7 +22,8 @@ def draw(
   Args:
     picture: PIL.Image.Image, gray or RGB.
     map_: stretched over the whole picture, whatever its sides.
-    anchor: the value at which color begins; above 0.
+    anchor: the value above which color begins.
+    span: how far above it color is the strongest; above 0.
   """
   from PIL import Image
 
@@ -31,7 +33,8 @@ def draw(
       picture.size, Image.Resampling.BILINEAR
     )
     values = np.asarray(sized)
-  above = np.clip(values / anchor - 1, 0, 1)[..., None] * _STRONGEST
+  share = _WEAKEST + (_STRONGEST - _WEAKEST) * (values - anchor) / span
+  above = np.where(values > anchor, np.minimum(share, _STRONGEST), 0)[..., None]
   pixels = np.asarray(picture.convert("RGB"), np.float64)
   mixed = pixels * (1 - above) + _COLOR * above
   return np.round(mixed).astype(np.uint8)

@@ -116,6 +116,10 @@ def _caveats(found: Predicted) -> Iterator[str]:
     " were held out: of the same scanners, protocols and patients. It says"
     " nothing of how many abnormal images are found."
   )
+  yield (
+    "An image is flagged by its score, which need not be the largest value of"
+    " its map: some flagged images have no marks, and some marked ones no flag."
+  )
   if found.threshold is None:
     yield "There is no threshold, so that no image is flagged."
 
@@ -148,7 +152,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     escape(row.file),
     escape(row.patient or "-"),
     f"{row.score:.4g}",
-    row.p_value or "-",
+    f"{float(row.p_value):.2g}" if row.p_value else "-",
     row.flag or "-",
   )
 
@@ -156,7 +160,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _overlay(row: Row) -> str:
   said = f"score {row.score:.4g}"
   if row.p_value:
-    said += f", p {row.p_value}"
+    said += f", p {float(row.p_value):.2g}"
   if row.flag == "1":
     said += ", flagged"
   caption = f"{row.file}: {said}"
