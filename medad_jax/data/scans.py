@@ -191,6 +191,8 @@ def _reason(error: Exception) -> str:
     text = error.reason
   elif isinstance(error, dicom.NoImage | Unreadable):
     text = str(error)
+  elif isinstance(error, FileNotFoundError):
+    text = "there is no such file"
   elif isinstance(error, PermissionError):
     text = "it may not be read: its permissions do not allow it"
   elif type(error).__name__ == "UnidentifiedImageError":

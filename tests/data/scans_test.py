@@ -52,7 +52,7 @@ def test_files_without_one_image_give_a_reason(tmp_path):
   (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n")
   with pytest.raises(scans.Unreadable, match="damaged, or no image of its"):
     read(tmp_path / "cut.png")
-  with pytest.raises(scans.Unreadable, match="No such file"):
+  with pytest.raises(scans.Unreadable, match="no such file"):
     read(tmp_path / "none.png")
 
 
