@@ -72,7 +72,7 @@ ENGINE = (
 WEIGHTS = (
   {"tensors", "conversion"},
   {"pickled", "safetensors_file", "names", "residual_names"},
-  {"lite_names", "lpips_names"},
+  {"lite_names", "lpips_names", "vit_names"},
   {"pth", "catalog"},
   {"tensor_file"},
   {"net_file"},

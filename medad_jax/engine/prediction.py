@@ -198,7 +198,8 @@ def _ahead(
   """Yields each chunk and its images; the next one is read meanwhile."""
   with concurrent.futures.ThreadPoolExecutor(1) as pool:
     coming = pool.submit(reader.all, chunks[0] if chunks else ())
-    for part, after in zip(chunks, [*chunks[1:], ()], strict=True):
+    # Nothing follows the last one, and nothing is left of a finished run.
+    for part, after in zip(chunks, [*chunks[1:], ()], strict=False):
       read = coming.result()
       coming = pool.submit(reader.all, after)
       yield part, read

@@ -133,10 +133,10 @@ def check_count(
   kind = "patients" if of_patients else "images"
   sure = "" if confidence is None else f" with {confidence:.0%} confidence"
   raise UserError(
-    f"at most {rate:.4g} false alarms{sure} need {needed} held-out normal"
-    f" {kind}, and there are {count}: scores and p-values are written, but no"
-    " threshold; give more normal images, hold out a larger validation.share or"
-    " allow more false alarms."
+    f"at most {100 * rate:.3g} % false alarms{sure} need {needed} held-out"
+    f" normal {kind}, and there are {count}: scores and p-values are written,"
+    " but no threshold; give more normal images, hold out a larger"
+    " validation.share or allow more false alarms."
   )
 
 

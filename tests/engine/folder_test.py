@@ -62,7 +62,7 @@ def test_a_folder_is_trained_on_and_new_images_are_scored(
   assert "color becomes gray: set data.channels=3" in said
   assert "bits: 8 (25), 16 (1)" in said
   # Five are held out, and 5 % need 19: refused, and the run goes on.
-  assert "No threshold: at most 0.05 false alarms need 19 held-out" in said
+  assert "No threshold: at most 5 % false alarms need 19 held-out" in said
   assert "python -m medad_jax.predict --workdir=" in said
   with pytest.raises(UserError, match="without test images; score a folder"):
     experiment.evaluate_run(tmp_path / "run")
