@@ -67,9 +67,12 @@ def _opened(path: Path) -> Any:
       "DICOM files need pydicom: pip install 'medad-jax[dicom]'"
     ) from error
   quiet()
-  data = pydicom.dcmread(path, force=not has_header(path))
+  whole = has_header(path)
+  data = pydicom.dcmread(path, force=not whole)
   if "PixelData" not in data:
-    raise NoImage("no image in it" if len(data) else "not a DICOM file")
+    if len(data):
+      raise NoImage("no image in it")
+    raise NoImage("it is cut off" if whole else "not a DICOM file")
   if "TransferSyntaxUID" not in data.file_meta:
     # Without a header most writers meant DICOM's default.
     data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
