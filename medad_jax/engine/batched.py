@@ -46,6 +46,10 @@ class Batched:
     """The states where the calls want them."""
     return self._layout.put(states, parallel.WHOLE)
 
+  def trace(self, states: Any, arrays: Any) -> jax.stages.Traced:
+    """The program for shapes, without running it; not under 'pmap'."""
+    return self._call.trace(states, arrays)
+
   def parts(
     self,
     placed: Any,
