@@ -51,7 +51,7 @@ LAYERS = (
 )
 # Inside the engine, too: what a module may import stands before it.
 ENGINE = (
-  {"processes", "environment", "tensorboard", "settings"},
+  {"processes", "environment", "tensorboard", "settings", "progress"},
   {"fields", "parallel", "writers", "cli", "clock", "arrays", "synthetic"},
   {"config", "devices"},
   {"space", "selection", "final_config", "quick", "outside"},
@@ -69,7 +69,7 @@ ENGINE = (
   {"score_table"},
   {"evaluation"},
   {"experiment", "sheet", "prediction", "meter"},
-  {"search", "reproduction", "torch_states"},
+  {"search", "reproduction", "torch_states", "outcome"},
   {"importing"},
   {"certificate"},
 )
@@ -78,7 +78,7 @@ WEIGHTS = (
   {"tensors", "conversion"},
   {"pickled", "safetensors_file", "names", "residual_names", "gan_names"},
   {"layout"},
-  {"lite_names", "lpips_names"},
+  {"lite_names", "lpips_names", "vit_names"},
   {"pth", "catalog"},
   {"tensor_file"},
   {"net_file"},
@@ -106,7 +106,7 @@ OWNERS = {
     "medad_jax/report/overlay",
     "medad_jax/data/phantom/scan",
   },
-  "pydicom": {"medad_jax/data/scans"},
+  "pydicom": {"medad_jax/data/dicom", "medad_jax/report/capture"},
   "absl": {
     "medad_jax/main",
     "medad_jax/predict",
@@ -146,7 +146,7 @@ OWNERS = {
     "medad_jax/data/decode",
     "medad_jax/data/folder",
     "medad_jax/data/phantom/slices",
-    "medad_jax/engine/prediction",
+    "medad_jax/engine/progress",
     "medad_jax/engine/writers",
   },
 }

@@ -245,14 +245,14 @@ def evaluate_run(
   model = trained.Trained.load(workdir)
   with Workdir(out).locked():  # before anything takes time
     data = configuration.settings_of(model.config).data
-    if data.normal is not None:
-      raise UserError(
-        f"{workdir} was trained on the folder {data.normal}, without test"
-        " images; score a folder with python -m medad_jax.predict."
-      )
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
     dataset = _open(data, ("test",))
+    if "test" not in dataset.splits:
+      raise UserError(
+        f"{workdir} was trained on {data.on_disk}, without test images; score a"
+        " folder with python -m medad_jax.predict."
+      )
     # The same name may hold different images by now.
     folder.check_data(_identity(dataset))
     found = _evaluate(model, dataset, folder, out, save)
@@ -353,8 +353,8 @@ def _record_start(
 
 def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
-    if data.normal is not None:
-      return _open_folder(data, files.expanded(data.normal), splits)
+    if data.on_disk:
+      return _open_disk(data, splits)
     return joint.open_sets(
       data.name,
       data.dir,
@@ -367,21 +367,35 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
     )
 
 
-def _open_folder(
-  data: Data, normal: Path, splits: tuple[str, ...]
-) -> spec.Dataset:
-  """The user's normal images, for methods that need nothing else."""
+def _open_disk(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
+  """The user's images on disk; a test set where a list has one."""
   # Pillow is not needed where caches of built sets are read.
-  from medad_jax.data import decode, folder
+  from medad_jax.data import decode, folder, manifest
 
-  if absent := sorted(set(splits) - {"train", "test"}):
+  if data.manifest:
+    path = files.expanded(data.manifest)
+    entries, base = manifest.read(path), path.parent
+  else:
+    base = files.expanded(data.normal or "")
+    other = files.expanded(data.unlabelled) if data.unlabelled else None
+    entries = manifest.of_folders(base, other)
+  there = {entry.split for entry in entries}
+  if absent := sorted(set(splits) - there - {"test"}):
     raise UserError(
-      f"the method trains on {', '.join(absent)}, too, which data.normal has"
-      " not; build a set (python -m medad_jax.build folder), or choose another"
-      " method."
+      f"the method trains on the images {', '.join(absent)}, too, which"
+      f" {data.on_disk} has not; give data.unlabelled=DIR (and"
+      " data.anomaly_ratio=None), or choose another method."
     )
+  if data.unlabelled and manifest.UNLABELLED not in splits:
+    raise UserError(
+      f"data.unlabelled={data.unlabelled} was given to a method that trains on"
+      " normal images alone; leave it out, or choose configs/folder.py:ddad."
+    )
+  # A list may name images that this method does not use: they are not read.
+  wanted = {k for k in there if k in splits or spec.is_test(k)}
   frame = decode.Frame(data.stored, data.channels, data.preparation)
-  return folder.open_folder(normal, data.dir, frame)
+  used = [entry for entry in entries if entry.split in wanted]
+  return folder.open_folder(base, used, data.dir, frame, data.axis)
 
 
 def _say_alarms(model: trained.Trained, workdir: Path) -> None:
@@ -390,10 +404,15 @@ def _say_alarms(model: trained.Trained, workdir: Path) -> None:
     return
   headline = model.method.score_names[-1]
   wanted = model.settings.evaluation
+  found = alarms.of_run(workdir, headline, wanted)
+  if not found:
+    print(
+      "no threshold: no image was held out; give more images, or of more"
+      " patients, or raise validation.share."
+    )
   # One sentence for each seed, since each has its own threshold.
-  for alarm in alarms.of_run(workdir, headline, wanted):
-    found = alarms.facts(alarm)
-    print("\n".join(table.alarm_sentences(found)))
+  for alarm in found:
+    print("\n".join(table.alarm_sentences(alarms.facts(alarm))))
   print(
     "there are no test images; score others with\n  python -m"
     f" medad_jax.predict --workdir={workdir} --images=DIR --out=OUT"

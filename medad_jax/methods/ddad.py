@@ -63,8 +63,9 @@ class Unlabelled:
   """The images that the UDM sees besides the normal ones.
 
   Attributes:
-    extra: how many.
-    anomaly_ratio: share of them that is abnormal.
+    extra: how many; with images of which nothing is known, 0 for all.
+    anomaly_ratio: share of them that is abnormal, taken from a set that knows;
+      None for images of which nothing is known.
     allow_truncation: takes what there is where `extra` asks for more, as the
       official code does silently.
   """
@@ -72,11 +73,16 @@ class Unlabelled:
   section: ClassVar[str] = "data"  # of the configuration
 
   extra: Amount = 0
-  anomaly_ratio: FixedShare = 0.6
+  anomaly_ratio: FixedShare | None = 0.6
   allow_truncation: bool = False
 
   def pool(self) -> types.Pool:
     """The normal images and these; prefixes in list order, as published."""
+    if self.anomaly_ratio is None:
+      splits = {"train": None, "unlabelled": self.extra or None}
+      return types.Pool(
+        "mixed", splits, self.allow_truncation, "lower data.extra"
+      )
     # Cut and not rounded, as in the official code.
     abnormal = int(self.extra * self.anomaly_ratio)
     wanted = {
