@@ -9,7 +9,7 @@ import statistics
 
 from medad_jax.published import CONFIDENCES, Value
 from medad_jax.report import figures, table
-from medad_jax.scoring import agreement, intervals
+from medad_jax.scoring import intervals, verdicts
 
 NOTHING = "nothing published"
 FAILED = "failed"
@@ -73,12 +73,12 @@ class Line:
     return statistics.stdev(self.values) if len(self.values) > 1 else None
 
   @functools.cached_property
-  def agreement(self) -> agreement.Agreement | None:
+  def agreement(self) -> verdicts.Agreement | None:
     """Agreement with the published value; None without either."""
     if not self.values or not self.published:
       return None
     best = self.published[0]
-    return agreement.agreement(self.values, best.value, best.std, best.seeds)
+    return verdicts.agreement(self.values, best.value, best.std, best.seeds)
 
   @property
   def verdict(self) -> str:

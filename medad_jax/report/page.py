@@ -16,6 +16,7 @@ from medad_jax.report import markup, provenance, table
 from medad_jax.report.results import Comparison, Results, Score, TestSet
 
 _TEMPLATE = Path(__file__).with_name("page.html")
+_STYLE = Path(__file__).with_name("page.css")
 _FEW = 100  # images of a class below which the page warns
 
 # Captions by the kind of figure, which is the beginning of its file's name.
@@ -68,6 +69,7 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
     scores.append(f"<h3>Test set {escape(name)}, {table.images(found)}</h3>")
     scores.append(_scores(found, results.seeds, f", test set {name}"))
   page = template.substitute(
+    style=style(),
     title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
     scores="\n".join([*scores, *_operating(results.operating)]),
@@ -78,6 +80,11 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
     config=markup.pairs("Fields of the configuration", _flat(results.config)),
   )
   files.write(path, page)
+
+
+def style() -> str:
+  """The style sheet of all pages."""
+  return _STYLE.read_text("utf-8")
 
 
 def _lead(results: Results) -> str:

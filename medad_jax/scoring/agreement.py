@@ -1,64 +1,74 @@
-"""Agreement of several trainings with a published mean."""
+"""Agreement of the same numbers, computed twice."""
 
-from collections.abc import Sequence
+import dataclasses
 import math
-import statistics
-from typing import NamedTuple
 
-from scipy import stats
+from jaxtyping import Float, Int
+import numpy as np
 
-from medad_jax.scoring import intervals
-
-CONSISTENT, DIFFERS = "consistent", "differs"
-ONE_SEED = "cannot tell: 1 seed"
-
-# Variance of what rounding to a tenth of a percent point takes away.
-_ROUNDING = 0.001**2 / 12
+from medad_jax.scoring import metrics
 
 
-class Agreement(NamedTuple):
-  """A mean of ours beside a published one.
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+  """The difference of two arrays.
 
   Attributes:
-    difference: ours minus theirs.
-    interval: its 95 % interval over trainings; None with one of ours.
-    verdict: `CONSISTENT` where the interval holds 0, `DIFFERS`, or `ONE_SEED`.
+    error: the largest absolute difference.
+    largest: the largest absolute value of the second array.
   """
 
-  difference: float
-  interval: intervals.Interval | None
-  verdict: str
+  error: float
+  largest: float
+
+  @property
+  def scaled(self) -> float:
+    """The error in units of the largest value, where that is above 1.
+
+    Rounding grows with the numbers: 1e-5 of 100 is one digit of a float32.
+    """
+    return self.error / max(1.0, self.largest)
 
 
 def agreement(
-  values: Sequence[float],
-  published: float,
-  std: float | None = None,
-  seeds: int | None = None,
+  ours: Float[np.ndarray, "*n"], theirs: Float[np.ndarray, "*n"]
 ) -> Agreement:
-  """Compares trainings with a published mean by Welch's t.
+  """Compares arrays of one shape; infinite where one of them is not finite."""
+  ours, theirs = (np.asarray(x, np.float64) for x in (ours, theirs))
+  if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+    return Agreement(math.inf, math.inf)
+  return Agreement(
+    float(np.abs(ours - theirs).max(initial=0)),
+    float(np.abs(theirs).max(initial=0)),
+  )
 
-  Both are of the same test images, so only the chance of training counts. A
-  published mean of unknown deviation counts as one training that varies as
-  ours do.
 
-  Args:
-    values: a metric of each of our trainings, at least one.
-    published: the mean.
-    std: its standard deviation over trainings; None where it is unknown.
-    seeds: trainings behind it; None where it is unknown.
+def rank_correlation(
+  ours: Float[np.ndarray, "n"], theirs: Float[np.ndarray, "n"]
+) -> float | None:
+  """Spearman's correlation; equal values share their mean rank.
+
+  None where one of the two has no order.
   """
-  difference = statistics.fmean(values) - published
-  if len(values) < 2:
-    return Agreement(difference, None, ONE_SEED)
-  ours = statistics.variance(values) / len(values)
-  if std is None or not seeds or seeds < 2:
-    theirs, freedom = statistics.variance(values), float(len(values) - 1)
-  else:
-    theirs = std**2 / seeds
-    parts = ours**2 / (len(values) - 1) + theirs**2 / (seeds - 1)
-    freedom = (ours + theirs) ** 2 / parts if parts else math.inf
-  error = math.sqrt(ours + theirs + _ROUNDING)
-  half = float(stats.t.ppf(0.975, freedom)) * error
-  verdict = CONSISTENT if abs(difference) <= half else DIFFERS
-  return Agreement(difference, (difference - half, difference + half), verdict)
+  ranks = [_ranks(x) for x in (ours, theirs)]
+  centered = [x - x.mean() for x in ranks]
+  size = math.sqrt(np.prod([np.sum(x**2) for x in centered]))
+  return float(centered[0] @ centered[1] / size) if size else None
+
+
+def auroc_difference(
+  labels: Int[np.ndarray, "n"],
+  ours: Float[np.ndarray, "n"],
+  theirs: Float[np.ndarray, "n"],
+) -> float | None:
+  """AUROC of the first scores less that of the second; None for one class."""
+  values = [metrics.auroc(labels, x) for x in (ours, theirs)]
+  if values[0] is None or values[1] is None:
+    return None
+  return values[0] - values[1]
+
+
+def _ranks(values):
+  _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+  ends = np.cumsum(counts)
+  return (ends - (counts - 1) / 2)[places]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medad_jax.scoring import agreement as agreed
 from medad_jax.scoring import intervals
+from medad_jax.scoring import verdicts as agreed
 
 
 def test_one_training_cannot_tell():
