@@ -71,6 +71,7 @@ def main(words: list[str]) -> None:
       row.scores,
       row.dataset,
       _protocol(SET.value),
+      bool(RUNS.value),
     )
     for title, row, config in table_runs.by_run(rows, configs, RUNS.value)
   ]
