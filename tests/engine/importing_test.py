@@ -24,7 +24,7 @@ from tests.golden import cases, filler, imported
 from tests.golden import perceptual as golden
 from tests.methods import published
 
-INTENDED = _constraint.Constraint("intended")
+INTENDED = _constraint.Constraint("intended", organ_width=10, modality_width=10)
 
 
 def shape_of(case):
@@ -55,7 +55,10 @@ MODELS = {
       *("recon_dae_unet", "ssl_encdec_sigmoid", "ssl_projection"),
     )
   },
-  "ra_small": (ra.Method(widths=(8, 16, 32, 32), latent=16), (32, 32, 1)),
+  "ra_small": (
+    ra.Method(widths=(8, 16, 32, 32), projected=False),
+    (64, 64, 1),
+  ),
   **{
     # Codes of one pixel and of several, without a critic and with one.
     case: (golden.dpa_method(case), shape_of(case))
@@ -69,7 +72,7 @@ MODELS = {
   "ganomaly": (ganomaly_original.Method(), (64, 64, 1)),
   "maddr_memae": (memae_2d.Method(constraint=INTENDED), (64, 64, 1)),
   "maddr_ganomaly": (
-    ganomaly_original.Method(constraint=INTENDED, latent=128),
+    ganomaly_original.Method(constraint=INTENDED),
     (64, 64, 1),
   ),
 }
