@@ -40,7 +40,8 @@ def names() -> list[str]:
   ):
     sets = {argument.split("/")[0]: 0 for argument in module.arguments()}
     found += [f"{method}/{name}" for name in sets]
-  return [*found, "maddr", "dpa/phantom", "piad/phantom", "deep_geo/phantom"]
+  small = (f"{m}/phantom" for m in ("dpa", "piad", "deep_geo", "deep_if"))
+  return [*found, "maddr", *small]
 
 
 def rows(name: str, ablation: bool = False) -> list[Row]:

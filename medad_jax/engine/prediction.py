@@ -106,7 +106,7 @@ def _job(workdir: Path, images: Path, overlays: Path | None) -> _Job:
   alarm = next(iter(found), None)
   if alarm and alarm.refused:
     print(f"no threshold: {alarm.refused}")
-  frame = decode.Frame(data.stored, data.channels, data.preparation)
+  frame = decode.Frame(data.stored, data.channels, data.tested)
   return _Job(model, alarm, frame, images, overlays)
 
 

@@ -43,12 +43,15 @@ class Data:
       with commas between, of gray, crop:N, pad, equalize, resize:N[:lanczos],
       shorter:N[:lanczos] and shrink:N, or the short name stretch or crop. See
       `data.preparation.parse`.
+    test_preparation: of test images, and of others that are scored later; None
+      for `preparation`.
     stored_size: pixels a side of the stored images; None for `image_size`. Of
       larger ones the middle is scored, and the middle or a random part is
       trained on.
     augment: what is done with training images on the device, anew in every
       step: steps with commas between, of truncate,
-      affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop. See
+      affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop; after `once`
+      an image has the same draws in every step. See
       `augment.views.parse`.
     feed: "resident" (on the devices), "grain" (from files) or None to choose
       by size.
@@ -64,6 +67,7 @@ class Data:
   image_size: Side = 64
   channels: Literal[1, 3] = 1
   preparation: str = "stretch"
+  test_preparation: str | None = None
   stored_size: StoredSide | None = None
   augment: str = ""
   feed: Literal["resident", "grain"] | None = None
@@ -77,13 +81,34 @@ class Data:
         " it out."
       )
     # Read here, so that a mistake is found before any data are.
-    preparation.parse(self.preparation, self.stored)
+    kinds = {
+      preparation.parse(text, self.stored).dtype
+      for text in (self.preparation, self.tested)
+    }
+    if len(kinds) > 1:
+      raise UserError(
+        f"data.preparation='{self.preparation}' and data.test_preparation="
+        f"'{self.test_preparation}' end in different types of gray levels; let"
+        " both or neither end with shrink."
+      )
     views.parse(self.augment, self.image_size, self.stored)
 
   @property
   def stored(self) -> int:
     """Pixels a side of the stored images."""
     return self.stored_size or self.image_size
+
+  @property
+  def tested(self) -> str:
+    """The preparation of images that are scored."""
+    return self.test_preparation or self.preparation
+
+  @property
+  def trained(self) -> str:
+    """What decides training images beside the set as it is tested."""
+    if self.tested == self.preparation:
+      return str(self.view)
+    return f"{self.preparation} {self.view}"
 
   @property
   def known(self) -> dict[str, str]:
