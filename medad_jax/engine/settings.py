@@ -81,11 +81,13 @@ class Data:
         " it out."
       )
     # Read here, so that a mistake is found before any data are.
-    kinds = {
-      preparation.parse(text, self.stored).dtype
-      for text in (self.preparation, self.tested)
-    }
-    if len(kinds) > 1:
+    kind = preparation.parse(self.preparation, self.stored).dtype
+    try:
+      tested = preparation.parse(self.tested, self.stored).dtype
+    except UserError as error:  # it is named after the usual field
+      wrong = str(error).replace("data.preparation", "data.test_preparation")
+      raise UserError(wrong) from None
+    if tested != kind:
       raise UserError(
         f"data.preparation='{self.preparation}' and data.test_preparation="
         f"'{self.test_preparation}' end in different types of gray levels; let"
@@ -105,7 +107,7 @@ class Data:
 
   @property
   def trained(self) -> str:
-    """What decides training images beside the set as it is tested."""
+    """Text that tells training images of one set as it is tested apart."""
     if self.tested == self.preparation:
       return str(self.view)
     return f"{self.preparation} {self.view}"

@@ -233,6 +233,8 @@ def test_test_images_may_be_prepared_in_another_way(tmp_path):
   assert data.trained != dataclasses.replace(data, preparation="crop").trained
   with pytest.raises(UserError, match="let both or neither end with shrink"):
     dataclasses.replace(data, test_preparation="shrink:24")
+  with pytest.raises(UserError, match="test_preparation='crop:9' ends with"):
+    dataclasses.replace(data, test_preparation="crop:9")
 
 
 class Brighter(ae.Method):
