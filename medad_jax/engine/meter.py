@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 import numpy as np
 
 from medad_jax import files
@@ -195,7 +196,9 @@ class Meter:
 # One program for all folds and arrays: dozens of small ones take seconds to
 # compile.
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _of_fold(states: States, fold: int, points: int, trials: int) -> States:
+def _of_fold(
+  states: States, fold: int | Int[Array, ""], points: int, trials: int
+) -> States:
   """The states [points k ...] of the trials that trained on a fold."""
 
   # Trials are points of the grid, and within each the folds in their order.
