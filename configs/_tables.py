@@ -57,7 +57,7 @@ def rows(name: str, ablation: bool = False) -> list[Row]:
   if dataset == "phantom":
     small = ("phantom/wo_pg", "phantom/pg") if method == "dpa" else ("phantom",)
     return [
-      Row(argument.partition("/")[2], "", method, argument)
+      Row(argument.rpartition("/")[2], "", method, argument)
       for argument in small
       if not ablation
     ]

@@ -85,8 +85,7 @@ def reproduce(
   lines: list[Line] = []
   values: dict[str, list[float | None]] = {}
   for number, entry in enumerate(entries):
-    name = " ".join(filter(None, (entry.group, entry.title)))
-    print(f"run {number + 1} of {len(entries)}: {name}")
+    print(f"run {number + 1} of {len(entries)}: {_name(entry)}")
     # A failure is kept for the end: the other runs do not depend on it.
     found = _run(entry, folder_of(workdir, entry))
     jax.clear_caches()  # the next run has programs of its own
@@ -102,7 +101,7 @@ def reproduce(
   if failed:
     raise UserError(
       f"{len(failed)} of {len(entries)} runs have failed; the first,"
-      f" {failed[0].group} {failed[0].title}: {failed[0].failure}"
+      f" {_name(failed[0])}: {failed[0].failure}"
     )
   return lines
 
@@ -126,6 +125,10 @@ def text(lines: Sequence[Line]) -> str:
   ]
   header = ("experiment", "", "AUROC", "published")
   return "\n".join(table.aligned(header, rows, right=2))
+
+
+def _name(one: Entry | Line) -> str:
+  return " ".join(filter(None, (one.group, one.title)))
 
 
 def _run(entry: Entry, folder: Path) -> list[Line]:
