@@ -113,7 +113,7 @@ def _trained(
         validate_every=settings.validation.every,
         select=settings.select,
         # What was imported is no result of this training.
-        data_text=f"{material.dataset.fingerprint} {settings.data.view}"
+        data_text=f"{material.dataset.fingerprint} {settings.data.trained}"
         f"{folder.imported_text()}",
         method_text=repr(method),
         reuse=other,
@@ -355,16 +355,27 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
     if data.on_disk:
       return _open_disk(data, splits)
-    return joint.open_sets(
-      data.name,
-      data.dir,
-      image_size=data.stored,
-      channels=data.channels,
-      preparation=data.preparation,
-      need=splits,
-      further_tests=True,
-      known=data.known,
-    )
+    of_tests = [name for name in splits if spec.is_test(name)]
+    if data.tested == data.preparation or len(of_tests) == len(splits):
+      return _open_built(data, data.tested, splits)
+    tests = _open_built(data, data.tested, of_tests)
+    others = [name for name in splits if not spec.is_test(name)]
+    found = _open_built(data, data.preparation, others).splits
+    # The further tests that come with the others are prepared as those.
+    return dataclasses.replace(tests, splits={**found, **tests.splits})
+
+
+def _open_built(data: Data, text: str, splits: Sequence[str]) -> spec.Dataset:
+  return joint.open_sets(
+    data.name,
+    data.dir,
+    image_size=data.stored,
+    channels=data.channels,
+    preparation=text,
+    need=splits,
+    further_tests=True,
+    known=data.known,
+  )
 
 
 def _open_disk(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
