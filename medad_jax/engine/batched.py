@@ -37,7 +37,7 @@ class Batched:
       1, self.size
     )
     self._call = self._layout.lift(
-      lambda states, arrays: function(states, _batch(arrays)),
+      lambda states, arrays: function(states, batch_of(arrays)),
       (parallel.WHOLE, parallel.EXAMPLE),
       parallel.EXAMPLE,
     )
@@ -99,7 +99,8 @@ class Batched:
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def _batch(arrays: dict[str, jax.Array]) -> Batch:
+def batch_of(arrays: dict[str, jax.Array]) -> Batch:
+  """A batch that is scored, from images as they are stored and their ids."""
   ids = arrays["id"]
   known = {
     "label": jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels
