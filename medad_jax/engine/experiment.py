@@ -34,13 +34,16 @@ from medad_jax.weights import pretrained
 
 
 def train_and_evaluate(
-  config: Mapping[str, Any], workdir: Path
+  config: Mapping[str, Any],
+  workdir: Path,
+  dataset: spec.Dataset | None = None,
 ) -> results.Results | None:
   """Trains what is not yet trained, then evaluates.
 
   Args:
     config: plain values, as a `configs/` file gives them.
     workdir: the run's folder; a half-finished run in it is continued.
+    dataset: in place of the set that the configuration names.
 
   Returns:
     What `results.json` holds; None where there are no test images.
@@ -55,7 +58,7 @@ def train_and_evaluate(
   # Before JAX is asked for its devices, which this may make of a CPU's cores.
   devices = trained.devices_of(settings, stages)
   feasible.check(config, settings, stages)
-  material = _material(settings, stages, devices)
+  material = _material(settings, stages, devices, dataset)
   trials = members.seeds(settings.seed, settings.seeds)
   feasible.check_steps(stages, material.pools, trials)
   origins = _origins(stages)
@@ -130,12 +133,22 @@ def _calibrate(
 
 
 def _material(
-  settings: Settings, stages: Sequence[Stage], devices: Devices
+  settings: Settings,
+  stages: Sequence[Stage],
+  devices: Devices,
+  dataset: spec.Dataset | None,
 ) -> _Material:
   """Opens the data and divides it among the pools of all stages."""
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
-  dataset = _open(settings.data, (*used, "test"))
+  if dataset is None:
+    dataset = _open(settings.data, (*used, "test"))
+  elif absent := sorted(set(used) - set(dataset.splits)):
+    raise UserError(
+      f"the method trains on {', '.join(absent)}, too, and normal images were"
+      " given alone; build a set (python -m medad_jax.build folder), or choose"
+      " another method."
+    )
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
   # One array for all splits: pools are rows of it, so members of different

@@ -263,13 +263,13 @@ def _manifest(model: Trained, workdir: Path, size: int) -> dict[str, Any]:
     "scores": list(model.method.score_names),
     # Its steps written out, as the loader reads them.
     "preparation": str(preparation.parse(data.preparation, data.stored)),
-    "alarms": [_alarm(one) for one in found],
+    "alarms": [alarm_facts(one) for one in found],
     "probed_on": exported.platform(),
     "run": _run(model, workdir),
   }
 
 
-def _alarm(alarm: alarms.Alarms) -> dict[str, Any]:
+def alarm_facts(alarm: alarms.Alarms) -> dict[str, Any]:
   """A threshold and p-values as steps, which need no held-out scores."""
   levels = np.unique(alarm.held_out)
   beyond = np.nextafter(levels[-1:], np.inf)

@@ -123,16 +123,20 @@ def test_a_program_for_a_gpu_holds_no_form_of_the_cpu(trained):
     _, plain = exporting.programs_of(trained, 3, ("cuda",))
   forms, gpu = operations(programs["cpu"]), operations(programs["cuda"])
   assert gpu == operations(plain["cuda"])
-  assert gpu["convolution"] and not gpu["case"]
-  assert forms["convolution"] < gpu["convolution"]
+  assert gpu["convolution"] and forms["dot_general"] > gpu["dot_general"]
   # Nor the folders of this machine.
   bytes_ = programs["cuda"].mlir_module_serialized
   assert str(Path(exporting.__file__).parents[2]).encode() not in bytes_
 
 
 def operations(program) -> Counter:
-  """How often each operation stands in a program."""
-  return Counter(re.findall(r"stablehlo\.(\w+)", program.mlir_module()))
+  """How often each operation of some weight stands in a program.
+
+  A choice by platform leaves its own branch, inside of a `case` of one.
+  """
+  found = re.findall(r"stablehlo\.(\w+)", program.mlir_module())
+  light = {"case", "return", "constant", "reverse"}
+  return Counter(name for name in found if name not in light)
 
 
 def test_images_beyond_a_batch_are_scored_batch_by_batch(model):

@@ -7,7 +7,6 @@ import pytest
 
 from medad_jax.engine import exporting
 from medad_jax.engine.trained import Trained
-from tests import tiny
 from tests.exporting import bare, finished
 from tests.methods import contract_test as contract
 
