@@ -43,8 +43,9 @@ All commands (medad COMMAND --help says more):
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a subcommand as its module; returns the exit status."""
-  name, *rest = sys.argv[1:] if arguments is None else arguments or [""]
-  if name in ("", "help", "--help", "-h", "--helpfull"):
+  given = sys.argv[1:] if arguments is None else arguments
+  name, *rest = given or ["--help"]
+  if name in ("help", "--help", "-h"):
     print(help_text())
     return 0
   if name == "--version":

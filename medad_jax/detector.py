@@ -7,9 +7,6 @@ X are images as decoded: uint8 or uint16, an array [n h w] or [n h w c], or a
 list of images of several sizes.
 """
 
-import os
-from typing import Any
-
 import numpy as np
 from sklearn import base
 from sklearn.utils import validation
@@ -42,12 +39,13 @@ class Detector(base.OutlierMixin, base.BaseEstimator):
 
   def __init__(
     self,
-    method: str = "patchcore",
-    held_out: float = 0.2,
-    false_alarms: float = 0.05,
-    fields: dict[str, Any] | None = None,
-    workdir: str | os.PathLike[str] | None = None,
-    random_state: int = 0,
+    # Without types, as scikit-learn wants it: values are looked at in `fit`.
+    method="patchcore",
+    held_out=0.2,
+    false_alarms=0.05,
+    fields=None,
+    workdir=None,
+    random_state=0,
   ):
     self.method = method
     self.held_out = held_out

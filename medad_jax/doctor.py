@@ -2,8 +2,8 @@
 
   python -m medad_jax.doctor
 
-Every line is `ok`, a `note` (missing, but only some need it) or `RED`, with what
-to do about it. The exit status is 1 where a line is red.
+Every line is `ok`, a `note` (missing, but only some need it) or `RED`, with
+what to do about it. The exit status is 1 where a line is red.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 import dataclasses
-import importlib.util
 from importlib import metadata
+import importlib.util
 import os
 from pathlib import Path
 import platform

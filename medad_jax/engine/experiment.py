@@ -38,15 +38,12 @@ def train_and_evaluate(
   workdir: Path,
   dataset: spec.Dataset | None = None,
 ) -> results.Results | None:
-  """Trains what is not yet trained, then evaluates.
+  """Trains what is not yet trained, then evaluates; None without test images.
 
   Args:
     config: plain values, as a `configs/` file gives them.
     workdir: the run's folder; a half-finished run in it is continued.
     dataset: in place of the set that the configuration names.
-
-  Returns:
-    What `results.json` holds; None where there are no test images.
 
   Raises:
     UserError: the configuration, the data or the folder do not fit.

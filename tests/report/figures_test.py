@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from medad_jax.report import figures
+from medad_jax.report import curves, figures
 from medad_jax.scoring import metrics
 
 
@@ -188,7 +188,7 @@ def test_training_curves(tmp_path, drawn):
   write_metrics(tmp_path / "metrics.jsonl", records)
   with (tmp_path / "metrics.jsonl").open("a") as file:
     file.write('{"phase": "refine", "st')  # still being written
-  figures.training_curves(tmp_path / "metrics.jsonl")
+  curves.training_curves(tmp_path / "metrics.jsonl")
   axes = {a.get_title(): a for a in drawn[0].axes if a.get_visible()}
   assert list(axes) == ["train: loss", "refine: loss", "refine: hits"]
   one, two = axes["train: loss"].get_lines()
@@ -205,7 +205,7 @@ def test_training_curves(tmp_path, drawn):
 
 def test_training_curves_of_an_empty_record(tmp_path):
   write_metrics(tmp_path / "metrics.jsonl", [])
-  assert figures.training_curves(tmp_path / "metrics.jsonl")
+  assert curves.training_curves(tmp_path / "metrics.jsonl")
 
 
 def test_a_plane_has_a_color_for_each_kind(drawn):
