@@ -132,9 +132,9 @@ def _evaluation(results: Results) -> Rows:
     ),
   )
   said = " ".join(table.alarm_sentences(results.operating))
-  yield "Threshold", said or "None was chosen."
+  yield "Threshold", said or "No threshold was chosen."
   groups = ", ".join(results.operating.get("groups", {}))
-  yield "Subgroups", f"By {groups}." if groups else "None are recorded."
+  yield "Subgroups", f"By {groups}." if groups else "No groups are recorded."
   yield (
     "Failure analysis",
     (

@@ -10,7 +10,7 @@ from PIL import Image
 import pytest
 
 from medad_jax.report import curves, figures
-from medad_jax.scoring import metrics
+from medad_jax.scoring import bands, metrics
 
 
 @pytest.fixture
@@ -72,6 +72,26 @@ def test_histogram_is_the_references(tmp_path, drawn):
   assert blue > red
   assert alpha == 0.5
   assert png.startswith(b"\x89PNG")
+
+
+def test_the_threshold_stands_where_scores_are_scaled_to(drawn):
+  classes = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0])
+  figures.histogram(*classes, "rec", ranked(*classes), 2.5)
+  (line,) = drawn[0].axes[0].get_lines()
+  assert line.get_label() == "threshold" and line.get_xdata()[0] == 0.375
+  figures.histogram(*classes, "rec", ranked(*classes))
+  assert not drawn[1].axes[0].get_lines()
+
+
+def test_bands_lie_behind_the_curves(drawn):
+  labels = np.repeat([0, 1], 20)
+  scores = {"rec": np.random.default_rng(0).normal(size=40) + labels}
+  both = bands.bands(labels, scores["rec"])
+  figures.roc(labels, scores, {"rec": 0.8}, both[0])
+  figures.precision_recall(labels, scores, {"rec": 0.8}, both[1])
+  for figure in drawn:
+    (area,) = figure.axes[0].collections
+    assert area.get_alpha() < 0.3
 
 
 def test_histogram_of_one_class(tmp_path, drawn):
