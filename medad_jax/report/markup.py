@@ -24,7 +24,7 @@ def table(
   width = len(header)
   head = line(['th scope="col"'] * width, header)
   # On a phone a row is a list, in which every value has its column's name.
-  names = [escape(re.sub("<[^>]*>", " ", one).strip()) for one in header]
+  names = [re.sub("(<[^>]*>)+", "–", one).strip("–") for one in header]
   first = [
     'th scope="row"',
     *(f'td data-of="{name}"' for name in names[1:]),

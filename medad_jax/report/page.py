@@ -276,8 +276,8 @@ def _caveats(results: Results) -> Iterator[str]:
 def _about_thresholds(results: Results) -> Iterator[str]:
   """Where thresholds of scores and of maps come from."""
   yield (
-    "No threshold of the scores was chosen: a threshold, an epoch or a score"
-    " picked by its result on these images would have to be judged on others."
+    "Nothing was chosen by these images: a threshold, an epoch or a score picked"
+    " by its result on them would have to be judged on others."
   )
   sets = [found.scores for found in table.all_sets(results)]
   if any(map(table.detection_rows, sets)):
