@@ -46,6 +46,10 @@ class Batched:
     """The states where the calls want them."""
     return self._layout.put(states, parallel.WHOLE)
 
+  def trace(self, states: Any, arrays: Any) -> jax.stages.Traced:
+    """The program for shapes, without running it; not under 'pmap'."""
+    return self._call.trace(states, arrays)
+
   def parts(
     self,
     placed: Any,
@@ -100,7 +104,7 @@ class Batched:
 
 
 def batch_of(arrays: dict[str, jax.Array]) -> Batch:
-  """A batch that is scored, from images as they are stored and their ids."""
+  """The batch that a function of stored images is given."""
   ids = arrays["id"]
   known = {
     "label": jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels

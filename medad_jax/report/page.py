@@ -16,6 +16,7 @@ from medad_jax.report import claim, markup, provenance, table
 from medad_jax.report.results import Comparison, Results, Score, TestSet
 
 _TEMPLATE = Path(__file__).with_name("page.html")
+_STYLE = Path(__file__).with_name("page.css")
 _FEW = 100  # images of a class below which the page warns
 
 # Captions by the kind of figure, which is the beginning of its file's name.
@@ -79,6 +80,7 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
     scores.append(f"<h3>Test set {escape(name)}, {table.images(found)}</h3>")
     scores.append(_scores(found, results.seeds, f", test set {name}"))
   page = template.substitute(
+    style=style(),
     title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
     scores="\n".join([*scores, *_operating(results.operating)]),
@@ -91,6 +93,11 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
     config=markup.pairs("Fields of the configuration", _flat(results.config)),
   )
   files.write(path, page)
+
+
+def style() -> str:
+  """The style sheet of all pages."""
+  return _STYLE.read_text("utf-8")
 
 
 def _lead(results: Results) -> str:
@@ -234,6 +241,7 @@ def _caveats(results: Results) -> Iterator[str]:
     yield "One class is missing from the test images: no metric is defined."
   elif min(normal, abnormal) < _FEW:
     yield f"Few test images (under {_FEW} in a class): intervals are wide."
+  yield from table.audit_sentences(results)
   if origins := table.unofficial(results):
     yield f"Pretrained weights are not the official ones: {origins}."
   if results.seeds > 1:
@@ -276,8 +284,8 @@ def _caveats(results: Results) -> Iterator[str]:
 def _about_thresholds(results: Results) -> Iterator[str]:
   """Where thresholds of scores and of maps come from."""
   yield (
-    "Nothing was chosen by these images: a threshold, an epoch or a score picked"
-    " by its result on them would have to be judged on others."
+    "Nothing was chosen by these images: a threshold, an epoch or a score that"
+    " was picked by its result on them would have to be judged on others."
   )
   sets = [found.scores for found in table.all_sets(results)]
   if any(map(table.detection_rows, sets)):

@@ -96,6 +96,15 @@ def alarm_sentences(found: Mapping[str, Any]) -> list[str]:
   return said
 
 
+def audit_sentences(results: Results) -> list[str]:
+  """Findings of the audits of the run's data sets; none without any audit."""
+  return [
+    f"Audit of {name}: {sentence}."
+    for name, found in results.data.get("audit", {}).items()
+    for sentence in found["sentences"]
+  ]
+
+
 def unofficial(results: Results) -> str:
   """Names and origins of pretrained weights that are not the official ones."""
   return ", ".join(

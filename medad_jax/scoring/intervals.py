@@ -61,10 +61,36 @@ def auroc_interval(
   Returns:
     Lower and upper end; None with fewer than two images in a class.
   """
-  n, m = len(normal), len(abnormal)
-  if min(n, m) < 2:
+  if min(len(normal), len(abnormal)) < 2:
     return None
-  of_abnormal, of_normal = _placements(normal, abnormal)
+  return _interval_of(*_placements(normal, abnormal))
+
+
+def mean_auroc_interval(
+  normal: Float[np.ndarray, "n s"], abnormal: Float[np.ndarray, "m s"]
+) -> Interval | None:
+  """95 % interval of the mean AUROC of several trainings on the same images.
+
+  It describes sampling of the test images, as `auroc_interval` does, and holds
+  the trainings fixed: an image's placement is its mean over them.
+
+  Args:
+    normal: finite scores of normal images, a column a training.
+    abnormal: finite scores of abnormal images.
+
+  Returns:
+    Lower and upper end; None with fewer than two images in a class.
+  """
+  if min(len(normal), len(abnormal)) < 2:
+    return None
+  each = [_placements(x, y) for x, y in zip(normal.T, abnormal.T, strict=True)]
+  of_abnormal, of_normal = (np.mean(p, axis=0) for p in zip(*each, strict=True))
+  return _interval_of(of_abnormal, of_normal)
+
+
+def _interval_of(of_abnormal: np.ndarray, of_normal: np.ndarray) -> Interval:
+  """The interval of the area that is the mean of these placements."""
+  n, m = len(of_normal), len(of_abnormal)
   area = float(of_abnormal.mean())
   ours = newcombe_variance(area, n, m)
   ratio = 1.0
