@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from medad_jax import command
-from medad_jax.engine import checkup
+from medad_jax import command, doctor
 from tests.launched import ROOT
 
 
@@ -61,9 +60,9 @@ def test_a_command_is_its_module():
 
 def test_the_doctor_says_a_line_of_each(monkeypatch):
   monkeypatch.setattr(
-    checkup.socket, "create_connection", lambda *_: SimpleNamespace(close=int)
+    doctor.socket, "create_connection", lambda *_: SimpleNamespace(close=int)
   )
-  found = list(checkup.findings())
+  found = list(doctor.findings())
   assert not any(one.serious for one in found)
   assert all("\n" not in str(one) for one in found)
   names = {one.name for one in found}
@@ -73,17 +72,17 @@ def test_the_doctor_says_a_line_of_each(monkeypatch):
 def test_the_doctor_says_what_to_do(monkeypatch, tmp_path):
   (tmp_path / "file").touch()
   monkeypatch.setenv("MEDAD_CACHE_DIR", str(tmp_path / "file"))
-  monkeypatch.setattr(checkup.sys, "version_info", (3, 8, 0))
-  monkeypatch.setattr(checkup.shutil, "which", lambda _: "/bin/nvidia-smi")
-  monkeypatch.setattr(checkup, "_LEAST_MEMORY", 1e18)
-  monkeypatch.setattr(checkup.metadata, "requires", lambda _: ["jax>=99.0"])
+  monkeypatch.setattr(doctor.sys, "version_info", (3, 8, 0))
+  monkeypatch.setattr(doctor.shutil, "which", lambda _: "/bin/nvidia-smi")
+  monkeypatch.setattr(doctor, "_LEAST_MEMORY", 1e18)
+  monkeypatch.setattr(doctor.metadata, "requires", lambda _: ["jax>=99.0"])
 
   def none(*_):
     raise RuntimeError("no driver\nmore")
 
   monkeypatch.setattr(jax, "devices", none)
-  monkeypatch.setattr(checkup.socket, "create_connection", offline)
-  said = {one.name: str(one) for one in checkup.findings()}
+  monkeypatch.setattr(doctor.socket, "create_connection", offline)
+  said = {one.name: str(one) for one in doctor.findings()}
   for name, text in {
     "python": "RED   python: .*; install Python 3.11 to 3.13",
     "packages": "RED .*(99.0 is needed)",

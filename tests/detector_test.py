@@ -149,7 +149,7 @@ def test_what_is_no_image_is_one_sentence(fitted, images, said):
 
 
 def test_methods_and_fields_that_cannot_be_are_told():
-  with pytest.raises(UserError, match="method trains on unlabelled"):
+  with pytest.raises(UserError, match="ddad trains on unlabelled"):
     medad_jax.fit(IMAGES, "ddad", data__extra=16, data__anomaly_ratio=0.5)
   with pytest.raises(UserError, match="model.widht is not a field .*width"):
     medad_jax.fit(IMAGES, "ae", model__widht=3)

@@ -75,7 +75,7 @@ ENGINE = (
   {"alarms"},
   {"score_table"},
   {"evaluation", "exporting"},
-  {"experiment", "sheet", "prediction", "meter", "checkup"},
+  {"experiment", "sheet", "prediction", "meter"},
   {"search", "reproduction", "torch_states", "outcome", "model"},
   {"importing"},
   {"certificate"},

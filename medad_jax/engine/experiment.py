@@ -171,12 +171,9 @@ def _material(
   """Opens the data and divides it among the pools of all stages."""
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
-  if given is None:
-    # Test images are asked for, so that a run without them ends here, and let
-    # go: until the evaluation nothing holds their labels.
-    dataset = _without_tests(_open(settings.data, (*used, "test")))
-  else:
-    dataset = _with_splits(given, used)
+  # Test images are asked for, so that a run without them ends here, and let go:
+  # until the evaluation nothing holds their labels.
+  dataset = given or _without_tests(_open(settings.data, (*used, "test")))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
   # One array for all splits: pools are rows of it, so members of different
@@ -205,17 +202,6 @@ def _material(
       for name, rows in pools.items()
     }
   return _Material(dataset, feed, pools, texts, codes)
-
-
-def _with_splits(dataset: spec.Dataset, used: Sequence[str]) -> spec.Dataset:
-  """The data set, which was given, if it has what the method trains on."""
-  if absent := sorted(set(used) - set(dataset.splits)):
-    raise UserError(
-      f"the method trains on {', '.join(absent)}, too, and normal images were"
-      " given alone; build a set (python -m medad_jax.build folder), or choose"
-      " another method."
-    )
-  return dataset
 
 
 def _without_tests(dataset: spec.Dataset) -> spec.Dataset:

@@ -89,6 +89,7 @@ def export(
     **{f"medad_jax/{name}": _source(name) for name in _LOADER},
     "__main__.py": _MAIN.encode(),
   }
+  # Beside the old file, which stays until the new one was loaded and compared.
   fresh = out.with_name(f"{out.name}.unchecked")
   try:
     files.write(fresh, packed(manifest, entries))
@@ -104,6 +105,7 @@ def export(
 def probe_images(model: Trained) -> np.ndarray:
   """Made-up images that the model is fed, [n h w c]: no patient's."""
   height, width, channels = model.shape
+  # Its streams are frozen, and a user may draw the same images.
   draw = np.random.RandomState(0)
   across = np.linspace(0, 1, width)[None, :, None]
   down = np.linspace(0, 1, height)[:, None, None]
@@ -123,6 +125,7 @@ def probe_images(model: Trained) -> np.ndarray:
 def packed(manifest: Mapping[str, Any], entries: Mapping[str, bytes]) -> bytes:
   """The bytes of a model file."""
   digests = {k: hashlib.sha256(v).hexdigest() for k, v in entries.items()}
+  # One checksum for each entry, and one for the list of these.
   text = json.dumps({**manifest, "files": digests}, indent=1).encode()
   heads = {
     "manifest.json": text,
@@ -148,6 +151,7 @@ def score_program(model: Trained, states: Any):
   """
   function = scorer.score_function(model.method, len(model.trials))
   structure = jax.tree.structure(states)
+  # numpy holds no keys, only the numbers that they are made of.
   keys = [_is_key(leaf) for leaf in jax.tree.leaves(states)]
 
   def program(leaves, images, ids):
@@ -155,6 +159,7 @@ def score_program(model: Trained, states: Any):
       jax.random.wrap_key_data(leaf) if key else leaf
       for leaf, key in zip(leaves, keys, strict=True)
     ]
+    # What the scorer itself makes of stored images.
     batch = batched.batch_of({"id": ids, "image": images})
     found = function(jax.tree.unflatten(structure, restored), batch)
     # All results, as in the scorer: without some, others might be computed
@@ -200,6 +205,7 @@ def programs_of(
   shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
 
   def pruned(some, *rest):
+    # Zeros that nothing reads: XLA removes them.
     filled = [jnp.zeros(x.shape, x.dtype) for x in shapes]
     for k, leaf in zip(kept, some, strict=True):
       filled[k] = leaf
@@ -233,6 +239,7 @@ def _without_paths() -> Iterator[None]:
 
 def _share(model: Trained) -> int:
   """Images that the run's scorer gives each device at a time."""
+  # Of the same program on a part of the batch the bits are the same.
   count = len(model.devices.all)
   return -(-model.settings.evaluation.batch_size // count)
 
@@ -271,6 +278,7 @@ def _manifest(model: Trained, workdir: Path, size: int) -> dict[str, Any]:
 
 def alarm_facts(alarm: alarms.Alarms) -> dict[str, Any]:
   """A threshold and p-values as steps, which need no held-out scores."""
+  # P-values change at held-out scores alone.
   levels = np.unique(alarm.held_out)
   beyond = np.nextafter(levels[-1:], np.inf)
   steps = alarm.p_values(np.concatenate([levels, beyond]))
@@ -287,6 +295,7 @@ def _run(model: Trained, workdir: Path) -> dict[str, Any]:
   folder = Workdir(workdir)
   precision = model.config.get("model", {}).get("precision", "float32")
   described = environment.describe(precision)
+  # A folder of normal images has no results.
   path = workdir / "results.json"
   results = Results.load(path).to_json()["scores"] if path.exists() else {}
   return {

@@ -21,7 +21,7 @@ import numpy as np
 
 from medad_jax import exported, files, pictures
 from medad_jax.augment import geometry
-from medad_jax.data import decode, preparation, spec
+from medad_jax.data import decode, index, preparation, spec
 from medad_jax.engine import alarms, experiment, exporting
 from medad_jax.engine import config as configuration
 from medad_jax.engine.trained import Trained
@@ -75,6 +75,7 @@ class Model:
       pictures.check_all(images)
     except pictures.ModelFileError as error:
       raise UserError(str(error)) from error
+    # By the numpy code that a model file has: one answer for both.
     fed = np.stack([self.prepare(image) for image in images])
     found = self.trained.score(fed).scores
     # In the method's order, the headline last.
@@ -147,6 +148,7 @@ def fit(
     pictures.check_all(images)
   except pictures.ModelFileError as error:
     raise UserError(str(error)) from error
+  # One color image makes a model of color, as nothing of it should be lost.
   color = any(np.ndim(x) == 3 and np.shape(x)[2] == 3 for x in images)
   named = {name.replace("__", "."): value for name, value in fields.items()}
   config = configuration.with_hyper(
@@ -160,12 +162,28 @@ def fit(
     },
   )
   settings = configuration.settings_of(config)
+  # Before anything is prepared, which may take a while.
+  _check_normal_alone(config)
   dataset = _dataset(images, settings.data)
+  # Not removed with the model: its folder is all that is left of a session.
   if workdir is None:
     workdir = tempfile.mkdtemp(prefix="medad_jax_")
   path = files.expanded(workdir)
   experiment.train_and_evaluate(config, path, dataset)
+  # From its folder, as anybody would get it later.
   return load(path)
+
+
+def _check_normal_alone(config: configuration.Config) -> None:
+  """Raises UserError where a method trains on more than normal images."""
+  stages = configuration.build_method(config).phases()
+  pools = [pool for stage in stages for pool in stage.pools]
+  if absent := sorted(set(index.splits_used(pools)) - {"train"}):
+    raise UserError(
+      f"{config['method']} trains on {', '.join(absent)}, too, and normal ones"
+      " were given alone; build a set (python -m medad_jax.build folder), or"
+      " choose another method."
+    )
 
 
 def _dataset(images: Any, data: Any) -> spec.Dataset:
@@ -180,6 +198,7 @@ def _dataset(images: Any, data: Any) -> spec.Dataset:
     np.zeros(len(fed), np.int32),
     tuple(f"{k:06d}" for k in range(len(fed))),
   )
+  # A folder continues with the same images only.
   digest = hashlib.sha256(fed.tobytes())
   digest.update(f"{fed.shape} {text}".encode())
   return spec.Dataset(
