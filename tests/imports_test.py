@@ -74,7 +74,7 @@ ENGINE = (
   {"calibration", "feasible", "fold_data"},
   {"alarms"},
   {"score_table"},
-  {"evaluation", "exporting"},
+  {"evaluation", "exporting", "material"},
   {"experiment", "sheet", "prediction", "meter"},
   {"search", "reproduction", "torch_states", "outcome", "model"},
   {"importing"},
