@@ -108,9 +108,10 @@ def row_of(config: Mapping[str, Any]) -> tuple[Any, str] | None:
     if any(ours.get(name) != theirs.get(name) for name in same):
       continue
     differ = [
-      f"{name} {ours.get(name)} for {theirs.get(name)}"
-      for name in {**theirs, **ours}
-      if _plain(ours.get(name)) != _plain(theirs.get(name))
+      f"{name} {ours[name]} for {theirs[name]}"
+      for name in theirs
+      # A run of an earlier version lacks fields, and so departs in none.
+      if name in ours and _plain(ours[name]) != _plain(theirs[name])
     ]
     # The first of equals: tables begin with the published protocol itself.
     if best is None or len(differ) < len(best[1]):
