@@ -16,6 +16,9 @@ FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
 
 # A module may import its own layer's folder and all layers before it.
 LAYERS = (
+  # Taken along by model files: they import nothing of the package but this.
+  {"medad_jax/pictures"},
+  {"medad_jax/exported"},
   {"medad_jax/ranges"},
   {"medad_jax/training"},
   {"medad_jax/axis"},
@@ -37,6 +40,10 @@ LAYERS = (
     "medad_jax/main",
     "medad_jax/evaluate",
     "medad_jax/predict",
+    "medad_jax/export",
+    "medad_jax/doctor",
+    "medad_jax/detector",
+    "medad_jax/command",
     "medad_jax/synthesize",
     "medad_jax/search",
     "medad_jax/compare",
@@ -67,9 +74,9 @@ ENGINE = (
   {"calibration", "feasible", "fold_data"},
   {"alarms"},
   {"score_table"},
-  {"evaluation"},
+  {"evaluation", "exporting"},
   {"experiment", "sheet", "prediction", "meter"},
-  {"search", "reproduction", "torch_states", "outcome"},
+  {"search", "reproduction", "torch_states", "outcome", "model"},
   {"importing"},
   {"certificate"},
 )
@@ -111,6 +118,7 @@ OWNERS = {
     "medad_jax/main",
     "medad_jax/predict",
     "medad_jax/evaluate",
+    "medad_jax/export",
     "medad_jax/synthesize",
     "medad_jax/search",
     "medad_jax/reproduce",
@@ -134,6 +142,7 @@ OWNERS = {
     "medad_jax/scoring/verdicts",
   },
   "sklearn": {
+    "medad_jax/detector",
     "medad_jax/scoring/density",
     "medad_jax/scoring/embedding",
     "medad_jax/scoring/forest",

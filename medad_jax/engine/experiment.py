@@ -34,22 +34,23 @@ from medad_jax.weights import pretrained
 
 
 def train_and_evaluate(
-  config: Mapping[str, Any], workdir: Path
+  config: Mapping[str, Any],
+  workdir: Path,
+  dataset: spec.Dataset | None = None,
 ) -> results.Results | None:
-  """Trains what is not yet trained, then evaluates.
+  """Trains what is not yet trained, then evaluates; None without test images.
 
   Args:
     config: plain values, as a `configs/` file gives them.
     workdir: the run's folder; a half-finished run in it is continued.
-
-  Returns:
-    What `results.json` holds; None where there are no test images.
+    dataset: in place of the set that the configuration names.
 
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
-  with _trained(config, workdir) as (model, material, folder):
-    return _evaluate(model, _tests(model, folder, material), folder, workdir)
+  with _trained(config, workdir, given=dataset) as (model, material, folder):
+    tests = dataset or _tests(model, folder, material)
+    return _evaluate(model, tests, folder, workdir)
 
 
 def complete(
@@ -74,6 +75,7 @@ def _trained(
   config: Mapping[str, Any],
   workdir: Path,
   place: Callable[[Workdir], None] = lambda folder: None,
+  given: spec.Dataset | None = None,
 ) -> Iterator[tuple[trained.Trained, "_Material", Workdir]]:
   """The trained model, its data and its folder, which stays locked."""
   settings = configuration.settings_of(config)
@@ -83,7 +85,7 @@ def _trained(
   # Before JAX is asked for its devices, which this may make of a CPU's cores.
   devices = trained.devices_of(settings, stages)
   feasible.check(config, settings, stages)
-  material = _material(settings, stages, devices)
+  material = _material(settings, stages, devices, given)
   trials = members.seeds(settings.seed, settings.seeds)
   feasible.check_steps(stages, material.pools, trials)
   origins = _origins(stages)
@@ -113,7 +115,7 @@ def _trained(
         validate_every=settings.validation.every,
         select=settings.select,
         # What was imported is no result of this training.
-        data_text=f"{material.dataset.fingerprint} {settings.data.view}"
+        data_text=f"{material.dataset.fingerprint} {settings.data.trained}"
         f"{folder.imported_text()}",
         method_text=repr(method),
         reuse=other,
@@ -161,14 +163,17 @@ def _calibrate(
 
 
 def _material(
-  settings: Settings, stages: Sequence[Stage], devices: Devices
+  settings: Settings,
+  stages: Sequence[Stage],
+  devices: Devices,
+  given: spec.Dataset | None,
 ) -> _Material:
   """Opens the data and divides it among the pools of all stages."""
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
   # Test images are asked for, so that a run without them ends here, and let go:
   # until the evaluation nothing holds their labels.
-  dataset = _without_tests(_open(settings.data, (*used, "test")))
+  dataset = given or _without_tests(_open(settings.data, (*used, "test")))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
   # One array for all splits: pools are rows of it, so members of different
@@ -355,16 +360,27 @@ def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
     if data.on_disk:
       return _open_disk(data, splits)
-    return joint.open_sets(
-      data.name,
-      data.dir,
-      image_size=data.stored,
-      channels=data.channels,
-      preparation=data.preparation,
-      need=splits,
-      further_tests=True,
-      known=data.known,
-    )
+    of_tests = [name for name in splits if spec.is_test(name)]
+    if data.tested == data.preparation or len(of_tests) == len(splits):
+      return _open_built(data, data.tested, splits)
+    tests = _open_built(data, data.tested, of_tests)
+    others = [name for name in splits if not spec.is_test(name)]
+    found = _open_built(data, data.preparation, others).splits
+    # The further tests that come with the others are prepared as those.
+    return dataclasses.replace(tests, splits={**found, **tests.splits})
+
+
+def _open_built(data: Data, text: str, splits: Sequence[str]) -> spec.Dataset:
+  return joint.open_sets(
+    data.name,
+    data.dir,
+    image_size=data.stored,
+    channels=data.channels,
+    preparation=text,
+    need=splits,
+    further_tests=True,
+    known=data.known,
+  )
 
 
 def _open_disk(data: Data, splits: tuple[str, ...]) -> spec.Dataset:

@@ -129,7 +129,7 @@ def _job(workdir: Path, images: Path, out: Path, wanted: Wanted) -> _Job:
   data, evaluation = model.settings.data, model.settings.evaluation
   found = alarms.of_run(workdir, model.method.score_names[-1], evaluation)
   alarm = next(iter(found), None)
-  frame = decode.Frame(data.stored, data.channels, data.preparation)
+  frame = decode.Frame(data.stored, data.channels, data.tested)
   return _Job(model, alarm, frame, data.axis, images, out, wanted)
 
 
