@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import alike, columns, feeds, index, joined, joint, spec
+from medad_jax.data import alike, columns, feeds, index, joined, spec
 from medad_jax.engine import (
   alarms,
   calibration,
@@ -18,6 +18,7 @@ from medad_jax.engine import (
   evaluation,
   feasible,
   members,
+  opening,
   processes,
   run,
   train,
@@ -66,8 +67,9 @@ def complete(
   Raises:
     UserError: as `train_and_evaluate`, or from `place`.
   """
+  # Nothing is evaluated: `evaluate` does that, from the folder alone.
   with _trained(config, workdir, place):
-    pass  # nothing is evaluated
+    pass
 
 
 @contextlib.contextmanager
@@ -166,14 +168,16 @@ def _material(
   settings: Settings,
   stages: Sequence[Stage],
   devices: Devices,
-  given: spec.Dataset | None,
+  given: spec.Dataset | None = None,
 ) -> _Material:
   """Opens the data and divides it among the pools of all stages."""
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
   # Test images are asked for, so that a run without them ends here, and let go:
   # until the evaluation nothing holds their labels.
-  dataset = given or _without_tests(_open(settings.data, (*used, "test")))
+  dataset = given or _without_tests(
+    opening.open_data(settings.data, (*used, "test"))
+  )
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
   # One array for all splits: pools are rows of it, so members of different
@@ -216,7 +220,7 @@ def _tests(
   data = model.settings.data
   if data.normal is not None:
     return material.dataset
-  dataset = _open(data, ("test",))
+  dataset = opening.open_data(data, ("test",))
   # The set may have been built anew during the training.
   folder.check_data(_identity(dataset))
   return dataset
@@ -252,7 +256,7 @@ def evaluate_run(
     data = configuration.settings_of(model.config).data
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
-    dataset = _open(data, ("test",))
+    dataset = opening.open_data(data, ("test",))
     if "test" not in dataset.splits:
       raise UserError(
         f"{workdir} was trained on {data.on_disk}, without test images; score a"
@@ -274,21 +278,18 @@ def test_images(model: trained.Trained) -> spec.Split:
   data = model.settings.data
   if data.normal is not None:
     raise UserError(f"a run of the folder {data.normal} has no test images.")
-  return _open(data, ("test",)).splits["test"].center(model.shape[0])
+  return (
+    opening.open_data(data, ("test",)).splits["test"].center(model.shape[0])
+  )
 
 
 def _choose_feed(
   images: np.ndarray | joined.Joined, data: Data, devices: Devices
 ) -> feeds.Feed:
   """The feed of the training images that was asked for, or that fits."""
-  copies = _copies(devices)
+  # Cores of a CPU that are devices share one memory.
+  copies = len(devices.all) if devices.all[0].platform == "cpu" else 1
   return feeds.choose(images, data.feed, data.resident_mb, copies=copies)
-
-
-def _copies(devices: Devices) -> int:
-  """Number of copies in one memory of what is on every device."""
-  # Cores of a CPU that are devices share it.
-  return len(devices.all) if devices.all[0].platform == "cpu" else 1
 
 
 def _other_run(path: str | None) -> Path | None:
@@ -354,64 +355,6 @@ def _record_start(
   precision = config.get("model", {}).get("precision", "float32")
   if differ := folder.start(environment.describe(precision, meshes)):
     log.note(f"going on with {', '.join(differ)}")
-
-
-def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
-  with processes.first_before_others("data"):  # it may build and cache them
-    if data.on_disk:
-      return _open_disk(data, splits)
-    of_tests = [name for name in splits if spec.is_test(name)]
-    if data.tested == data.preparation or len(of_tests) == len(splits):
-      return _open_built(data, data.tested, splits)
-    tests = _open_built(data, data.tested, of_tests)
-    others = [name for name in splits if not spec.is_test(name)]
-    found = _open_built(data, data.preparation, others).splits
-    # The further tests that come with the others are prepared as those.
-    return dataclasses.replace(tests, splits={**found, **tests.splits})
-
-
-def _open_built(data: Data, text: str, splits: Sequence[str]) -> spec.Dataset:
-  return joint.open_sets(
-    data.name,
-    data.dir,
-    image_size=data.stored,
-    channels=data.channels,
-    preparation=text,
-    need=splits,
-    further_tests=True,
-    known=data.known,
-  )
-
-
-def _open_disk(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
-  """The user's images on disk; a test set where a list has one."""
-  # Pillow is not needed where caches of built sets are read.
-  from medad_jax.data import decode, folder, manifest
-
-  if data.manifest:
-    path = files.expanded(data.manifest)
-    entries, base = manifest.read(path), path.parent
-  else:
-    base = files.expanded(data.normal or "")
-    other = files.expanded(data.unlabelled) if data.unlabelled else None
-    entries = manifest.of_folders(base, other)
-  there = {entry.split for entry in entries}
-  if absent := sorted(set(splits) - there - {"test"}):
-    raise UserError(
-      f"the method trains on the images {', '.join(absent)}, too, which"
-      f" {data.on_disk} has not; give data.unlabelled=DIR (and"
-      " data.anomaly_ratio=None), or choose another method."
-    )
-  if data.unlabelled and manifest.UNLABELLED not in splits:
-    raise UserError(
-      f"data.unlabelled={data.unlabelled} was given to a method that trains on"
-      " normal images alone; leave it out, or choose configs/folder.py:ddad."
-    )
-  # A list may name images that this method does not use: they are not read.
-  wanted = {k for k in there if k in splits or spec.is_test(k)}
-  frame = decode.Frame(data.stored, data.channels, data.preparation)
-  used = [entry for entry in entries if entry.split in wanted]
-  return folder.open_folder(base, used, data.dir, frame, data.axis)
 
 
 def _say_alarms(model: trained.Trained, workdir: Path) -> None:
