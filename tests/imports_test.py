@@ -60,6 +60,7 @@ LAYERS = (
 ENGINE = (
   {"processes", "environment", "tensorboard", "settings", "progress"},
   {"fields", "parallel", "writers", "cli", "clock", "arrays", "synthetic"},
+  {"opening"},
   {"config", "devices"},
   {"space", "selection", "final_config", "quick", "outside"},
   {"checkpoint", "cores", "workdir"},

@@ -17,6 +17,7 @@ from medad_jax.engine import (
   feasible,
   material,
   members,
+  opening,
   processes,
   run,
   train,
@@ -64,8 +65,9 @@ def complete(
   Raises:
     UserError: as `train_and_evaluate`, or from `place`.
   """
+  # Nothing is evaluated: `evaluate` does that, from the folder alone.
   with _trained(config, workdir, place):
-    pass  # nothing is evaluated
+    pass
 
 
 @contextlib.contextmanager
@@ -143,7 +145,7 @@ def _tests(
   data = model.settings.data
   if data.normal is not None:
     return trained_on.dataset
-  dataset = material.open_splits(data, ("test",))
+  dataset = opening.open_data(data, ("test",))
   # The set may have been built anew during the training.
   folder.check_data(material.identity(dataset))
   return dataset
@@ -179,7 +181,7 @@ def evaluate_run(
     data = configuration.settings_of(model.config).data
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
-    dataset = material.open_splits(data, ("test",))
+    dataset = opening.open_data(data, ("test",))
     if "test" not in dataset.splits:
       raise UserError(
         f"{workdir} was trained on {data.on_disk}, without test images; score a"
@@ -201,7 +203,7 @@ def test_images(model: trained.Trained) -> spec.Split:
   data = model.settings.data
   if data.normal is not None:
     raise UserError(f"a run of the folder {data.normal} has no test images.")
-  splits = material.open_splits(data, ("test",)).splits
+  splits = opening.open_data(data, ("test",)).splits
   return splits["test"].center(model.shape[0])
 
 
