@@ -3,9 +3,8 @@
   python -m benchmarks.equalization --side=128 --images=96
 
 Milliseconds an image of `scoring.clahe`, of scikit-image's function, which
-gives the same numbers, and of the rest of RA's map (LPIPS and smoothing, by
-random weights, of one reconstruction an image). RA's map equalizes an image and
-every draw of its reconstruction.
+gives the same numbers, and of RA's map of an image and one reconstruction (by
+random weights), for which both are equalized.
 """
 
 import argparse
@@ -15,8 +14,7 @@ import sys
 import jax
 import numpy as np
 
-from benchmarks import turns
-from benchmarks.protocol import positive
+from benchmarks import protocol, turns
 from medad_jax.methods import ra
 from medad_jax.nets import lpips
 from medad_jax.scoring import clahe
@@ -49,15 +47,16 @@ def main(argv: list[str] | None = None) -> int:
     prog="python -m benchmarks.equalization",
     description=__doc__.splitlines()[0],
   )
-  parser.add_argument("--side", type=positive, default=128, help="[128]")
-  parser.add_argument("--images", type=positive, default=96, help="[96]")
-  parser.add_argument("--repeats", type=positive, default=5, help="[5]")
+  for name, value in {"side": 128, "images": 96, "repeats": 5}.items():
+    parser.add_argument(
+      f"--{name}", type=protocol.positive, default=value, help=f"[{value}]"
+    )
   parser.add_argument(
     "--trunk", choices=lpips.PARTS, default="squeeze", help="[squeeze]"
   )
   args = parser.parse_args(argv)
-  shape = (args.images, args.side, args.side, 1)
-  images = np.random.RandomState(0).uniform(0, 1, shape).astype(np.float32)
+  images = protocol.generate(args.images, args.side, seed=0)[..., None]
+  images = images.astype(np.float32) / 255
   times = turns.alternate(sides(images, args.trunk), args.repeats)
   rows = [
     (
