@@ -10,6 +10,8 @@ from configs import deep_geo, deep_if, dpa, maddr, piad
 
 ABLATED = ("camelyon16", "nih_ap", "nih_pa", "nih_subset")
 MADDR_SETS = ("covid_ct", "brain", "rsna")
+_JOINT, _PLAIN = "joint", "joint, no constraint"
+_ALONE = "a model for each set"
 
 
 class Row(NamedTuple):
@@ -30,6 +32,21 @@ class Row(NamedTuple):
   averaged: bool = False
 
 
+class Difference(NamedTuple):
+  """Two runs of a table whose AUROC is compared, seed by seed.
+
+  Attributes:
+    run: group and title of the first one.
+    other: the same of the run that is subtracted.
+    of: the set of the first run that is compared with all of the other one;
+      empty where their sets are compared one by one.
+  """
+
+  run: tuple[str, str]
+  other: tuple[str, str]
+  of: str = ""
+
+
 def names() -> list[str]:
   """The names of all tables."""
   found = [f"dpa/{name}" for name in (*dpa.CLASSES, *dpa.EXPERIMENTS)]
@@ -40,7 +57,8 @@ def names() -> list[str]:
   ):
     sets = {argument.split("/")[0]: 0 for argument in module.arguments()}
     found += [f"{method}/{name}" for name in sets]
-  return [*found, "maddr", "dpa/phantom", "piad/phantom", "deep_geo/phantom"]
+  found += ["maddr", *(f"maddr/{host}" for host in maddr.METHODS)]
+  return [*found, "dpa/phantom", "piad/phantom", "deep_geo/phantom"]
 
 
 def rows(name: str, ablation: bool = False) -> list[Row]:
@@ -52,7 +70,8 @@ def rows(name: str, ablation: bool = False) -> list[Row]:
   """
   method, _, dataset = name.partition("/")
   if method == "maddr":
-    return list(_maddr(ablation))
+    hosts = (dataset,) if dataset else tuple(maddr.METHODS)
+    return [row for host in hosts for row in _maddr(host, ablation)]
   if dataset == "phantom":
     small = ("phantom/wo_pg", "phantom/pg") if method == "dpa" else ("phantom",)
     return [
@@ -74,15 +93,34 @@ def rows(name: str, ablation: bool = False) -> list[Row]:
   return found
 
 
-def _maddr(ablation: bool) -> Iterator[Row]:
-  """Joint models and, to compare, one for each set; or the ablations."""
+def differences(name: str) -> list[Difference]:
+  """What the main table compares: MADDR's joint models, in pairs of seeds."""
+  method, _, dataset = name.partition("/")
+  hosts = (dataset,) if dataset else tuple(maddr.METHODS)
+  if method != "maddr":
+    return []
+  found = []
+  for host in hosts:
+    found.append(Difference((host, _JOINT), (host, _PLAIN)))
+    for title in (_JOINT, _PLAIN):
+      for one in MADDR_SETS:
+        alone = (f"{host}, {_ALONE}", one)
+        found.append(Difference((host, title), alone, one))
+  return found
+
+
+def _maddr(host: str, ablation: bool) -> Iterator[Row]:
+  """Joint models and, to compare, one for each set; or the ablations.
+
+  Models of one set have no constraint: with one organ and one modality, its
+  heads have nothing to tell apart.
+  """
   joint = ",".join(MADDR_SETS)
-  for host in maddr.METHODS:
-    if ablation:
-      for name in maddr.ABLATIONS[1:]:
-        yield Row(host, name, "maddr", f"{joint}/{host}/{name}")
-      continue
-    yield Row(host, "joint", "maddr", f"{joint}/{host}")
-    for one in MADDR_SETS:
-      group = f"{host}, a model for each set"
-      yield Row(group, one, "maddr", f"{one}/{host}/plain", True)
+  if ablation:
+    for name in maddr.ABLATIONS[1:]:
+      yield Row(host, name, "maddr", f"{joint}/{host}/{name}")
+    return
+  yield Row(host, _JOINT, "maddr", f"{joint}/{host}")
+  yield Row(host, _PLAIN, "maddr", f"{joint}/{host}/plain")
+  for one in MADDR_SETS:
+    yield Row(f"{host}, {_ALONE}", one, "maddr", f"{one}/{host}/plain", True)

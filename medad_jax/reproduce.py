@@ -3,11 +3,13 @@
   python -m medad_jax.reproduce dpa/cifar10 --seeds=3
   python -m medad_jax.reproduce dpa/nih_subset --ablation
   python -m medad_jax.reproduce dpa/phantom --set=model.weights=random
+  python -m medad_jax.reproduce maddr/memae --set=train.epochs=10
 
 The same command again goes on where it was stopped. configs/_tables.py says
 which runs a table has.
 """
 
+from collections.abc import Mapping, Sequence
 import json
 from typing import Any
 
@@ -22,7 +24,9 @@ ABLATION = flags.DEFINE_bool("ablation", False, "The ablations of the table.")
 SEEDS = flags.DEFINE_integer(
   "seeds", 3, "Trainings of each run.", lower_bound=1
 )
-SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for all its runs.")
+SET = flags.DEFINE_multi_string(
+  "set", [], "FIELD=VALUE for those of its runs that have the field."
+)
 WORKDIR = cli.define_path(
   "workdir",
   None,
@@ -53,16 +57,11 @@ def main(words: list[str]) -> None:
     reproduction.Entry(
       row.group,
       row.title,
-      configuration.with_hyper(
-        shipped.module(f"configs.{row.file}")
-        .get_config(row.argument)
-        .to_dict(),
-        changes,
-      ),
+      config,
       groups[row.group].get("values", {}).get(row.title),
       row.averaged,
     )
-    for row in rows
+    for row, config in zip(rows, _changed(rows, changes), strict=True)
   ]
   means = {
     group: found["values"]["mean"]
@@ -78,6 +77,30 @@ def main(words: list[str]) -> None:
   default = files.expanded(f"runs/reproduce/{name.replace('/', '_')}{ending}")
   workdir = WORKDIR.value or default
   reproduction.reproduce(entries, means, workdir, "\n".join(notes))
+
+
+def _changed(
+  rows: Sequence[Any], changes: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+  """The rows' configurations, each with those changes whose fields it has."""
+  whole = [
+    shipped.module(f"configs.{row.file}").get_config(row.argument).to_dict()
+    for row in rows
+  ]
+  known = [set(configuration.flatten(config)) for config in whole]
+  # A table may have several methods, and a field of one of them is no mistake.
+  lost = {
+    name: value
+    for name, value in changes.items()
+    if not any(name in fields for fields in known)
+  }
+  configuration.with_hyper(whole[0], lost)  # refuses all of them
+  return [
+    configuration.with_hyper(
+      config, {k: v for k, v in changes.items() if k in fields}
+    )
+    for config, fields in zip(whole, known, strict=True)
+  ]
 
 
 def _change(text: str) -> tuple[str, Any]:
