@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags
 
 from medad_jax import files, shipped
-from medad_jax.engine import cli, reproduction
+from medad_jax.engine import cli, fields, reproduction
 from medad_jax.engine import config as configuration
 from medad_jax.types import UserError
 
@@ -61,7 +61,7 @@ def main(words: list[str]) -> None:
       groups[row.group].get("values", {}).get(row.title),
       row.averaged,
     )
-    for row, config in zip(rows, _changed(rows, changes), strict=True)
+    for row, config in zip(rows, changed(rows, changes), strict=True)
   ]
   means = {
     group: found["values"]["mean"]
@@ -76,30 +76,40 @@ def main(words: list[str]) -> None:
   ending = "_ablation" if ABLATION.value else ""
   default = files.expanded(f"runs/reproduce/{name.replace('/', '_')}{ending}")
   workdir = WORKDIR.value or default
-  reproduction.reproduce(entries, means, workdir, "\n".join(notes))
+  compared = [] if ABLATION.value else tables.differences(name)
+  pairs = [reproduction.Pair(*found) for found in compared]
+  reproduction.reproduce(entries, means, workdir, "\n".join(notes), pairs)
 
 
-def _changed(
+def changed(
   rows: Sequence[Any], changes: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-  """The rows' configurations, each with those changes whose fields it has."""
+  """The rows' configurations, each with those changes whose fields it has.
+
+  Args:
+    rows: of `configs._tables`.
+    changes: values by the fields' names.
+
+  Raises:
+    UserError: no row has a field of that name.
+  """
   whole = [
     shipped.module(f"configs.{row.file}").get_config(row.argument).to_dict()
     for row in rows
   ]
   known = [set(configuration.flatten(config)) for config in whole]
   # A table may have several methods, and a field of one of them is no mistake.
-  lost = {
-    name: value
-    for name, value in changes.items()
-    if not any(name in fields for fields in known)
-  }
-  configuration.with_hyper(whole[0], lost)  # refuses all of them
+  every = sorted(set().union(*known))
+  for name in changes:
+    if name not in every:
+      raise UserError(
+        f"{name} is not a field of any run{fields.nearest(name, every)}."
+      )
   return [
     configuration.with_hyper(
-      config, {k: v for k, v in changes.items() if k in fields}
+      config, {k: v for k, v in changes.items() if k in own}
     )
-    for config, fields in zip(whole, known, strict=True)
+    for config, own in zip(whole, known, strict=True)
   ]
 
 

@@ -19,6 +19,7 @@ from medad_jax import files
 from medad_jax.engine import experiment, processes
 from medad_jax.engine.workdir import decisive
 from medad_jax.report import results, table
+from medad_jax.scoring import over_seeds
 from medad_jax.types import UserError
 
 
@@ -42,16 +43,35 @@ class Entry:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pair:
+  """Two runs whose AUROC is compared, seed by seed.
+
+  Attributes:
+    run: group and title of the first one.
+    other: the same of the run that is subtracted.
+    of: the set of the first run that is compared with all of the other one;
+      empty where their sets are compared one by one.
+  """
+
+  run: tuple[str, str]
+  other: tuple[str, str]
+  of: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Line:
   """A line of the table.
 
   Attributes:
     group: as in `Entry`.
-    title: as in `Entry`, with the set of several; "mean" for the group's.
+    title: as in `Entry`; "mean" for the group's.
     auroc: of each seed's mean, in [0, 1]; None where the run has failed.
     std: over seeds; None with one.
     published: as in `Entry`.
     failure: why there is no result.
+    part: of several sets tested jointly, the one that the line is of; empty
+      for all.
+    per_seed: the AUROC of every seed.
   """
 
   group: str
@@ -60,6 +80,29 @@ class Line:
   std: float | None = None
   published: float | None = None
   failure: str = ""
+  part: str = ""
+  per_seed: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Gap:
+  """A difference of two runs.
+
+  Attributes:
+    group: of the first run.
+    title: of both.
+    part: the set that is compared; empty for all.
+    mean: of the differences in AUROC, in [-1, 1].
+    low: lower end of its 95 % interval over seeds; None with one seed.
+    high: upper end.
+  """
+
+  group: str
+  title: str
+  part: str
+  mean: float
+  low: float | None = None
+  high: float | None = None
 
 
 def reproduce(
@@ -67,14 +110,16 @@ def reproduce(
   means: Mapping[str, float],
   workdir: Path,
   note: str,
+  pairs: Sequence[Pair] = (),
 ) -> list[Line]:
   """Trains what is not yet trained, and prints the table.
 
   Args:
     entries: the runs.
     means: published means, by group.
-    workdir: holds the runs' folders; gets table.csv.
+    workdir: holds the runs' folders; gets table.csv, and differences.csv.
     note: said below the table, such as the sources of published values.
+    pairs: which runs are compared.
 
   Returns:
     The table's lines.
@@ -96,8 +141,12 @@ def reproduce(
       values.setdefault(entry.group, []).append(found[0].auroc)
   lines += [_mean(group, own, means) for group, own in values.items()]
   if processes.first():
-    files.write(workdir / "table.csv", _csv(lines))
+    files.write(workdir / "table.csv", _csv(Line, lines))
     print("\n" + text(lines) + (f"\n\n{note}" if note else ""))
+    gaps = [gap for pair in pairs for gap in compare(pair, lines)]
+    if gaps:
+      files.write(workdir / "differences.csv", _csv(Gap, gaps))
+      print("\n" + text_of_gaps(gaps))
   failed = [line for line in lines if line.failure]
   if failed:
     raise UserError(
@@ -118,7 +167,7 @@ def text(lines: Sequence[Line]) -> str:
   rows = [
     (
       line.group,
-      line.title,
+      ", ".join(filter(None, (line.title, line.part))),
       "failed" if line.failure else _value(line),
       table.number(line.published, 3),
     )
@@ -126,6 +175,50 @@ def text(lines: Sequence[Line]) -> str:
   ]
   header = ("experiment", "", "AUROC", "published")
   return "\n".join(table.aligned(header, rows, right=2))
+
+
+def compare(pair: Pair, lines: Sequence[Line]) -> list[Gap]:
+  """The differences of a pair of runs; none where one of them has failed."""
+  first, second = (
+    {line.part: line for line in lines if (line.group, line.title) == run}
+    for run in (pair.run, pair.other)
+  )
+  shared = [(part, part) for part in first if part in second]
+  found = []
+  for part, other in [(pair.of, "")] if pair.of else shared:
+    values = [
+      side[name].per_seed if name in side else ()
+      for side, name in ((first, part), (second, other))
+    ]
+    if not values[0] or len(values[0]) != len(values[1]):
+      continue
+    mean, ends = over_seeds.paired(*values)
+    title = f"{pair.run[1]}, less {_named(pair)}"
+    found.append(Gap(pair.run[0], title, part, mean, *(ends or ())))
+  return found
+
+
+def text_of_gaps(gaps: Sequence[Gap]) -> str:
+  """The differences for the terminal."""
+  rows = []
+  for gap in gaps:
+    ends = ""
+    if gap.low is not None:
+      ends = f" [{gap.low:+.3f}, {gap.high:+.3f}]"
+    part = gap.part or "all"
+    rows.append((gap.group, gap.title, part, f"{gap.mean:+.3f}{ends}"))
+  header = ("experiment", "", "", "difference in AUROC [95% CI]")
+  return "\n".join(table.aligned(header, rows, right=1)) + (
+    "\n\nIntervals are over seeds, paired, on the same test images."
+  )
+
+
+def _named(pair: Pair) -> str:
+  """The other run, with its group where that is another one."""
+  group, title = pair.other
+  return (
+    title if group == pair.run[0] else group.removeprefix(f"{pair.run[0]}, ")
+  )
 
 
 def _run(entry: Entry, folder: Path) -> list[Line]:
@@ -141,21 +234,31 @@ def _run(entry: Entry, folder: Path) -> list[Line]:
   except UserError as error:
     nothing = Line(entry.group, entry.title, None, None, entry.published)
     return [dataclasses.replace(nothing, failure=str(error))]
-  lines = [_line(entry, entry.title, found.main, entry.published)]
+  lines = [_line(entry, "", found.main, entry.published)]
   return lines + [
-    _line(entry, f"{entry.title}, {name}", one, None)
-    for name, one in found.sets.items()
+    _line(entry, name, one, None) for name, one in found.sets.items()
   ]
 
 
 def _line(
-  entry: Entry, title: str, found: results.TestSet, published: float | None
+  entry: Entry, part: str, found: results.TestSet, published: float | None
 ) -> Line:
   score = list(found.scores.values())[-1]  # the headline
+  auroc, std = score.ranking.auroc, None
+  per_seed: tuple[float | None, ...] = (auroc,)
   if score.over_seeds:
     spread = score.over_seeds["auroc"]
-    return Line(entry.group, title, spread.mean, spread.std, published)
-  return Line(entry.group, title, score.ranking.auroc, None, published)
+    auroc, std, per_seed = spread.mean, spread.std, spread.per_seed
+  return Line(
+    entry.group,
+    entry.title,
+    auroc,
+    std,
+    published,
+    part=part,
+    # Of a set with images of one class there is none.
+    per_seed=tuple(value for value in per_seed if value is not None),
+  )
 
 
 def _mean(
@@ -167,12 +270,19 @@ def _mean(
   return Line(group, "mean", mean, None, means.get(group))
 
 
-def _csv(lines: Sequence[Line]) -> str:
+def _csv(kind: type, rows: Sequence[Any]) -> str:
   file = io.StringIO()
   out = csv.writer(file, lineterminator="\n")
-  names = [field.name for field in dataclasses.fields(Line)]
+  names = [field.name for field in dataclasses.fields(kind)]
   out.writerow(names)
-  out.writerows([[getattr(line, name) for name in names] for line in lines])
+  for row in rows:
+    cells = (getattr(row, name) for name in names)
+    out.writerow(
+      [
+        " ".join(map(repr, cell)) if isinstance(cell, tuple) else cell
+        for cell in cells
+      ]
+    )
   return file.getvalue()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import _tables
-from medad_jax import shipped
+from medad_jax import reproduce, shipped
 from medad_jax.engine import config as configuration
 from medad_jax.engine import experiment, reproduction
 from medad_jax.types import UserError
@@ -54,6 +54,63 @@ def test_runs_are_trained_once_and_averaged(tmp_path, monkeypatch, capsys):
   with pytest.raises(UserError, match="1 of 2 runs have failed; .* differs in"):
     reproduction.reproduce(others, *arguments[1:])
   assert "failed" in capsys.readouterr().out
+
+
+def line(title, part, *per_seed, group="ours"):
+  mean = np.mean(per_seed) if per_seed else None
+  return reproduction.Line(group, title, mean, part=part, per_seed=per_seed)
+
+
+LINES = [
+  line("joint", "", 0.6, 0.7, 0.65),
+  line("joint", "a", 0.5, 0.6, 0.7),
+  line("plain", "", 0.5, 0.7, 0.6),
+  line("plain", "a", 0.5, 0.6, 0.7),
+  line("a", "", 0.4, 0.6, 0.8, group="ours, each alone"),
+  line("failed", ""),
+]
+
+
+def test_runs_are_compared_seed_by_seed():
+  pair = reproduction.Pair(("ours", "joint"), ("ours", "plain"))
+  all_, a = reproduction.compare(pair, LINES)
+  assert (all_.part, a.part) == ("", "a")
+  assert all_.title == "joint, less plain"
+  gaps = np.array([0.1, 0.0, 0.05])
+  half = 4.302652730 * gaps.std(ddof=1) / np.sqrt(3)  # Student's t, two degrees
+  wanted = (0.05, 0.05 - half, 0.05 + half)
+  assert (all_.mean, all_.low, all_.high) == pytest.approx(wanted)
+  # What did nothing is told as well.
+  assert (a.mean, a.low, a.high) == (0, 0, 0)
+  said = reproduction.text_of_gaps([all_, a])
+  assert "+0.050 [-0.074, +0.174]" in said and "+0.000 [+0.000" in said
+
+
+def test_a_set_of_joint_ones_is_compared_with_its_own_model():
+  alone = ("ours, each alone", "a")
+  pair = reproduction.Pair(("ours", "joint"), alone, "a")
+  (found,) = reproduction.compare(pair, LINES)
+  assert found.title == "joint, less each alone"
+  assert found.mean == pytest.approx(0)
+  failed = reproduction.Pair(("ours", "joint"), ("ours", "failed"))
+  assert reproduction.compare(failed, LINES) == []
+
+
+@pytest.mark.parametrize("name", ["maddr", "maddr/dpa", "dpa/cifar10"])
+def test_tables_compare_runs_that_they_have(name):
+  runs = {(row.group, row.title) for row in _tables.rows(name)}
+  found = _tables.differences(name)
+  assert bool(found) is name.startswith("maddr")
+  assert {pair.run for pair in found} | {pair.other for pair in found} <= runs
+
+
+def test_a_field_changes_the_runs_that_have_it():
+  rows = _tables.rows("maddr")
+  found = reproduce.changed(rows, {"model.slots": 7, "seeds": 2})
+  slots = {config["model"].get("slots") for config in found}
+  assert slots == {None, 7} and {config["seeds"] for config in found} == {2}
+  with pytest.raises(UserError, match="model.slot is not a field.*slots"):
+    reproduce.changed(rows, {"model.slot": 7, "seeds": 2})
 
 
 @pytest.mark.parametrize("name", _tables.names())
