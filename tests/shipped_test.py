@@ -128,6 +128,12 @@ def test_a_wheel_has_the_published_statistics_and_their_license(installed):
     assert (installed / "medad_jax" / "nets" / name).is_file()
 
 
+def test_a_wheel_has_the_published_values(installed):
+  ours = {path.name for path in (ROOT / "medad_jax/published").glob("*.csv")}
+  there = installed / "medad_jax" / "published"
+  assert {path.name for path in there.glob("*.csv")} == ours != set()
+
+
 def test_an_installed_package_trains_with_its_own_files(installed, tmp_path):
   """Up to the data: no configuration is in this folder."""
   done = run(

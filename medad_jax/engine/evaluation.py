@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import columns, preparation, spec
+from medad_jax.data import columns, index, preparation, spec
 from medad_jax.engine import (
   alarms,
   arrays,
@@ -156,12 +156,19 @@ def _measure_set(
 
   The split's own results come first, under its name. Of several joined sets
   those of each follow, under the names of split and set, and those of each
-  organ and modality of several sets.
+  organ and modality of several sets. Last are those without images that the
+  run was trained on, too.
   """
   whole, per_seed = measuring.measure(test, seen, healthy)
   found = {name: whole}
   for one, rows in columns.groups(test.columns).items():
     found[f"{name}_{one}"], _ = measuring.measure(test, seen, healthy, rows)
+  pools = [p for s in trained.method.phases() for p in s.pools]
+  known = index.splits_used(pools)
+  apart = columns.without_twins(test.columns, known, len(test))
+  for one, rows in apart.items():
+    if len({*test.labels[rows].tolist()}) == 2:
+      found[f"{name}_{one}"], _ = measuring.measure(test, seen, healthy, rows)
   if name != _MAIN:
     return found, None
   # The arrays' files are gone after the evaluation of the set.
@@ -194,7 +201,11 @@ def _results(
     seed=trained.config["seed"],
     seeds=trained.config["seeds"],
     members=max(phase.members for phase in trained.method.phases()),
-    data={"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)},
+    data={
+      "fingerprint": dataset.fingerprint,
+      "counts": dict(dataset.counts),
+      "audit": {name: dict(found) for name, found in dataset.audits.items()},
+    },
     trained=tuple(folder.starts()),
     evaluated=environment.describe(_precision(trained.config)),
     weights=_weights(folder.path),

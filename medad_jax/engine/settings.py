@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from medad_jax.augment import views
-from medad_jax.data import preparation
+from medad_jax.data import preparation, volumes
 from medad_jax.ranges import (
   Count,
   Devices,
@@ -33,6 +33,11 @@ class Data:
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
     normal: folder of normal images, which are trained on instead of a set;
       there is no test then. None for the set.
+    unlabelled: beside `normal`, folder of images that nobody knows anything
+      of, for methods that learn from such, too.
+    manifest: CSV file that lists images on disk, instead of a set or of these
+      folders. See `data.manifest.read`.
+    axis: that volumes on disk are cut across.
     organ: of each set, with commas, instead of its own column of that name.
     modality: the same.
     sampling: "natural" trains on every image equally often, "balanced" on
@@ -58,6 +63,9 @@ class Data:
   name: str = "phantom"
   dir: str | None = None
   normal: str | None = None
+  unlabelled: str | None = None
+  manifest: str | None = None
+  axis: volumes.Axis = "axial"
   organ: str | None = None
   modality: str | None = None
   sampling: Literal["natural", "balanced"] = "natural"
@@ -76,6 +84,16 @@ class Data:
         f" data.image_size={self.image_size}, which is fed; raise it, or leave"
         " it out."
       )
+    if self.unlabelled and not self.normal:
+      raise UserError(
+        f"data.unlabelled={self.unlabelled} was given without data.normal; give"
+        " the folder of normal images, too."
+      )
+    if self.normal and self.manifest:
+      raise UserError(
+        f"data.normal={self.normal} and data.manifest={self.manifest} were"
+        " given; give one of them."
+      )
     # Read here, so that a mistake is found before any data are.
     preparation.parse(self.preparation, self.stored)
     views.parse(self.augment, self.image_size, self.stored)
@@ -84,6 +102,11 @@ class Data:
   def stored(self) -> int:
     """Pixels a side of the stored images."""
     return self.stored_size or self.image_size
+
+  @property
+  def on_disk(self) -> str | None:
+    """The list or the folder of the user's images; None for a built set."""
+    return self.manifest or self.normal
 
   @property
   def known(self) -> dict[str, str]:

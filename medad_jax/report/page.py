@@ -16,6 +16,7 @@ from medad_jax.report import markup, provenance, table
 from medad_jax.report.results import Comparison, Results, Score, TestSet
 
 _TEMPLATE = Path(__file__).with_name("page.html")
+_STYLE = Path(__file__).with_name("page.css")
 _FEW = 100  # images of a class below which the page warns
 
 # Captions by the kind of figure, which is the beginning of its file's name.
@@ -68,6 +69,7 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
     scores.append(f"<h3>Test set {escape(name)}, {table.images(found)}</h3>")
     scores.append(_scores(found, results.seeds, f", test set {name}"))
   page = template.substitute(
+    style=style(),
     title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
     scores="\n".join([*scores, *_operating(results.operating)]),
@@ -78,6 +80,11 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
     config=markup.pairs("Fields of the configuration", _flat(results.config)),
   )
   files.write(path, page)
+
+
+def style() -> str:
+  """The style sheet of all pages."""
+  return _STYLE.read_text("utf-8")
 
 
 def _lead(results: Results) -> str:
@@ -200,7 +207,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     (
       f"<code>{escape(c.a)}</code> – <code>{escape(c.b)}</code>",
       table.with_interval(c.auroc_difference, c.ci, sign="+"),
-      _p_value(c.p),
+      escape(table.p_value(c.p).removeprefix("= ")),
     )
     for c in comparisons
   ]
@@ -221,6 +228,7 @@ def _caveats(results: Results) -> Iterator[str]:
     yield "One class is missing from the test images: no metric is defined."
   elif min(normal, abnormal) < _FEW:
     yield f"Few test images (under {_FEW} in a class): intervals are wide."
+  yield from table.audit_sentences(results)
   if origins := table.unofficial(results):
     yield f"Pretrained weights are not the official ones: {origins}."
   if results.seeds > 1:
@@ -343,12 +351,6 @@ def _flat(
       yield from _flat(value, f"{prefix}{name}.")
     else:
       yield f"{prefix}{name}", str(value)
-
-
-def _p_value(p: float | None) -> str:
-  if p is None:
-    return "-"
-  return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _duration(seconds: float) -> str:

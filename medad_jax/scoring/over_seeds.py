@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 import dataclasses
-import math
 import statistics
 from typing import TypeVar
-
-from scipy import stats
 
 _Metrics = TypeVar("_Metrics")  # a dataclass of numbers
 
@@ -61,25 +58,3 @@ def spread(values: Sequence[int | float | None]) -> Spread:
   if len(known) < len(values):
     return Spread(None, None, tuple(values))
   return Spread(statistics.fmean(known), statistics.stdev(known), tuple(known))
-
-
-def paired(
-  first: Sequence[float], second: Sequence[float]
-) -> tuple[float, tuple[float, float] | None]:
-  """The mean difference of two runs with the same seeds, and its interval.
-
-  Args:
-    first: a metric of each seed.
-    second: the same of the run that is subtracted, seed by seed.
-
-  Returns:
-    The mean, and its 95 % interval by Student's t with n - 1 degrees of
-    freedom; None with one seed. It describes other seeds on the same test
-    images, not other images.
-  """
-  gaps = [x - y for x, y in zip(first, second, strict=True)]
-  mean, n = statistics.fmean(gaps), len(gaps)
-  if n < 2:
-    return mean, None
-  half = stats.t.ppf(0.975, n - 1) * statistics.stdev(gaps) / math.sqrt(n)
-  return mean, (mean - half, mean + half)
