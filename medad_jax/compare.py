@@ -25,12 +25,13 @@ def main(words: list[str]) -> None:
   """Reads the runs, prints the table and writes it."""
   if not words:
     raise UserError("no run was given; give one or more folders of runs.")
-  lines = compared.compared(words)
-  print(report.text(lines))
+  lines, pairs = compared.compared(words)
+  print("\n".join([report.text(lines), *report.sentences(pairs)]))
   files.make_folder(OUT.value)
   title = f"# python -m medad_jax.compare {' '.join(words)}\n\n"
   picture = "\n![Ours and published](comparison.png)\n"
-  page = title + report.markdown(lines) + picture
+  between = "".join(f"\n- {text}\n" for text in report.sentences(pairs))
+  page = title + report.markdown(lines) + between + picture
   files.write(OUT.value / "comparison.csv", report.csv_text(lines))
   files.write(OUT.value / "comparison.md", page)
   files.write(OUT.value / "comparison.png", report.picture(lines))

@@ -144,7 +144,10 @@ class Builder(base.SetBuilder, skip_registration=True):
     others = sorted(self._source.slides.keys() - self._done.keys())
     if not others:
       return ()
-    return (f"{len(others)} slides are not read: {', '.join(others)}",)
+    return (
+      f"{len(others)} slides are not read, as no list names them or the"
+      " publication leaves them out:\n" + notices.listed(others),
+    )
 
   @functools.cached_property
   def _source(self) -> source.Source:

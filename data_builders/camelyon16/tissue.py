@@ -49,7 +49,7 @@ def tumor_cells(
 def draw(
   found: Bool[np.ndarray, "r c"], random: np.random.RandomState
 ) -> list[tuple[int, int]]:
-  """At most 50 of the blocks, as (row, column), in random order."""
+  """Draws at most 50 of the blocks: (row, column), in random order."""
   places = [(int(row), int(column)) for row, column in np.argwhere(found)]
   random.shuffle(places)
   return places[:MOST]

@@ -13,6 +13,7 @@ _BLOCK = 512  # thumbnails that are compared with all others at a time
 # Correlation of thumbnails above which images are nearly the same: copies that
 # were compressed or resized reach 0.9999, other patients in the same view 0.99.
 _NEAR = 0.9995
+_MOST = 10_000  # pairs after which nobody looks further
 
 
 def groups(
@@ -58,12 +59,15 @@ def near(
     patients: a number of each image's patient; images of one are not compared.
   """
   small = _thumbnails(images)
-  found = []
+  found: list[tuple[int, int]] = []
   for at in range(0, len(small), _BLOCK):
     likeness = small[at : at + _BLOCK] @ small[at:].T
-    for row, other in np.argwhere(likeness > _NEAR).tolist():
-      if row < other and patients[at + row] != patients[at + other]:
-        found.append((at + row, at + other))
+    rows, others = (n + at for n in np.nonzero(likeness > _NEAR))
+    apart = (rows < others) & (patients[rows] != patients[others])
+    found += zip(rows[apart].tolist(), others[apart].tolist(), strict=True)
+    # So many are no accident, and more of them would tell nothing new.
+    if len(found) > _MOST:
+      break
   return found
 
 

@@ -1,25 +1,34 @@
 """Runs of ours and of others, read and put beside published values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import csv
+import itertools
 import json
 from pathlib import Path
+
+import numpy as np
 
 from medad_jax import files, published
 from medad_jax.engine import comparison, outside
 from medad_jax.engine.workdir import decisive
 from medad_jax.report import comparison as report
 from medad_jax.report import results
+from medad_jax.scoring import intervals
 from medad_jax.types import UserError
 
+_Run = tuple[results.Results, Path]
 
-def compared(words: Sequence[str]) -> list[report.Line]:
-  """The lines of all runs, sorted by set, method and metric.
+
+def compared(
+  words: Sequence[str],
+) -> tuple[list[report.Line], list[report.Pair]]:
+  """Lines of all runs by set and method, and differences between ours.
 
   Raises:
     UserError: one of them cannot be read.
   """
-  ours: dict[str, list[tuple[results.Results, Path]]] = {}
-  theirs: dict[tuple[str, str], list[tuple[str, outside.Training]]] = {}
+  ours: dict[str, list[_Run]] = {}
+  theirs: dict[tuple[str, str, str], list[tuple[str, outside.Training]]] = {}
   for word in words:
     text, _, named = word.partition("@")
     path = files.expanded(text)
@@ -40,12 +49,41 @@ def compared(words: Sequence[str]) -> list[report.Line]:
         theirs.setdefault((one.dataset, *key), []).append((text, one))
   made = [line for runs in ours.values() for line in _ours(runs)]
   made += [_theirs(*key, found) for key, found in theirs.items()]
-  return sorted(made, key=lambda line: (line.dataset, line.method))
+  made.sort(key=lambda line: (line.dataset, line.method))
+  pairs = itertools.combinations(ours.values(), 2)
+  return made, [pair for a, b in pairs for pair in _pair(a, b)]
 
 
-def _ours(
-  runs: Sequence[tuple[results.Results, Path]],
-) -> list[report.Line]:
+def _pair(a: Sequence[_Run], b: Sequence[_Run]) -> Iterator[report.Pair]:
+  """The difference of two runs' headlines; none on other images."""
+  found = []
+  for runs in (a, b):
+    (first, folder), *_ = runs
+    *_, headline = first.main.scores
+    each = [comparison.scores_of(f / "scores.csv", headline) for _, f in runs]
+    if None in each:
+      return
+    columns = [column for one in each if one for column in one[1]]
+    found.append((folder.name, headline, _names(folder), each[0], columns))
+  (one, of, names, known, x), (other, another, others, _, y) = found
+  # By name and order, since images of other sizes are the same ones.
+  if names != others or len(x[0]) != len(y[0]) or known is None:
+    return
+  labels = np.array(known[0])
+  split = [
+    tuple(np.array(columns).T[labels == label] for label in (0, 1))
+    for columns in (x, y)
+  ]
+  if difference := intervals.mean_auroc_difference(*split):
+    yield report.Pair(f"{one} ({of})", f"{other} ({another})", *difference)
+
+
+def _names(folder: Path) -> list[str]:
+  with (folder / "scores.csv").open(encoding="utf-8", newline="") as file:
+    return [row["name"] for row in csv.DictReader(file)]
+
+
+def _ours(runs: Sequence[_Run]) -> list[report.Line]:
   found, folder = runs[0]
   # A method that no table has still has its own numbers.
   nearest = comparison.row_of(found.config)

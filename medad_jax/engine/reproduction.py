@@ -17,7 +17,7 @@ from medad_jax.engine import comparison, costs, experiment, processes
 from medad_jax.engine.trained import Trained
 from medad_jax.engine.workdir import decisive
 from medad_jax.report import comparison as report
-from medad_jax.report import reproduced, results
+from medad_jax.report import paired, reproduced, results
 from medad_jax.types import UserError
 
 _COSTS = "costs.json"
@@ -35,6 +35,8 @@ class Entry:
     scores: its scores and what `published` calls them; "" is the headline.
     dataset: what `published` calls its set; "" as the configuration does.
     protocol: how it departs from the published protocol; or nothing.
+    apart: whether it is one of several runs, which differ in their seeds and
+      are one line; the last part of its title is then its own.
   """
 
   group: str
@@ -44,11 +46,18 @@ class Entry:
   scores: tuple[tuple[str, str], ...] = ()
   dataset: str = ""
   protocol: str = ""
+  apart: bool = False
 
   @property
   def name(self) -> str:
     """Group and title."""
     return " ".join(filter(None, (self.group, self.title)))
+
+  @property
+  def pooled(self) -> str:
+    """The name that it has in common with runs of other seeds."""
+    title = self.title.rpartition("/")[0] if self.apart else self.title
+    return " ".join(filter(None, (self.group, title)))
 
 
 def reproduce(
@@ -56,14 +65,17 @@ def reproduce(
   workdir: Path,
   title: str,
   notes: Sequence[str] = (),
+  pairs: Sequence[paired.Pair] = (),
 ) -> list[report.Line]:
   """Trains what is not yet trained, and prints the table.
 
   Args:
     entries: the runs.
-    workdir: holds the runs' folders; gets page.md, table.csv and table.png.
+    workdir: holds the runs' folders; gets page.md, table.csv and table.png,
+      and differences.csv of pairs.
     title: of the page.
     notes: sentences below it.
+    pairs: of runs that are compared, by their entries' names.
 
   Returns:
     The table's lines.
@@ -72,33 +84,36 @@ def reproduce(
     UserError: a run has failed; the others are trained nevertheless.
   """
   found: dict[str, results.Results] = {}
-  lines: list[report.Line] = []
-  averaged: dict[str, list[report.Line]] = {}
+  failed: dict[str, list[report.Line]] = {}
   for number, entry in enumerate(entries):
     print(f"run {number + 1} of {len(entries)}: {entry.name}")
-    own: list[report.Line]
     # A failure is kept for the end: the other runs do not depend on it.
     try:
-      folder = folder_of(workdir, entry)
-      found[entry.name] = _run(entry, folder)
-      own = _lines(entry, found[entry.name], folder)
+      found[entry.name] = _run(entry, folder_of(workdir, entry))
     except UserError as error:
-      own = [_failure(entry, str(error))]
+      failed.setdefault(entry.group, []).append(_failure(entry, str(error)))
     jax.clear_caches()  # the next run has programs of its own
-    lines += own
-    if entry.averaged:
-      averaged.setdefault(entry.group, []).extend(own)
-  for own in averaged.values():
+  lines: list[report.Line] = []
+  for group, own in _by(entries, "group").items():
+    made = [
+      line
+      for same in _by(own, "pooled").values()
+      for line in _lines([e for e in same if e.name in found], found, workdir)
+    ]
+    lines += made + failed.get(group, [])
     # A mean over some of the classes would be another number.
-    if not any(line.failure for line in own):
-      lines += comparison.means(own)
+    if own[0].averaged and group not in failed:
+      lines += comparison.means(made)
   if processes.first():
-    _write(workdir, title, lines, found, notes)
-  failed = [line for line in lines if line.failure]
-  if failed:
+    gaps = paired.gaps(pairs, found)
+    if gaps:
+      files.write(workdir / "differences.csv", paired.csv_text(gaps))
+    said = [*notes, *paired.sentences(gaps)]
+    _write(workdir, title, lines, found, said)
+  if failures := [line for line in lines if line.failure]:
     raise UserError(
-      f"{len(failed)} of {len(entries)} runs have failed; the first,"
-      f" {failed[0].run}: {failed[0].failure}"
+      f"{len(failures)} of {len(entries)} runs have failed; the first,"
+      f" {failures[0].run}: {failures[0].failure}"
     )
   return lines
 
@@ -118,19 +133,35 @@ def _run(entry: Entry, folder: Path) -> results.Results:
     found = experiment.train_and_evaluate(entry.config, folder)
   if found is None:
     raise UserError("its data set has no test images to compare by.")
+  # Part of a method has not all scores, and so no costs of scoring.
+  if entry.config["until"] is None:
+    _costs(folder)
+  return found
+
+
+def _by(entries: Sequence[Entry], field: str) -> dict[str, list[Entry]]:
+  found: dict[str, list[Entry]] = {}
+  for entry in entries:
+    found.setdefault(getattr(entry, field), []).append(entry)
   return found
 
 
 def _lines(
-  entry: Entry, found: results.Results, folder: Path
+  entries: Sequence[Entry],
+  found: Mapping[str, results.Results],
+  workdir: Path,
 ) -> list[report.Line]:
+  """Lines of runs that differ in their seeds alone; none of none."""
+  if not entries:
+    return []
+  first = entries[0]
+  runs = [(found[e.name], folder_of(workdir, e)) for e in entries]
   more = {}
-  # Part of a method has not all scores, and so no costs of scoring.
-  if entry.config["until"] is None:
-    more = reproduced.columns(_costs(folder), sum(found.seconds.values()))
-  name, scores = entry.name, entry.scores
+  if (runs[0][1] / _COSTS).exists():
+    seconds = sum(sum(one.seconds.values()) for one, _ in runs)
+    more = reproduced.columns(_costs(runs[0][1]), seconds)
   return comparison.lines(
-    [(found, folder)], name, scores, entry.dataset, entry.protocol, more
+    runs, first.pooled, first.scores, first.dataset, first.protocol, more
   )
 
 

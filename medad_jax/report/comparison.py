@@ -92,6 +92,35 @@ class Line:
     return self.agreement.verdict
 
 
+@dataclasses.dataclass(frozen=True)
+class Pair:
+  """The AUROC of one run minus that of another one, on the same images.
+
+  Attributes:
+    one: the run and its score.
+    other: the run that is subtracted.
+    difference: in [-1, 1].
+    interval: its 95 % interval by sampling of images; None without variance.
+    p: of the two-sided paired test.
+  """
+
+  one: str
+  other: str
+  difference: float
+  interval: intervals.Interval | None
+  p: float | None
+
+
+def sentences(pairs: Sequence[Pair]) -> list[str]:
+  """Differences between runs in words."""
+  return [
+    f"AUROC of {pair.one} minus that of {pair.other}:"
+    f" {pair.difference:+.3f} {_interval(pair.interval, '+')}, p"
+    f" {table.p_value(pair.p)}; paired by image, with these trainings."
+    for pair in pairs
+  ]
+
+
 def text(lines: Sequence[Line]) -> str:
   """The table for the terminal, a block a data set."""
   blocks = []
@@ -170,7 +199,10 @@ def picture(lines: Sequence[Line]) -> bytes:
         *([value.value], [at], None, [value.std or 0.0]),
         **{"fmt": "D", "color": figures.ABNORMAL, "markersize": 4},
       )
-  names = [f"{line.dataset}  {line.run}  {line.metric}" for line in shown]
+  names = [
+    f"{line.dataset}, {line.run}: {line.method}, {line.metric}"
+    for line in shown
+  ]
   axes.set_yticks(range(len(shown)), names, fontsize=7)
   axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel="ours (blue), published (red)")
   axes.grid(alpha=0.3)

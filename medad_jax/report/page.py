@@ -220,7 +220,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     (
       f"<code>{escape(c.a)}</code> – <code>{escape(c.b)}</code>",
       table.with_interval(c.auroc_difference, c.ci, sign="+"),
-      _p_value(c.p),
+      escape(table.p_value(c.p).removeprefix("= ")),
     )
     for c in comparisons
   ]
@@ -374,12 +374,6 @@ def _flat(
       yield from _flat(value, f"{prefix}{name}.")
     else:
       yield f"{prefix}{name}", str(value)
-
-
-def _p_value(p: float | None) -> str:
-  if p is None:
-    return "-"
-  return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _duration(seconds: float) -> str:

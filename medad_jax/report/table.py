@@ -183,6 +183,13 @@ def with_interval(
   return f"{number(value, 3, sign)} [{low}, {high}]"
 
 
+def p_value(p: float | None) -> str:
+  """A p-value with its relation sign, or a dash."""
+  if p is None:
+    return "-"
+  return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def number(value: float | None, digits: int, sign: str = "") -> str:
   """The value, or a dash where there is none."""
   return "-" if value is None else f"{value:{sign}.{digits}f}"

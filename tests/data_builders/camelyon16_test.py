@@ -281,7 +281,9 @@ def test_options_that_do_not_fit_are_one_sentence(folder, tmp_path):
 def test_slides_that_no_list_names_are_told(folder, capsys):
   slides.write(folder / "normal_027.tif", 9)
   make(folder, patches="sampled")
-  assert "1 slides are not read: normal_027" in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert "1 slides are not read" in said
+  assert "  normal_027\n" in said
 
 
 def test_the_command_has_the_builders_flags(folder, capsys):

@@ -17,6 +17,7 @@ from medad_jax.engine import (
   table_runs,
 )
 from medad_jax.engine import config as configuration
+from medad_jax.report import results
 from medad_jax.types import UserError
 from tests.engine import experiment_test
 from tests.methods import contract_test as contract
@@ -57,6 +58,21 @@ def test_runs_are_trained_once_and_averaged(tmp_path, monkeypatch, capsys):
     patched.setattr(reproduction.costs, "measure", None)
     assert reproduction.reproduce(*arguments) == lines
   _check_compared(tmp_path / "table/classes")
+  # As seeds of one run they are one line.
+  pooled = reproduction._lines(
+    [
+      reproduction.dataclasses.replace(e, apart=True, title=f"ae/{e.title}")
+      for e in entries
+    ],
+    {
+      f"classes ae/{n}": results.Results.load(
+        tmp_path / f"table/classes/{n}/results.json"
+      )
+      for n in "01"
+    },
+    tmp_path / "none",
+  )
+  assert (pooled[0].run, len(pooled[0].values)) == ("classes ae", 2)
   others = [entry(tmp_path, "0", seed=3), entries[1]]
   with pytest.raises(UserError, match="1 of 2 runs have failed; .* differs in"):
     reproduction.reproduce(others, *arguments[1:])
@@ -84,7 +100,8 @@ def _check_page(folder, found):
 
 def _check_compared(folder):
   """Two runs that differ in their seeds alone are one with two seeds."""
-  lines = compared.compared([str(folder / "0"), str(folder / "1")])
+  lines, pairs = compared.compared([str(folder / "0"), str(folder / "1")])
+  assert pairs == []
   own = next(x for x in lines if (x.method, x.metric) == ("ae", "auroc"))
   each = [
     json.loads((folder / name / "results.json").read_text()) for name in "01"

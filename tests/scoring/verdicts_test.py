@@ -62,3 +62,23 @@ def test_the_interval_of_a_mean_of_trainings():
   ends = intervals.auroc_interval(normal[:, 0], abnormal[:, 0])
   assert intervals.mean_auroc_interval(*same) == pytest.approx(ends)
   assert intervals.mean_auroc_interval(normal[:1], abnormal) is None
+
+
+def test_a_difference_of_means_of_trainings():
+  rng = np.random.default_rng(0)
+  a, b = (
+    (rng.normal(0, 1, (60, 2)), rng.normal(d, 1, (60, 2))) for d in (1, 2)
+  )
+  found = intervals.mean_auroc_difference(a, b)
+  each = [
+    intervals.auroc_difference(
+      (a[0][:, i], a[1][:, i]), (b[0][:, i], b[1][:, i])
+    )
+    for i in range(2)
+  ]
+  assert found.value == pytest.approx(np.mean([x.value for x in each]))
+  widths = [x.interval[1] - x.interval[0] for x in each]
+  assert found.interval[1] - found.interval[0] < max(widths)
+  # Of one training each it is the difference of these.
+  one = [(x[:, :1], y[:, :1]) for x, y in (a, b)]
+  assert intervals.mean_auroc_difference(*one) == each[0]
