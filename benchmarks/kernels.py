@@ -1,4 +1,4 @@
-"""What a compiled program would start on its device, read from XLA's text."""
+"""Kernels that a compiled program starts on its device, read from its text."""
 
 from collections import Counter
 from collections.abc import Iterator

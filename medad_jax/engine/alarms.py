@@ -21,6 +21,8 @@ from medad_jax.types import UserError
 
 SPECIFICITIES = (0.9, 0.95, 0.99)
 _TINY = 1e-12
+# Columns that are no groups of images.
+_NO_GROUPS = (columns.PATIENT, columns.TWIN, columns.NEAR_TWIN)
 _MOST_GROUPS = 20  # of a column that is shown group by group
 
 
@@ -176,7 +178,7 @@ def _groups(labels, scores, limit, texts) -> dict[str, Any]:
   shown: Mapping[str, Sequence[str]] = {
     name: values
     for name, values in texts.items()
-    if name != columns.PATIENT and 1 < len(set(values)) <= _MOST_GROUPS
+    if name not in _NO_GROUPS and 1 < len(set(values)) <= _MOST_GROUPS
   }
   return {
     name: {

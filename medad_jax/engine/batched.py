@@ -36,8 +36,8 @@ class Batched:
     self._layout = Devices(devices.all, devices.mode, member=1).layout(
       1, self.size
     )
-    self._call = self._layout.lift(
-      lambda states, arrays: function(states, _batch(arrays)),
+    self._call: Any = self._layout.lift(
+      lambda states, arrays: function(states, batch_of(arrays)),
       (parallel.WHOLE, parallel.EXAMPLE),
       parallel.EXAMPLE,
     )
@@ -103,7 +103,8 @@ class Batched:
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def _batch(arrays: dict[str, jax.Array]) -> Batch:
+def batch_of(arrays: dict[str, jax.Array]) -> Batch:
+  """The batch that a function of stored images is given."""
   ids = arrays["id"]
   known = {
     "label": jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels

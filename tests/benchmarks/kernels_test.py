@@ -28,8 +28,8 @@ ENTRY %main.1 (p.0: f32[8], p.1: f32[8]) -> (f32[8], f32[8]) {
   %p.0 = f32[8]{0} parameter(0), metadata={op_name="dot(x)"}
   %fusion = f32[8]{0} fusion(%p.0, %p.1), kind=kLoop, calls=%fused_add
   %fusion.1 = (f32[8]{0}, /*index=1*/f32[]) fusion(%p.0), kind=kInput, calls=%r
-  %gemm = (f32[8,8]{1,0}, s8[64]{0}) custom-call(%p.0), custom_call_target="__cublas$gemm"
-  %conv = (f32[8]{0}, u8[0]{0}) custom-call(%p.0), custom_call_target="__cudnn$convForward"
+  %gemm = (f32[8], s8[64]) custom-call(%p), custom_call_target="__cublas$gemm"
+  %conv = (f32[8], u8[0]) custom-call(%p), custom_call_target="__cudnn$conv"
   %triton = f32[8]{0} fusion(%p.0), kind=kCustom, calls=%g
   %start = f32[8]{0} all-reduce-start(%fusion), to_apply=%sum
   %done = f32[8]{0} all-reduce-done(%start)
