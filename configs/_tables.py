@@ -62,7 +62,8 @@ def names() -> list[str]:
   ):
     sets = {argument.split("/")[0]: 0 for argument in module.arguments()}
     found += [f"{method}/{name}" for name in sets]
-  return [*found, "maddr", "dpa/phantom", "piad/phantom", "deep_geo/phantom"]
+  small = (f"{m}/phantom" for m in ("dpa", "piad", "deep_geo", "deep_if"))
+  return [*found, "maddr", *small]
 
 
 class Difference(NamedTuple):
@@ -209,7 +210,7 @@ def _dpa_family(system: str, dataset: str, ablation: bool) -> list[Row]:
   if dataset == "phantom":
     small = ("phantom/wo_pg", "phantom/pg") if system == "dpa" else ("phantom",)
     return [
-      Row(argument.partition("/")[2], "", system, argument)
+      Row(argument.rpartition("/")[2], "", system, argument)
       for argument in small
       if not ablation
     ]

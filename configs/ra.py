@@ -10,8 +10,8 @@ the 130 healthy images of fastMRI and all of IXI, tested on fastMRI's. `ixi` is
 trained on a part of IXI, and tested on the rest and on lesions that are made in
 it. Any other set is trained by the published settings, too, but for `phantom`,
 which is a small one, to try: images of 64x64, four levels of 16 to 64 channels
-(published: five of 64 to 512), a code of 64, and 1200 steps of 16 images at
-four times the rate.
+(published: five of 64 to 512), a code of 64, and 600 steps of 8 images (132,000
+of 8) at four times the rate.
 
 SqueezeNet's weights, and those of LPIPS, are needed unless model.weights is
 random: `python -m medad_jax.weights` imports squeezenet1_1, lpips_squeeze,
@@ -33,8 +33,7 @@ def get_config(dataset: str = "phantom") -> ConfigDict:
     config.data.image_size = 64
     config.model.widths = (16, 32, 64, 64)
     config.model.latent = 64
-    config.train.steps = 1200
-    config.train.batch_size = 16
+    config.train.steps = 600
     config.train.learning_rate = 2e-4
     return config
   published(config)

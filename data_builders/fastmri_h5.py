@@ -244,7 +244,11 @@ def _problem(path: Path, plans: Sequence[Plan]) -> str | None:
   ]
   if outside:
     size = f"{shape[2]}x{shape[1]}"
-    return f"boxes outside of {size} pixels: {'; '.join(outside[:3])}"
+    more = f" and {len(outside) - 3} more" if len(outside) > 3 else ""
+    return (
+      f"boxes outside of {size} pixels, or without a pixel:"
+      f" {'; '.join(outside[:3])}{more}"
+    )
   return None
 
 

@@ -89,8 +89,10 @@ def verify(
     lines = [
       f"{_below(path, root)}: {bad[path]}" for path in unique if path in bad
     ]
+    # Files that rows do not name, such as volumes, are not counted.
+    of = f" of {len(unique)}" if len(unique) > len(bad) else ""
     raise UserError(
-      f"{len(bad)} of {len(unique)} files cannot be used in {root}; restore"
+      f"{len(bad)}{of} files cannot be used in {root}; restore"
       " them or take them out, then run the same command again:\n"
       + notices.listed(lines)
     )

@@ -52,7 +52,8 @@ def main(words: list[str]) -> None:
   tables = shipped.module("configs._tables")
   if LIST.value:
     for name in tables.names():
-      print(f"{name}: {len(tables.rows(name))} runs")
+      count = len(tables.rows(name))
+      print(f"{name}: {count} run{'s' if count > 1 else ''}")
     print(f"{', '.join(tables.ANY_SET)} take any other set, too.")
     return
   if len(words) != 1 or not tables.known(words[0]):

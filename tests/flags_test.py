@@ -21,6 +21,7 @@ KNOWN = {
   "model.layer": "relu1_1",
   "data.manifest": "",  # it excludes data.normal
   "data.preparation": "pad,resize:8192",
+  "data.test_preparation": "gray,resize:8192",
   "data.stored_size": 8192,
   "data.augment": "affine:10:0.1:0.1,flip,crop",
   "constraint.mix_until": 3,

@@ -16,6 +16,9 @@ FOLDERS = ("medad_jax", "configs", "data_builders", "launch", "benchmarks")
 
 # A module may import its own layer's folder and all layers before it.
 LAYERS = (
+  # Taken along by model files: they import nothing of the package but this.
+  {"medad_jax/pictures"},
+  {"medad_jax/exported"},
   {"medad_jax/ranges"},
   {"medad_jax/training"},
   {"medad_jax/axis"},
@@ -37,6 +40,10 @@ LAYERS = (
     "medad_jax/main",
     "medad_jax/evaluate",
     "medad_jax/predict",
+    "medad_jax/export",
+    "medad_jax/doctor",
+    "medad_jax/detector",
+    "medad_jax/command",
     "medad_jax/synthesize",
     "medad_jax/search",
     "medad_jax/compare",
@@ -53,6 +60,7 @@ LAYERS = (
 ENGINE = (
   {"processes", "environment", "tensorboard", "settings", "progress"},
   {"fields", "parallel", "writers", "cli", "clock", "arrays", "synthetic"},
+  {"opening"},
   {"config", "devices"},
   {"space", "selection", "final_config", "quick", "outside"},
   {"checkpoint", "cores", "workdir"},
@@ -67,9 +75,9 @@ ENGINE = (
   {"calibration", "feasible", "fold_data"},
   {"alarms"},
   {"score_table"},
-  {"evaluation"},
+  {"evaluation", "exporting", "material"},
   {"experiment", "sheet", "prediction", "meter"},
-  {"search", "reproduction", "torch_states", "outcome"},
+  {"search", "reproduction", "torch_states", "outcome", "model"},
   {"importing"},
   {"certificate"},
 )
@@ -111,6 +119,7 @@ OWNERS = {
     "medad_jax/main",
     "medad_jax/predict",
     "medad_jax/evaluate",
+    "medad_jax/export",
     "medad_jax/synthesize",
     "medad_jax/search",
     "medad_jax/reproduce",
@@ -134,6 +143,7 @@ OWNERS = {
     "medad_jax/scoring/verdicts",
   },
   "sklearn": {
+    "medad_jax/detector",
     "medad_jax/scoring/density",
     "medad_jax/scoring/embedding",
     "medad_jax/scoring/forest",

@@ -70,6 +70,11 @@ def test_what_is_no_file_is_one_sentence(given, says):
     shipped.configuration_file(given)
 
 
+def test_a_function_is_called_by_its_name():
+  made = shipped.call("data_builders.camelyon16.recipe", "Recipe", 4)
+  assert (made.level, made.patch) == (4, 48)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
   """Stands for site-packages with nothing but our wheel."""

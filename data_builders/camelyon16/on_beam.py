@@ -1,7 +1,9 @@
 """Tasks of slides as a data set of TFDS, which Apache Beam makes: `beam`."""
 
 from collections.abc import Sequence
+import functools
 import importlib.util
+import pickle
 import tempfile
 from typing import Any
 
@@ -9,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.camelyon16 import task as one
 from data_builders.camelyon16.task import Task
+from medad_jax import shipped
 from medad_jax.types import UserError
 
 
@@ -70,13 +73,17 @@ class _Outcomes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _generate_examples(self) -> Any:
     beam = tfds.core.lazy_imports.apache_beam
+    # Where the package is installed, a worker must be told to look inside it.
+    work = functools.partial(shipped.call, __name__, example.__name__)
     return (
-      beam.Create(self._tasks)
+      beam.Create([pickle.dumps(task) for task in self._tasks])
       # Otherwise one worker would get all of them.
       | beam.Reshuffle()
-      | beam.Map(_example)
+      | beam.Map(work)
     )
 
 
-def _example(task: Task) -> tuple[str, dict[str, str]]:
+def example(pickled: bytes) -> tuple[str, dict[str, str]]:
+  """Does a task; returns its key and its outcome, as TFDS takes examples."""
+  task: Task = pickle.loads(pickled)
   return task.name, {"slide": task.name, "problem": one.work(task)}

@@ -3,7 +3,7 @@
 Figures and the page are drawn elsewhere (`report.draw`), from what is returned.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,8 @@ def _measure_set(
     labels=test.labels,
     scores={k: values[:, 0] for k, values in seen.scores.items()},
     rankings={k: parts[0].ranking for k, parts in per_seed.items()},
-    gallery=_gallery(test, seen),
+    gallery=_gallery(test, seen, draw.gallery_rows),
+    worst=_gallery(test, seen, draw.worst_rows),
     latents=latents.by_class(trained, test, seen.read(kept.LATENTS)),
   )
 
@@ -247,8 +248,10 @@ def _save(
       np.save(file, values[:, 0] if seeds == 1 else values)
 
 
-def _gallery(test: spec.Split, seen: kept.Kept) -> list[draw.Row]:
-  """Images from the lowest to the highest of the headline's scores."""
+def _gallery(
+  test: spec.Split, seen: kept.Kept, choose: Callable[..., list[int]]
+) -> list[draw.Row]:
+  """Images that are chosen by their labels and the headline's scores."""
   # The other processes kept no arrays.
   if not processes.first():
     return []
@@ -266,5 +269,5 @@ def _gallery(test: spec.Split, seen: kept.Kept) -> list[draw.Row]:
       caption=f"{test.names[row]}\n{kinds[int(test.labels[row])]},"
       f" score {headline[row, 0]:.4g}",
     )
-    for row in draw.gallery_rows(test.labels, headline[:, 0])
+    for row in choose(test.labels, headline[:, 0])
   ]

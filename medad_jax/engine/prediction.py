@@ -65,7 +65,7 @@ class _Job:
     """True if a map lies over the whole picture, as the file has it."""
     data = self.model.settings.data
     plain = preparation.parse("stretch", data.stored)
-    own = preparation.parse(data.preparation, data.stored)
+    own = preparation.parse(data.tested, data.stored)
     return own == plain and data.stored == data.image_size
 
 
@@ -129,7 +129,7 @@ def _job(workdir: Path, images: Path, out: Path, wanted: Wanted) -> _Job:
   data, evaluation = model.settings.data, model.settings.evaluation
   found = alarms.of_run(workdir, model.method.score_names[-1], evaluation)
   alarm = next(iter(found), None)
-  frame = decode.Frame(data.stored, data.channels, data.preparation)
+  frame = decode.Frame(data.stored, data.channels, data.tested)
   return _Job(model, alarm, frame, data.axis, images, out, wanted)
 
 

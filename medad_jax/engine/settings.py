@@ -48,12 +48,15 @@ class Data:
       with commas between, of gray, crop:N, pad, equalize, resize:N[:lanczos],
       shorter:N[:lanczos] and shrink:N, or the short name stretch or crop. See
       `data.preparation.parse`.
+    test_preparation: of test images, and of others that are scored later; None
+      for `preparation`.
     stored_size: pixels a side of the stored images; None for `image_size`. Of
       larger ones the middle is scored, and the middle or a random part is
       trained on.
     augment: what is done with training images on the device, anew in every
       step: steps with commas between, of truncate,
-      affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop. See
+      affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop; after `once`
+      an image has the same draws in every step. See
       `augment.views.parse`.
     feed: "resident" (on the devices), "grain" (from files) or None to choose
       by size.
@@ -72,6 +75,7 @@ class Data:
   image_size: Side = 64
   channels: Literal[1, 3] = 1
   preparation: str = "stretch"
+  test_preparation: str | None = None
   stored_size: StoredSide | None = None
   augment: str = ""
   feed: Literal["resident", "grain"] | None = None
@@ -95,7 +99,18 @@ class Data:
         " given; give one of them."
       )
     # Read here, so that a mistake is found before any data are.
-    preparation.parse(self.preparation, self.stored)
+    kind = preparation.parse(self.preparation, self.stored).dtype
+    try:
+      tested = preparation.parse(self.tested, self.stored).dtype
+    except UserError as error:  # it is named after the usual field
+      wrong = str(error).replace("data.preparation", "data.test_preparation")
+      raise UserError(wrong) from None
+    if tested != kind:
+      raise UserError(
+        f"data.preparation='{self.preparation}' and data.test_preparation="
+        f"'{self.test_preparation}' end in different types of gray levels; let"
+        " both or neither end with shrink."
+      )
     views.parse(self.augment, self.image_size, self.stored)
 
   @property
@@ -107,6 +122,18 @@ class Data:
   def on_disk(self) -> str | None:
     """The list or the folder of the user's images; None for a built set."""
     return self.manifest or self.normal
+
+  @property
+  def tested(self) -> str:
+    """The preparation of images that are scored."""
+    return self.test_preparation or self.preparation
+
+  @property
+  def trained(self) -> str:
+    """Text that tells training images of one set as it is tested apart."""
+    if self.tested == self.preparation:
+      return str(self.view)
+    return f"{self.preparation} {self.view}"
 
   @property
   def known(self) -> dict[str, str]:

@@ -235,6 +235,14 @@ class Workdir:
     """
     return self._record()["starts"] if self._run.exists() else []
 
+  def data(self) -> dict[str, Any]:
+    """The "fingerprint" and "counts" of every data set, by its name.
+
+    Raises:
+      UserError: they were not recorded, or the record is damaged.
+    """
+    return self._record()["data"]
+
   def _record(self) -> dict[str, Any]:
     if not self._run.exists():
       raise UserError(

@@ -266,14 +266,16 @@ def test_raw_files_that_cannot_be_used_are_named_at_once(tmp_path):
   table = source / "brain.csv"
   table.write_text(table.read_text().replace("8,9,5,5,Mass", "18,9,5,5,Mass"))
   first, lines = problems(source)
-  assert first.startswith("5 of ")
+  assert first.startswith("5 files cannot")
   reasons = dict(line.split(": ", 1) for line in lines)
   assert reasons[names[0]] == "no 'reconstruction_rss' in it, but kspace"
   assert reasons[names[1]].startswith("not an HDF5 file")
   assert reasons[names[2]] == "missing"
   assert reasons[names[3]] == "2 slices, without slice 3"
   last = "file_brain_AXT1_202_0000022.h5"
-  assert reasons[last] == "boxes outside of 20x24 pixels: Mass 18,9,5,5"
+  assert reasons[last] == (
+    "boxes outside of 20x24 pixels, or without a pixel: Mass 18,9,5,5"
+  )
 
 
 def test_annotations_without_numbers_are_named_at_once(tmp_path):

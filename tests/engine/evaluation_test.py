@@ -222,6 +222,12 @@ def test_the_gallery_spans_the_scores_of_each_class():
   assert [scores[r] for r in rows] == [0.1, 0.2, 1.0, 3.0, 7.0, 9.0]
 
 
+def test_the_worst_are_high_normal_and_low_abnormal_images():
+  labels = np.array([0, 0, 0, 0, 0, 1, 1])
+  scores = np.array([5.0, 1.0, 4.0, 3.0, 2.0, 2.5, 9.0])
+  assert draw.worst_rows(labels, scores) == [0, 2, 3, 4, 5, 6]
+
+
 def counted(monkeypatch):
   """Images that are scored, as they are."""
   seen = []
@@ -247,6 +253,10 @@ def test_the_gallery_shows_what_was_scored(method, states, tmp_path):
   model = make_model(method, states)
   _, shown = evaluation.evaluate(model, data, Workdir(tmp_path), tmp_path)
   found = model.score(data.splits["test"].images)
+  worst = draw.worst_rows(shown.labels, shown.scores["r_dual"])
+  assert [row.caption.splitlines()[0] for row in shown.worst] == [
+    data.splits["test"].names[row] for row in worst
+  ]
   rows = draw.gallery_rows(shown.labels, shown.scores["r_dual"])
   for row, place in zip(shown.gallery, rows, strict=True):
     np.testing.assert_array_equal(

@@ -24,7 +24,7 @@ from tests.golden import cases, filler, imported
 from tests.golden import perceptual as golden
 from tests.methods import published
 
-INTENDED = _constraint.Constraint("intended")
+INTENDED = _constraint.Constraint("intended", organ_width=10, modality_width=10)
 
 
 def shape_of(case):
@@ -52,10 +52,13 @@ MODELS = {
     for name in (
       *("recon_ae", "recon_ae_rgb", "recon_ae_deep", "recon_ae_spatial"),
       *("recon_aeu", "recon_memae", "recon_vae", "recon_ganomaly"),
-      *("recon_dae_unet", "ssl_encdec_sigmoid", "ssl_projection"),
+      *("ssl_encdec_sigmoid", "ssl_projection"),
     )
   },
-  "ra_small": (ra.Method(widths=(8, 16, 32, 32), latent=16), (32, 32, 1)),
+  "ra_small": (
+    ra.Method(widths=(8, 16, 32, 32), projected=False),
+    (64, 64, 1),
+  ),
   **{
     # Codes of one pixel and of several, without a critic and with one.
     case: (golden.dpa_method(case), shape_of(case))
@@ -65,11 +68,11 @@ MODELS = {
     )
   },
   "piad_small": (small_piad(), (32, 32, 3)),
-  "fanogan_net": (fanogan.Method(), (64, 64, 1)),
+  "fanogan_izif": (fanogan.Method(width=16), (64, 64, 1)),
   "ganomaly": (ganomaly_original.Method(), (64, 64, 1)),
   "maddr_memae": (memae_2d.Method(constraint=INTENDED), (64, 64, 1)),
   "maddr_ganomaly": (
-    ganomaly_original.Method(constraint=INTENDED, latent=128),
+    ganomaly_original.Method(constraint=INTENDED),
     (64, 64, 1),
   ),
 }
@@ -114,7 +117,7 @@ def test_a_model_comes_out_as_it_was(name, tmp_path):
   same(exported(source), state)
 
 
-@pytest.mark.parametrize("name", published.DDAD)
+@pytest.mark.parametrize("name", ["ddad_aeu", "ddad_memae"])
 def test_ensembles_come_out_as_they_were(name, tmp_path):
   method = ddad.Method(
     backbone=published.DDAD[name],
@@ -213,7 +216,7 @@ def test_files_that_differ_alike_are_named_together(tmp_path):
   with pytest.raises(UserError) as caught:
     imported.sources(method, shape, given, tmp_path)
   text = str(caught.value)
-  assert text.count("missing: encoder.0.weight") == 1
+  assert text.count("encoder.0.weight") == 1
   assert all(f"{flag}_{i}.pth" in text for flag in given for i in (0, 1))
 
 
@@ -261,7 +264,7 @@ def test_heads_and_critics_may_be_absent(tmp_path):
   assert source.record()["lacks"] == ["train/net/heads"]
   # Half of them is a mistake.
   half = {k: v for k, v in state.items() if not k.startswith("fc1")}
-  with pytest.raises(UserError, match=r"missing: fc1.weight, fc1.bias"):
+  with pytest.raises(UserError, match=r"missing: fc1.bias, fc1.weight:"):
     imported.sources(method, shape, {"checkpoint": [half]}, tmp_path)
 
 
@@ -280,7 +283,7 @@ def test_a_critic_is_left_out_or_taken(tmp_path):
 def test_a_members_states_stand_in_its_row(tmp_path):
   backbone, shape, state = tiny()
   method = dataclasses.replace(backbone, members=2)
-  other = {k: v + np.asarray(1, v.dtype) for k, v in state.items()}
+  other = {k: np.asarray(v + 1, v.dtype) for k, v in state.items()}
   sources = imported.sources(
     method, shape, {"checkpoint": [state, other]}, tmp_path
   )
