@@ -69,16 +69,9 @@ def gaps(pairs: Sequence[Pair], found: Mapping[str, Results]) -> list[Gap]:
       if not values[0] or len(values[0]) != len(values[1]):
         continue
       mean, ends = verdicts.paired(*values)
-      made.append(
-        Gap(
-          pair.run,
-          pair.other,
-          part,
-          mean,
-          *(ends or (None,) * 2),
-          len(values[0]),
-        )
-      )
+      low, high = ends or (None, None)
+      count = len(values[0])
+      made.append(Gap(pair.run, pair.other, part, mean, low, high, count))
   return made
 
 
