@@ -201,9 +201,12 @@ def test_images(model: trained.Trained) -> spec.Split:
     UserError: it has none.
   """
   data = model.settings.data
-  if data.normal is not None:
-    raise UserError(f"a run of the folder {data.normal} has no test images.")
   splits = opening.open_data(data, ("test",)).splits
+  if "test" not in splits:  # images on disk, without a list of tests
+    raise UserError(
+      f"{data.on_disk} has no test images to compare on; leave --verify out, or"
+      " import with the configuration of a data set."
+    )
   return splits["test"].center(model.shape[0])
 
 
