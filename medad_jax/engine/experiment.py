@@ -145,7 +145,9 @@ def _tests(
   data = model.settings.data
   if data.normal is not None:
     return trained_on.dataset
-  dataset = opening.open_data(data, ("test",))
+  # With those that trained: a list of files is known by all that is used of it.
+  splits = (*trained_on.dataset.splits, "test")
+  dataset = opening.open_data(data, splits)
   # The set may have been built anew during the training.
   folder.check_data(material.identity(dataset))
   return dataset
