@@ -160,9 +160,12 @@ class Meter:
 
   def _scores(self, run: Run, states: States, fold: int) -> np.ndarray:
     """Scores [n points] of a fold's images by the trials that trained on it."""
-    kept = {k: dataclasses.replace(v, opt={}) for k, v in states.items()}
+    points, trials = len(self.hyper), len(run.trials)
     packed = {
-      "states": _of_fold(kept, fold, len(self.hyper), len(run.trials)),
+      "states": {
+        name: _of_fold(dataclasses.replace(x, opt={}), fold, points, trials)
+        for name, x in states.items()
+      },
       "hyper": {
         name: jnp.array([one[name] for one in self.hyper], jnp.float32)
         for name in self.hyper[0]
@@ -193,12 +196,12 @@ class Meter:
     return jnp.concatenate(jax.vmap(one, (0, None))(packed, batch), 1)
 
 
-# One program for all folds and arrays: dozens of small ones take seconds to
-# compile.
+# One program for all folds and for all arrays of a stage, which lie on the same
+# devices: dozens of small ones take seconds to compile.
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _of_fold(
-  states: States, fold: int | Int[Array, ""], points: int, trials: int
-) -> States:
+  states: TrainState, fold: int | Int[Array, ""], points: int, trials: int
+) -> TrainState:
   """The states [points k ...] of the trials that trained on a fold."""
 
   # Trials are points of the grid, and within each the folds in their order.
