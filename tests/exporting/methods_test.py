@@ -19,7 +19,7 @@ import medad_jax, numpy as np
 model = medad_jax.load_exported(sys.argv[1])
 found = model.score(np.load("images.npy"))
 np.savez("found.npz", **found.scores)
-with open("manifest.json", "w") as file:
+with open("seen.json", "w") as file:
   json.dump([model.difference, sorted(sys.modules)], file)
 """
 
@@ -34,13 +34,15 @@ def check(name, folder):
     folder, "script.py", str(folder / "m.medad"), beside=folder / "m.medad"
   )
   assert done.returncode == 0, done.stderr
-  difference, modules = json.loads((folder / "manifest.json").read_text())
-  assert difference == 0
+  difference, modules = json.loads((folder / "seen.json").read_text())
+  # Nearly always 0; where several draws are summed, XLA may order them anew.
+  assert difference < 1e-6
   assert not {"flax", "optax", "PIL", "orbax"} & set(modules)
   wanted = Trained.load(folder / "run").score(images).scores.image
   with np.load(folder / "found.npz") as found:
     for key, values in wanted.items():
-      np.testing.assert_array_equal(found[key], values)
+      largest = np.abs(values).max()
+      np.testing.assert_allclose(found[key], values, atol=1e-6 * largest)
 
 
 @pytest.mark.parametrize("name", FEW)
