@@ -41,9 +41,8 @@ def test_it_is_what_files_become(text, channels):
 def test_images_of_16_bits_are_what_files_of_16_bits_become(tmp_path):
   image = picture((40, 50), np.uint16) // 3
   Image.fromarray(image).save(tmp_path / "deep.png")
-  wanted = decode.Frame(32, 1).prepared(
-    scans.read(tmp_path / "deep.png").picture
-  )
+  (scan,) = scans.read(tmp_path / "deep.png", [None], "axial")
+  wanted = decode.Frame(32, 1).prepared(scan.picture)
   found = pictures.prepared(image, "resize:32", 1)
   np.testing.assert_array_equal(found, wanted)
   flat = pictures.prepared(np.full((9, 9), 7, np.uint16), "resize:32", 1)
