@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import sides, turns
 from benchmarks.protocol import Part, Protocol
-from configs import reconstruction, rsna_ddad
+from configs import dpa, reconstruction, rsna_ddad
 from medad_jax.data import feeds, index
 from medad_jax.engine import config as configuration
 from medad_jax.engine import cores, members, program, scorer, train, writers
@@ -158,8 +158,8 @@ class _Jax(sides.Parts):
     config.train.batch_size = protocol.batch
     config.train.epochs = protocol.epochs
     self._protocol, self._steps_per_call = protocol, config.steps_per_call
-    self._method = configuration.build_method(config.to_dict())
-    self._phases = {phase.name: phase for phase in self._method.phases()}
+    self.method = configuration.build_method(config.to_dict())
+    self._phases = {phase.name: phase for phase in self.method.phases()}
     # Before anything asks JAX for its devices.
     self._devices = cores.devices(max(p.members for p in self._phases.values()))
     images = protocol.training_images()[..., None]
@@ -251,7 +251,7 @@ class Ddad(_Jax):
     if part.phase == "refinement":
       return self._steps(list(self._phases)[1])
     states = {name: self._final(name) for name in self._phases}
-    found = scorer.Scorer(self._method, states, self._test_batch, self._devices)
+    found = scorer.Scorer(self.method, states, self._test_batch, self._devices)
     images = self._protocol.test_images()[..., None]
 
     def run(amount):
@@ -262,17 +262,22 @@ class Ddad(_Jax):
 
 
 class Reconstruction(_Jax):
-  """One net of configs/reconstruction.py.
+  """One net of configs/reconstruction.py, or that of configs/dpa.py.
 
   Args:
-    net: "ae" or "dae".
+    net: "ae", "dae" or "dpa".
     protocol: images, batch, size and epochs of it.
     options: none.
   """
 
   def __init__(self, net: str, protocol: Protocol, options: dict[str, Any]):
     del options
-    config = reconstruction.get_config(f"rsna/{net}")
+    if net == "dpa":
+      config = dpa.get_config("rsna/wo_pg")
+      config.model.weights = "random"
+      config.train.steps = None  # epochs, as of the others
+    else:
+      config = reconstruction.get_config(f"rsna/{net}")
     # A smaller last batch would be a second program, and no side has one.
     config.train.drop_last = True
     super().__init__(config, protocol)
@@ -283,5 +288,4 @@ class Reconstruction(_Jax):
 
   def _make(self, part):
     del part  # there is one
-    (name,) = self._phases
-    return self._steps(name)
+    return self._steps(list(self._phases)[-1])

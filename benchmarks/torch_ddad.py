@@ -28,6 +28,7 @@ from benchmarks import torch_nets, torch_side
 from benchmarks.protocol import Part, Protocol
 from benchmarks.sides import Run
 from benchmarks.torch_side import Form
+from medad_jax.mirrors import autoencoder, refine
 
 _REFINED = "refined scores"
 
@@ -104,7 +105,7 @@ class Reference(torch_side.TorchSide):
 
   def _refine(self) -> Run:
     teachers = self._teachers()
-    net = torch_nets.RefineNet().to(self.device).train()
+    net = refine.RefineNet().to(self.device).train()
 
     def loss(image, mask):
       logits = net(torch_nets.refine_input(_maps(teachers, image)))
@@ -123,7 +124,7 @@ class Reference(torch_side.TorchSide):
   def _score_all(self, refined: bool):
     """The means of all maps, or what the refinement net makes of them."""
     teachers = self._teachers()
-    net = torch_nets.RefineNet().to(self.device).eval()
+    net = refine.RefineNet().to(self.device).eval()
 
     def score(image):
       maps = _maps(teachers, image)
@@ -147,7 +148,7 @@ class Reference(torch_side.TorchSide):
     return run
 
   def _net(self) -> nn.Module:
-    net = torch_nets.Autoencoder(side=self.protocol.size)
+    net = autoencoder.Autoencoder(side=self.protocol.size)
     return net.to(self.device)
 
   def _teachers(self) -> list[nn.Module]:
@@ -236,7 +237,7 @@ class Tuned(torch_side.TunedSide):
 
   def _refine(self, form: Form) -> Run:
     teachers = self._teachers(form)
-    net = self.placed(torch_nets.RefineNet(), form).train()
+    net = self.placed(refine.RefineNet(), form).train()
     optimizer = torch_side.adam(net, 1e-4, 0.5, decay=1e-4)
     normal = self.protocol.normal
     shuffled = self.rows(normal, self.protocol.refine_batch)
@@ -260,7 +261,7 @@ class Tuned(torch_side.TunedSide):
 
   def _test(self, form: Form) -> Run:
     teachers = self._teachers(form)
-    net = self.placed(torch_nets.RefineNet(), form).eval()
+    net = self.placed(refine.RefineNet(), form).eval()
     tests = torch.from_numpy(self.protocol.test_images())[:, None]
     tests, batch = tests.to(self.device), self._test_batch
 
@@ -290,7 +291,7 @@ class Tuned(torch_side.TunedSide):
     return run
 
   def _net(self, form: Form) -> nn.Module:
-    return self.placed(torch_nets.Autoencoder(side=self.protocol.size), form)
+    return self.placed(autoencoder.Autoencoder(side=self.protocol.size), form)
 
   def _teachers(self, form: Form) -> nn.Module:
     nets = [self._net(form) for _ in range(2 * self.protocol.members)]

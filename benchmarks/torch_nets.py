@@ -1,147 +1,19 @@
-"""Nets, losses, maps and images of the PyTorch baselines.
+"""Losses, maps and images of the PyTorch baselines, whose nets are the mirrors.
 
-Written from the published architectures: the autoencoder and the refinement net
-of DDAD-ASR (Cai et al., Medical Image Analysis 2023, arXiv 2210.04227), and the
-U-Net of the denoising autoencoder (Kascenas et al., MIDL 2022, arXiv
-2208.01055) as MedIAnomaly sets it. Layers have the names that published
-checkpoints use, and PyTorch's initial values, which the references keep.
-`tests/benchmarks` holds them to this project's nets, number by number.
+`medad_jax/mirrors` has the nets, which also certify imported checkpoints.
+`tests/benchmarks` holds both to this project's own, number by number.
 
-Into half of the images a square of another one is blended (Cai et al.), image
-by image in a data loader's worker as the published code does, or a batch at
-once on the device.
+Into half of the images a square of another one is blended (Cai et al., Medical
+Image Analysis 2023, arXiv 2210.04227), image by image in a data loader's worker
+as the published code does, or a batch at once on the device.
 
 Images are [b c h w] in [-1, 1].
 """
 
 import numpy as np
 import torch
-from torch import nn
 import torch.nn.functional as F
 from torch.utils import data
-
-
-class Autoencoder(nn.Module):
-  """Four 4x4 convolutions of stride 2, a code between dense layers, back.
-
-  Args:
-    width: channels of the first layer.
-    latent: length of the code.
-    hidden: width of the dense layers.
-    side: of the images.
-    channels: of the images.
-  """
-
-  def __init__(
-    self,
-    width: int = 16,
-    latent: int = 16,
-    hidden: int = 2048,
-    side: int = 64,
-    channels: int = 1,
-  ):
-    super().__init__()
-    widths = [width, 2 * width, 4 * width, 4 * width]
-    self.map = (widths[-1], side // 16, side // 16)
-    flat = widths[-1] * (side // 16) ** 2
-    self.encoder = nn.Sequential(
-      *_layers(nn.Conv2d, [channels, *widths], last=True)
-    )
-    self.linear_enc = _dense(flat, hidden, latent)
-    self.linear_dec = _dense(latent, hidden, flat)
-    back = [*widths[::-1], channels]
-    self.decoder = nn.Sequential(*_layers(nn.ConvTranspose2d, back, last=False))
-
-  def forward(self, image: torch.Tensor) -> torch.Tensor:
-    """The reconstruction, unbounded."""
-    code = self.linear_enc(self.encoder(image).flatten(1))
-    return self.decoder(self.linear_dec(code).unflatten(1, self.map))
-
-
-class RefineNet(nn.Module):
-  """Three 3x3 convolutions on maps [b m h w]: logits [b 2 h w]."""
-
-  def __init__(self, maps: int = 2, width: int = 128):
-    super().__init__()
-    self.model = nn.Sequential(
-      nn.Conv2d(maps, width, 3, padding=1),
-      nn.BatchNorm2d(width),
-      nn.ReLU(),
-      nn.Conv2d(width, width, 3, padding=1),
-      nn.BatchNorm2d(width),
-      nn.ReLU(),
-      nn.Conv2d(width, 2, 3, padding=1),
-    )
-
-  def forward(self, maps: torch.Tensor) -> torch.Tensor:
-    """Logits of normal and abnormal."""
-    return self.model(maps)
-
-
-class UNet(nn.Module):
-  """Five levels of standardized convolutions, linear output."""
-
-  def __init__(self, width: int = 64, channels: int = 1, levels: int = 5):
-    super().__init__()
-    widths = [width << level for level in range(levels)]
-    steps = list(zip([channels, *widths[:-1]], widths, strict=True))
-    self.down_path = nn.ModuleList(ConvBlock(i, o) for i, o in steps)
-    self.up_path = nn.ModuleList(UpBlock(o, i) for i, o in steps[:0:-1])
-    self.last = nn.Conv2d(width, channels, 1)
-
-  def forward(self, image: torch.Tensor) -> torch.Tensor:
-    """An image of the same shape, unbounded."""
-    x, skips = image, []
-    for level, block in enumerate(self.down_path):
-      if level:
-        skips.append(x)
-        x = F.avg_pool2d(x, 2)
-      x = block(x)
-    for block in self.up_path:
-      x = block(x, skips.pop())
-    return self.last(x)
-
-
-class UpBlock(nn.Module):
-  """Twice the sides, the skipped map beside it, convolutions."""
-
-  def __init__(self, given: int, made: int):
-    super().__init__()
-    self.up = nn.ConvTranspose2d(given, made, 2, stride=2)
-    self.block = ConvBlock(2 * made, made)
-
-  def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-    """A map of the skipped one's shape."""
-    return self.block(torch.cat([self.up(x), skip], 1))
-
-
-class ConvBlock(nn.Sequential):
-  """Twice: reflected border, standardized convolution, Swish, group norm."""
-
-  def __init__(self, given: int, made: int):
-    super().__init__(
-      *(
-        layer
-        for channels in (given, made)
-        for layer in (
-          StandardizedConv(
-            channels, made, 3, padding=1, padding_mode="reflect"
-          ),
-          nn.SiLU(),
-          nn.GroupNorm(_middle_divisor(made), made),
-        )
-      )
-    )
-
-
-class StandardizedConv(nn.Conv2d):
-  """Filters of mean 0 and (Bessel's) deviation 1; 1e-5 is added to it."""
-
-  def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """The convolution."""
-    centered = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-    deviation = centered.std((1, 2, 3), keepdim=True)
-    return self._conv_forward(x, centered / (deviation + 1e-5), self.bias)
 
 
 def normalize(images: torch.Tensor) -> torch.Tensor:
@@ -264,26 +136,3 @@ def paste(
   mask = near()[:, :, None] & near()[:, None, :] & on
   alpha = torch.rand(b, 1, 1, 1, device=device)
   return torch.where(mask[:, None], image.lerp(source, alpha), image), mask
-
-
-def _layers(kind, widths: list[int], last: bool):
-  """Convolutions, each but perhaps the last with norm and ReLU."""
-  for i, (given, made) in enumerate(zip(widths, widths[1:], strict=False)):
-    yield kind(given, made, 4, stride=2, padding=1, bias=False)
-    if last or i < len(widths) - 2:
-      yield nn.BatchNorm2d(made)
-      yield nn.ReLU()
-
-
-def _dense(given: int, hidden: int, made: int) -> nn.Sequential:
-  return nn.Sequential(
-    nn.Linear(given, hidden),
-    nn.BatchNorm1d(hidden),
-    nn.ReLU(),
-    nn.Linear(hidden, made),
-  )
-
-
-def _middle_divisor(number: int) -> int:
-  divisors = [n for n in range(1, number + 1) if number % n == 0]
-  return divisors[len(divisors) // 2]

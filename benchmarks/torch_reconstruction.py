@@ -17,6 +17,7 @@ from torch.utils import data
 from benchmarks import torch_nets, torch_side
 from benchmarks.protocol import Part, Protocol
 from benchmarks.torch_side import Form
+from medad_jax.mirrors import autoencoder, unet
 
 
 class Eager(torch_side.TorchSide):
@@ -98,8 +99,8 @@ def _parts(protocol: Protocol) -> list[Part]:
 def _build(net: str, protocol: Protocol) -> nn.Module:
   """The net in training."""
   if net == "dae":
-    return torch_nets.UNet().train()
-  return torch_nets.Autoencoder(hidden=1024, side=protocol.size).train()
+    return unet.UNet().train()
+  return autoencoder.Autoencoder(hidden=1024, side=protocol.size).train()
 
 
 def _loss(name: str, net: nn.Module, image: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,9 @@ The argument is SET/PROTOCOL, and then the normal class of `cifar10` and `svhn`.
 the layer that cross-validation found; of Camelyon16 it takes the patches of
 x40, `camelyon16_x40`. `phantom`, to try, shows 200 training images to the
 forest, and images of 96 instead of 299 pixels to the network.
+
+--config.model.compared="('mixed_7a','concat')" fits a forest for each of these
+layers, and gives each a score.
 """
 
 from ml_collections import ConfigDict

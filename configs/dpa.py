@@ -15,8 +15,9 @@ relu3_2, batches of 16 and a few hundred steps.
 Kept as published: `wo_pg` and `pg` of nih_ap are different nets; some classes
 of svhn and nih_subset with L1 average two layers; the adversarial experiments
 have a lower learning rate than the others and see three batches a step.
-Not kept: `camelyon16/pg` saw one random crop of each patch throughout; here
-every step draws another, as in the other experiments.
+Not kept: `camelyon16/pg` saw one random crop of each patch throughout, which
+--config.data.augment=once,crop,flip,flip_vertical does; here every step draws
+another, as in the other experiments.
 """
 
 from ml_collections import ConfigDict

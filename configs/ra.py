@@ -28,17 +28,23 @@ TRAINED = {"fastmri": "fastmri,ixi@train+val+test"}
 
 def get_config(dataset: str = "phantom") -> ConfigDict:
   config = _base.default("ra", TRAINED.get(dataset, dataset))
-  # LPIPS's features of all draws of an image are held at once.
-  config.evaluation.batch_size = 16
   if dataset == "phantom":
+    config.evaluation.batch_size = 16
     config.data.image_size = 64
     config.model.widths = (16, 32, 64, 64)
     config.model.latent = 64
     config.train.steps = 600
     config.train.learning_rate = 2e-4
     return config
+  published(config)
+  return config
+
+
+def published(config: ConfigDict) -> None:
+  """Sets what is published for images of any set."""
+  # LPIPS's features of all draws of an image are held at once.
+  config.evaluation.batch_size = 16
   config.data.image_size = 128
   config.data.preparation = "pad,shrink:128"
   # The official code makes bytes of training images before it turns them.
   config.data.augment = "truncate,affine:10:0.1:0.1,flip"
-  return config

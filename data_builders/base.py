@@ -65,11 +65,13 @@ class SetBuilder(
     CITATION: who made the images, and who split them.
     HOMEPAGE: where the images are; TFDS records it.
     LICENSE: under which terms.
+    FLAGS: the builder's own flags of the command, by name, with what
+      `argparse` is told of them. The given ones become options.
 
   Args:
     source: the folder of the original files; ignored without `SOURCE`.
     origin: what to record as the source; None for the folder.
-    journal: where files that were found sound are noted.
+    work: a folder of what a killed build goes on from; None for none.
     **kwargs: as every TFDS builder.
   """
 
@@ -81,19 +83,26 @@ class SetBuilder(
   CITATION: ClassVar[str]
   HOMEPAGE: ClassVar[str] = ""
   LICENSE: ClassVar[str]
+  FLAGS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
   def __init__(
     self,
     *,
     source: Path = Path(),
     origin: Path | None = None,
-    journal: Path | None = None,
+    work: Path | None = None,
     **kwargs: Any,
   ):
     self.source = source
     self._origin = origin or source
-    self._journal = journal
+    self.work = work
     super().__init__(**kwargs)
+
+  @classmethod
+  def suffix(cls, options: Mapping[str, Any]) -> str:
+    """The end of the set's usual name, by which options make it another set."""
+    del options
+    return ""
 
   @abc.abstractmethod
   def find(self) -> Mapping[str, Sequence[Row]]:
@@ -206,7 +215,7 @@ class SetBuilder(
       pairs,
       {**misfits, **stray},
       self.source,
-      self._journal,
+      self.work / "verified.jsonl" if self.work else None,
       healthy=[(row.path, row.healthy) for row in rows if row.path],
     )
     leaks.check(

@@ -16,7 +16,7 @@ import shutil
 import sys
 from typing import Any
 
-from data_builders import archive
+from data_builders import archive, audit
 from medad_jax import files
 from medad_jax.data import store
 from medad_jax.types import UserError
@@ -42,7 +42,8 @@ def build(
     source: the folder it reads, or an archive of it; None for a generated
       set.
     data_dir: where sets are; None for `store.default_data_dir()`.
-    name: what to call the set; None for the builder's name.
+    name: what to call the set; None for the builder's name, and what the
+      options add to it.
     overwrite: whether to replace a finished set.
     options: the builder's own settings.
 
@@ -53,7 +54,8 @@ def build(
     UserError: no such builder, or a source that cannot be built from.
   """
   kind = find_builder(builder)
-  name = name or builder
+  options = options or {}
+  name = name or builder + kind.suffix(options)
   store.check_name(name)
   root = files.expanded(data_dir) if data_dir else store.default_data_dir()
   with _user_errors(root), store.locked(root / ".building" / name) as work:
@@ -66,7 +68,7 @@ def build(
       return done
     origin = _check_source(builder, kind, source)
     with archive.unpacked(origin, kind.MD5, work / "source") as folder:
-      settings = {**(options or {}), "source": folder, "origin": origin}
+      settings = {**options, "source": folder, "origin": origin}
       return _build(kind, name, root, work, settings)
 
 
@@ -92,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
   if isinstance(sys.stdout, io.TextIOWrapper):
     # The encoding of a terminal need not have the characters of a file's name.
     sys.stdout.reconfigure(errors="backslashreplace")
-  options = {"split_file": args.split_file} if args.split_file else {}
+  own = ("split_file", *_flags(args.builder))
   try:
     folder = build(
       args.builder,
@@ -100,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
       data_dir=args.data_dir,
       name=args.name or _default_name(args.builder, args.split_file),
       overwrite=args.overwrite,
-      options=options,
+      options={k: v for k, v in vars(args).items() if k in own and v},
     )
   except UserError as error:
     print(f"data_builders: {error}", file=sys.stderr)
@@ -112,11 +114,25 @@ def main(argv: list[str] | None = None) -> int:
   return 0
 
 
+def _flags(builder: str) -> Mapping[str, Mapping[str, Any]]:
+  """The builder's own flags; none of one that is not there."""
+  return find_builder(builder).FLAGS if builder in builder_names() else {}
+
+
 def _parse(argv: list[str] | None) -> argparse.Namespace:
+  # Which builder it is says which flags there are.
+  first, _ = _parser(nargs="?", add_help=False).parse_known_args(argv)
+  parser = _parser()
+  for name, how in _flags(first.builder).items():
+    parser.add_argument(f"--{name}", **how)
+  return parser.parse_args(argv)
+
+
+def _parser(nargs: str | None = None, **settings) -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    prog="python -m medad_jax.build", description=__doc__
+    prog="python -m medad_jax.build", description=__doc__, **settings
   )
-  parser.add_argument("builder", help=" | ".join(builder_names()))
+  parser.add_argument("builder", nargs=nargs, help=" | ".join(builder_names()))
   parser.add_argument(
     "--source", help="folder or archive of the original files"
   )
@@ -134,15 +150,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser.add_argument(
     "--overwrite", action="store_true", help="replace a finished set"
   )
-  return parser.parse_args(argv)
+  return parser
 
 
-def _default_name(builder: str, split_file: str | None) -> str:
+def _default_name(builder: str, split_file: str | None) -> str | None:
   """Two splits of one source must not hide each other."""
   stem = Path(split_file).stem if split_file else "data"
-  return (
-    builder if stem == "data" else f"{builder}_{stem.removeprefix('data_')}"
-  )
+  return None if stem == "data" else f"{builder}_{stem.removeprefix('data_')}"
 
 
 def _check_source(builder: str, kind: type[Any], source) -> Path:
@@ -169,10 +183,12 @@ def _build(kind, name, root, work, settings) -> Path:
   tfds.disable_progress_bar()  # the builders have one that knows the total
   fresh = work / "set"  # a killed build may have left it half full
   shutil.rmtree(fresh, ignore_errors=True)
+  notes = work / "notes"
+  notes.mkdir(exist_ok=True)
   named = type("Builder", (kind,), {"name": name}, skip_registration=True)
   try:
     builder = named(
-      journal=work / "verified.jsonl",
+      work=notes,
       data_dir=fresh,
       file_format="array_record",
       **settings,
@@ -184,7 +200,10 @@ def _build(kind, name, root, work, settings) -> Path:
     store.replace(fresh / name / str(builder.version), final, work / "old")
   finally:
     shutil.rmtree(fresh, ignore_errors=True)
-  (work / "verified.jsonl").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there are notes
+      notes.rmdir()
+  shutil.rmtree(notes, ignore_errors=True)
+  audit.report(final, audit.audit(final))
   return final
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import UInt8
 import numpy as np
 
-from data_builders import nifti
+from medad_jax.data import nifti
 
 ENDINGS = (".nii", ".nii.gz")
 

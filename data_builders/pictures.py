@@ -59,8 +59,8 @@ def brighter_half(mask: bytes) -> bytes:
   return encoded(np.where(marks, np.uint8(255), np.uint8(0)))
 
 
-def encoded(pixels: UInt8[np.ndarray, "h w"]) -> bytes:
-  """Returns a gray PNG file."""
+def encoded(pixels: UInt8[np.ndarray, "h w *channels"]) -> bytes:
+  """Returns a PNG file, gray without channels, and RGB with three."""
   return _png(Image.fromarray(pixels))
 
 

@@ -1,28 +1,43 @@
 """Reproduces a table of a paper: all its runs, beside what is published.
 
-  python -m medad_jax.reproduce dpa/cifar10 --seeds=3
-  python -m medad_jax.reproduce dpa/nih_subset --ablation
+  python -m medad_jax.reproduce --list
+  python -m medad_jax.reproduce medianomaly/brain --methods=ae,vae,aeu --seeds=3
+  python -m medad_jax.reproduce medianomaly/brain --quick
+  python -m medad_jax.reproduce dpa/cifar10 --classes=0,3 --seeds=1
+  python -m medad_jax.reproduce ddad/rsna --ablation
   python -m medad_jax.reproduce dpa/phantom --set=model.weights=random
 
 The same command again goes on where it was stopped. configs/_tables.py says
 which runs a table has.
 """
 
-import json
-from typing import Any
+from collections.abc import Sequence
 
 from absl import flags
 
 from medad_jax import files, shipped
-from medad_jax.engine import cli, reproduction
-from medad_jax.engine import config as configuration
+from medad_jax.engine import cli, quick, reproduction, table_runs
 from medad_jax.types import UserError
 
+LIST = flags.DEFINE_bool("list", False, "All tables; then nothing is run.")
 ABLATION = flags.DEFINE_bool("ablation", False, "The ablations of the table.")
+QUICK = flags.DEFINE_bool("quick", False, "A tenth of every training's length.")
 SEEDS = flags.DEFINE_integer(
   "seeds", 3, "Trainings of each run.", lower_bound=1
 )
-SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for all its runs.")
+METHODS = flags.DEFINE_list(
+  "methods", [], "Runs of these methods, groups or titles; by default all."
+)
+flags.DEFINE_alias("models", "methods")
+CLASSES = flags.DEFINE_list(
+  "classes", [], "Runs of these normal classes; by default all."
+)
+RUNS = flags.DEFINE_list(
+  "runs", [], "Only these seeds, each in a folder of its own."
+)
+SET = flags.DEFINE_multi_string(
+  "set", [], "FIELD=VALUE for those of its runs that have the field."
+)
 WORKDIR = cli.define_path(
   "workdir",
   None,
@@ -33,62 +48,69 @@ WORKDIR = cli.define_path(
 def main(words: list[str]) -> None:
   """Reads the flags."""
   tables = shipped.module("configs._tables")
-  if len(words) != 1 or words[0] not in tables.names():
+  if LIST.value:
+    for name in tables.names():
+      print(f"{name}: {len(tables.rows(name))} runs")
+    print(f"{', '.join(tables.ANY_SET)} take any other set, too.")
+    return
+  if len(words) != 1 or not tables.known(words[0]):
     raise UserError(
       f"'{' '.join(words)}' names no table; give one of"
       f" {', '.join(tables.names())}."
     )
   (name,) = words
-  rows = tables.rows(name, ABLATION.value)
-  if not rows:
-    raise UserError(
-      f"{name} has no ablations; there are those of dpa on"
-      f" {', '.join(tables.ABLATED)}, and of maddr."
-    )
-  known = json.loads((shipped.folder() / "configs/published.json").read_text())
-  published = known["auroc"].get(name, {})
-  groups = {row.group: published.get(row.group, {}) for row in rows}
-  changes = {"seeds": SEEDS.value, **dict(map(_change, SET.value))}
+  rows = table_runs.chosen(name, ABLATION.value, METHODS.value, CLASSES.value)
+  changes = {"seeds": SEEDS.value, **table_runs.changes(SET.value)}
+  configs = table_runs.changed(rows, changes)
   entries = [
     reproduction.Entry(
       row.group,
-      row.title,
-      configuration.with_hyper(
-        shipped.module(f"configs.{row.file}")
-        .get_config(row.argument)
-        .to_dict(),
-        changes,
-      ),
-      groups[row.group].get("values", {}).get(row.title),
+      title,
+      quick.shortened(config) if QUICK.value else config,
       row.averaged,
+      row.scores,
+      row.dataset,
+      _protocol(SET.value),
+      bool(RUNS.value),
     )
-    for row in rows
+    for title, row, config in table_runs.by_run(rows, configs, RUNS.value)
   ]
-  means = {
-    group: found["values"]["mean"]
-    for group, found in groups.items()
-    if "mean" in found.get("values", {})
-  }
-  notes = [
-    f"Published, {group}: {known['sources'][found['source']]}."
-    for group, found in groups.items()
-    if found
-  ]
-  ending = "_ablation" if ABLATION.value else ""
+  endings = {"_ablation": ABLATION.value, "_quick": QUICK.value}
+  ending = "".join(text for text, given in endings.items() if given)
   default = files.expanded(f"runs/reproduce/{name.replace('/', '_')}{ending}")
-  workdir = WORKDIR.value or default
-  reproduction.reproduce(entries, means, workdir, "\n".join(notes))
+  reproduction.reproduce(
+    entries, WORKDIR.value or default, _command(name), _notes()
+  )
 
 
-def _change(text: str) -> tuple[str, Any]:
-  """The field and the value of "FIELD=VALUE"; values are JSON or words."""
-  name, sign, value = text.partition("=")
-  if not sign:
-    raise UserError(f"--set={text} has no value; give FIELD=VALUE.")
-  try:
-    return name, json.loads(value)
-  except ValueError:
-    return name, value
+def _protocol(changes: Sequence[str]) -> str:
+  """How all runs of this command depart from the published protocol."""
+  said = [quick.SAID] if QUICK.value else []
+  return ", ".join([*said, *changes])
+
+
+def _command(name: str) -> str:
+  """The command that makes the same table again."""
+  words = [f"python -m medad_jax.reproduce {name}"]
+  words += ["--ablation"] if ABLATION.value else []
+  words += ["--quick"] if QUICK.value else []
+  words += [f"--seeds={SEEDS.value}"]
+  for flag, given in (
+    ("methods", METHODS.value),
+    ("classes", CLASSES.value),
+    ("runs", RUNS.value),
+  ):
+    words += [f"--{flag}={','.join(given)}"] if given else []
+  return " ".join([*words, *(f"--set={text}" for text in SET.value)])
+
+
+def _notes() -> list[str]:
+  if not QUICK.value:
+    return []
+  return [
+    "Every training has a tenth of its published length: these numbers show"
+    " that the table can be made, and not how good the methods are."
+  ]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import importlib
 from pathlib import Path
 import sys
 from types import ModuleType
+from typing import Any
 
 from medad_jax import files
 from medad_jax.types import UserError
@@ -27,6 +28,14 @@ def module(name: str) -> ModuleType:
   if root not in sys.path:
     sys.path.insert(0, root)
   return importlib.import_module(name)
+
+
+def call(name: str, function: str, *args: Any) -> Any:
+  """The result of a function of a module that only `module` finds.
+
+  A process on another host, which is told to call this one, finds the package.
+  """
+  return getattr(module(name), function)(*args)
 
 
 def builder_names() -> list[str]:

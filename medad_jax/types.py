@@ -11,6 +11,7 @@ from typing import (
   Any,
   ClassVar,
   Literal,
+  NamedTuple,
   NotRequired,
   Protocol,
   TypedDict,
@@ -315,6 +316,22 @@ class Pretrained:
 
 
 Stage = Phase | Fit | Pretrained
+
+
+class Along(NamedTuple):
+  """A field of a method whose values one run can compare.
+
+  A method names it as its attribute `along`, for searches.
+
+  Attributes:
+    field: the field.
+    several: the field that takes several of its values, each for a score.
+    score: the name of a value's score, with {} for the value.
+  """
+
+  field: str
+  several: str
+  score: str
 
 
 @struct.dataclass

@@ -15,6 +15,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 _FLAGS = [
   os.environ.get("XLA_FLAGS", ""),
   "--xla_force_host_platform_device_count=8",
+  # Simulated devices wait for each other, on a busy machine for long; XLA ends
+  # the process after 40 s.
+  "--xla_cpu_collective_call_terminate_timeout_seconds=300",
   # Small programs: compiling them well costs five times what it saves.
   "--xla_backend_optimization_level=0",
 ]
@@ -31,6 +34,21 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 flags.FLAGS.mark_as_parsed()
 
 assert "jax" not in sys.modules, "jax was imported before its settings"
+
+
+def pytest_collection_modifyitems(items):
+  """Says which tests stay on one process: those that share programs.
+
+  These are the tests of a file, and of the contract those of a method: in one
+  piece it would still run when all else is done. Methods come first, as they
+  take the longest.
+  """
+  items.sort(key=lambda item: item.path.parent.name != "methods")
+  for item in items:
+    group = item.nodeid.partition("::")[0]
+    if item.path.stem == "contract_test" and hasattr(item, "callspec"):
+      group += str(item.callspec.params.get("name", ""))
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module", autouse=True)

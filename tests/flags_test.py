@@ -19,7 +19,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
 KNOWN = {
   "model.headline": "rec",
   "model.layer": "relu1_1",
+  "data.manifest": "",  # it excludes data.normal
   "data.preparation": "pad,resize:8192",
+  "data.test_preparation": "gray,resize:8192",
   "data.stored_size": 8192,
   "data.augment": "affine:10:0.1:0.1,flip,crop",
   "constraint.mix_until": 3,

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+import re
 import shutil
 import subprocess
 import tarfile
@@ -107,6 +108,37 @@ def test_a_requeued_job_keeps_its_log():
   assert {"--requeue", "--open-mode=append"} <= set(directives)
 
 
-@pytest.mark.parametrize("name", ["local.sh", "slurm.sbatch", "tpu_vm.sh"])
+def test_an_array_of_slurm_predicts_its_parts(tmp_path, stub):
+  script = (LAUNCH / "predict.sbatch").read_text()
+  (tmp_path / "env" / "bin").mkdir(parents=True)
+  (tmp_path / "env" / "bin" / "activate").write_text("")
+  for name, value in (("ENVIRONMENT", "env"), ("PROJECT", "")):
+    script = re.sub(f"(?m)^{name}=.*$", f"{name}={tmp_path / value}", script)
+  (tmp_path / "job").write_text(script)
+  stub("python", 'echo "$@"')
+  said = run(
+    tmp_path / "job",
+    PATH=stub.path,
+    SLURM_ARRAY_TASK_ID="3",
+    SLURM_ARRAY_TASK_COUNT="16",
+  )
+  assert said.startswith("-m medad_jax.predict --workdir=")
+  assert said.split()[-1] == "--shard=3/16"
+
+
+def test_an_indexed_job_of_kubernetes_predicts_its_parts(tmp_path, stub):
+  text = (LAUNCH / "predict-job.yaml").read_text()
+  # The folded scalar below "- >-", as a shell gets it.
+  folded = re.search(r"- >-\n((?: {14}.*\n)+)", text)[1]
+  (tmp_path / "job").write_text(" ".join(folded.split()))
+  stub("python", 'echo "$@"')
+  said = run(tmp_path / "job", PATH=stub.path, JOB_COMPLETION_INDEX="2")
+  parts = re.search(r"completions: (\d+)", text)[1]
+  assert said.split()[-1] == f"--shard=3/{parts}"
+
+
+@pytest.mark.parametrize(
+  "name", ["local.sh", "predict.sbatch", "slurm.sbatch", "tpu_vm.sh"]
+)
 def test_a_script_is_sound_shell(name):
   subprocess.run(["bash", "-n", str(LAUNCH / name)], check=True)

@@ -70,6 +70,11 @@ def test_what_is_no_file_is_one_sentence(given, says):
     shipped.configuration_file(given)
 
 
+def test_a_function_is_called_by_its_name():
+  made = shipped.call("data_builders.camelyon16.recipe", "Recipe", 4)
+  assert (made.level, made.patch) == (4, 48)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
   """Stands for site-packages with nothing but our wheel."""
@@ -126,6 +131,12 @@ def test_a_wheel_has_the_published_statistics_and_their_license(installed):
   for ending in ("npz", "txt"):
     name = f"vgg19_statistics.{ending}"
     assert (installed / "medad_jax" / "nets" / name).is_file()
+
+
+def test_a_wheel_has_the_published_values(installed):
+  ours = {path.name for path in (ROOT / "medad_jax/published").glob("*.csv")}
+  there = installed / "medad_jax" / "published"
+  assert {path.name for path in there.glob("*.csv")} == ours != set()
 
 
 def test_an_installed_package_trains_with_its_own_files(installed, tmp_path):

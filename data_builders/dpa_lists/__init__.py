@@ -44,7 +44,7 @@ def lines(path: str) -> list[str]:
 
 
 class Split(NamedTuple):
-  """The published split of a set, and the anomalies of its folds: names."""
+  """The published split of a set, and anomalies that folds may hold: names."""
 
   train: list[str]
   normal: list[str]
@@ -56,10 +56,13 @@ def split(name: str) -> Split:
   """The published split of one of `SETS` that has no classes."""
   folder = f"train_test_split/{_PATHS[name]}"
   parts = ("normal/train", "normal/test", "anomaly/test")
+  found = [lines(f"{folder}/{part}") for part in parts]
+  if name == "camelyon16":  # of which its folds take some
+    return Split(*found, lines(f"{folder}/anomaly/train"))
   folds = (fold(name, None, number) for number in range(FOLDS))
   # Folds share their anomalies; each is named once.
   few = dict.fromkeys(text for one in folds for text in one.anomalies)
-  return Split(*(lines(f"{folder}/{part}") for part in parts), list(few))
+  return Split(*found, list(few))
 
 
 def fold(name: str, normal: str | None, number: int) -> Lists:

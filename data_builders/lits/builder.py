@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_builders import base, name_list, nifti, notices
+from data_builders import base, name_list, notices
+from medad_jax.data import nifti
 from medad_jax.types import UserError
 
 _NAME = re.compile(r"volume-(\d+)_(\d+)\.png")

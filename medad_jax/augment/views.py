@@ -18,7 +18,7 @@ from medad_jax.types import UserError
 
 _GRAMMAR = (
   "truncate, affine:DEGREES:TRANSLATE:SCALE (up to 180, 0.5 and 0.5), flip,"
-  " flip_vertical, crop"
+  " flip_vertical, crop, and once before all others"
 )
 _SHOWN = 80  # characters of a text in a sentence
 
@@ -89,10 +89,13 @@ class Views:
   Attributes:
     steps: in their order.
     size: of the images that the method is fed, pixels a side.
+    once: whether an image has one view throughout, the same in every run, as
+      where prepared images were cached after random steps.
   """
 
   steps: tuple[Step, ...]
   size: int
+  once: bool = False
 
   def __call__(
     self, key: PRNGKeyArray, rows: Mapping[str, Any]
@@ -104,12 +107,15 @@ class Views:
 
     Args:
       key: the member's, of this step.
-      rows: arrays [b ...] by name, among them "slot" and, of gray levels,
-        "image" and perhaps "source".
+      rows: arrays [b ...] by name, among them "slot", "id" and, of gray
+        levels, "image" and perhaps "source".
     """
-    # By the place in the global batch, so that devices change nothing.
+    # By the place in the global batch, so that devices change nothing; or by
+    # the image, whatever the step.
+    places = rows["id"] if self.once else rows["slot"]
+    key = jax.random.key(0) if self.once else key
     keys = {
-      name: rng.per_example(rng.stream(key, f"view/{name}"), rows["slot"])
+      name: rng.per_example(rng.stream(key, f"view/{name}"), places)
       for name in ("image", "source")
     }
     sides = rows["image"].shape[1:3]
@@ -143,7 +149,8 @@ def parse(text: str, size: int, stored: int) -> Views | None:
     text: steps with commas between, in their order; may be empty. `truncate`
       (gray levels without fractions), `affine:DEGREES:TRANSLATE:SCALE` (see
       `Affine`), `flip` (left and right), `flip_vertical`, `crop` (to the fed
-      size at a random place; without it the middle is fed).
+      size at a random place; without it the middle is fed). After `once` the
+      draws are an image's own, and the same in every step.
     size: of the images that are fed, pixels a side.
     stored: of the images that are stored, pixels a side.
 
@@ -151,14 +158,15 @@ def parse(text: str, size: int, stored: int) -> Views | None:
     UserError: it names none, or there is nothing to crop.
   """
   parts = [part.strip() for part in text.split(",")] if text.strip() else []
-  steps = tuple(_step(part, text) for part in parts)
+  once = parts[:1] == ["once"]
+  steps = tuple(_step(part, text) for part in parts[once:])
   if Crop() in steps and stored == size:
     raise UserError(
       f"data.augment='{text[:_SHOWN]}' crops, but images are stored at the"
       f" {size} pixels that are fed; set data.stored_size to more, or leave"
       " crop out."
     )
-  return Views(steps, size) if steps or stored != size else None
+  return Views(steps, size, once) if steps or stored != size else None
 
 
 _PLAIN: Mapping[str, Step] = {

@@ -15,13 +15,17 @@ PATIENT = "patient"  # images of one patient are not independent
 FINDING = "finding"  # the kind of abnormality that an image shows
 CLASS = "class"  # of several, any of which may be called the normal one
 SET = "set"  # the data set that an image is from; filled when sets are opened
+# Splits that hold the same image as a test image, and nearly the same one, with
+# spaces between; filled from a set's audit when it is opened.
+TWIN, NEAR_TWIN = "twin", "near_twin"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 UNKNOWN = -1  # the code of a text that training did not see
 
 # Names that a batch, or scores.csv, has for other things.
 _TAKEN = frozenset(
-  ("image", "label", "valid", "slot", "id", "source", "anatomy", "name", SET)
+  ("image", "label", "valid", "slot", "id", "source", "anatomy", "name")
+  + (SET, TWIN, NEAR_TWIN)
 )
 
 Texts = Mapping[str, Sequence[str]]
@@ -83,6 +87,33 @@ def groups(texts: Texts) -> dict[str, Int[np.ndarray, "m"]]:
     known = [text for text in dict.fromkeys(own.tolist()) if text]
     if len(known) > 1 and len(pairs) > len(known):
       found |= {f"{column}={x}": np.flatnonzero(own == x) for x in known}
+  return found
+
+
+def without_twins(
+  texts: Texts, splits: Iterable[str], count: int
+) -> dict[str, Int[np.ndarray, "m"]]:
+  """Rows of test images that no training image equals, or nearly equals.
+
+  Args:
+    texts: columns of the test images by name.
+    splits: those that were trained on.
+    count: of the test images.
+
+  Returns:
+    Rows by name, "without_twins" and "without_near_twins", the second without
+    either; one that would leave out nothing is not there.
+  """
+  trained, left = set(splits), np.ones(count, bool)
+  found = {}
+  for column, name in (
+    (TWIN, "without_twins"),
+    (NEAR_TWIN, "without_near_twins"),
+  ):
+    of = [trained.isdisjoint(text.split()) for text in texts.get(column, ())]
+    if of and not all(of):
+      left = left & np.array(of)
+      found[name] = np.flatnonzero(left)
   return found
 
 

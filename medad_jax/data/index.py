@@ -17,7 +17,7 @@ NORMAL = "normal"
 HELD_OUT = "held_out"
 
 # In the order in which they lie in a training array.
-_SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal")
+_SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal", "unlabelled")
 
 # (members, rows of a batch) -> those that a process feeds.
 Part = Callable[[int, int], tuple[slice, slice]]

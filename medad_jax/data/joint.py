@@ -171,7 +171,8 @@ def join(sets: Sequence[spec.Dataset]) -> spec.Dataset:
     all_ = [[one.name, one.fingerprint] for one in sets]
     fingerprint = hashlib.sha256(json.dumps(all_).encode()).hexdigest()
   name = ",".join(one.name for one in sets)
-  return spec.Dataset(name, splits, fingerprint, counts)
+  audits = {k: audit for one in sets for k, audit in one.audits.items()}
+  return spec.Dataset(name, splits, fingerprint, counts, audits)
 
 
 def _texts_of_sets(

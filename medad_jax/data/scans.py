@@ -1,8 +1,8 @@
 """Image files of a hospital: found below a folder, read to gray or RGB.
 
-PNG, JPEG, BMP and TIFF with 8 or 16 bits a channel, and DICOM. What has more
-than 8 bits is stretched: from minimum to maximum, or over the window that a
-DICOM file states.
+PNG, JPEG, BMP and TIFF with 8 or 16 bits a channel, DICOM, and the slices of
+NIfTI volumes. What has more than 8 bits is stretched: from minimum to maximum,
+over the window that a DICOM file states, or over a whole volume.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,40 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float, UInt8
 import numpy as np
 
+from medad_jax.data import dicom, nifti, volumes
 from medad_jax.types import UserError
 
 DICOM = (".dcm", ".dicom", ".dic", ".ima")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *DICOM)
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+SUFFIXES = (*_PICTURES, *DICOM, *volumes.SUFFIXES)
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes
 _GRAY = ("1", "L", "LA")
-_MAGIC = b"DICM"  # at byte 128 of a DICOM file
+EMPTY = "all of its pixels are equal: it shows nothing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+  """The place of one image.
+
+  Attributes:
+    path: its file.
+    number: of the slice of a volume; None for a file that is one image.
+    count: slices of the volume.
+  """
+
+  path: Path
+  number: int | None = None
+  count: int = 1
+
+  def name(self, folder: Path) -> str:
+    """The path below a folder, of a slice with its number behind "#"."""
+    name = os.path.relpath(self.path, folder)
+    if self.number is not None:
+      name += f"#{self.number:0{len(str(self.count - 1))}d}"
+    # A name that is no text, from a file system, is written with escapes.
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,32 +97,51 @@ def find(folder: Path) -> list[Path]:
   return sorted(found)
 
 
-def read(path: Path) -> Scan:
-  """The image in a file.
+def places(paths: Sequence[Path], axis: volumes.Axis) -> list[Place]:
+  """The place of every image: a volume has as many as slices.
 
-  Raises:
-    Unreadable: there is none, or it is damaged.
+  A file that only looks like a volume has one place, which `read` refuses.
+  """
+  found = []
+  for path in paths:
+    if not volumes.is_volume(path):
+      found.append(Place(path))
+      continue
+    try:
+      count = volumes.count(path, axis)
+    except UserError:
+      found.append(Place(path))
+      continue
+    found += [Place(path, number, count) for number in range(count)]
+  return found
+
+
+def read(
+  path: Path, numbers: Sequence[int | None], axis: volumes.Axis
+) -> "list[Scan | Unreadable]":
+  """The images at some places of one file, or the reason why there is none.
+
+  Args:
+    path: of the file.
+    numbers: of the slices of a volume, or one None.
+    axis: of a volume.
   """
   try:
-    if path.suffix.lower() in DICOM or _has_header(path):
-      return _read_dicom(path)
-    return _read_picture(path)
-  except Unreadable:
-    raise
+    if volumes.is_volume(path):
+      # A place without a number is of no volume: this says why.
+      slices = volumes.slices(path, axis, [n or 0 for n in numbers])
+      return [_checked(_scan_of(levels)) for levels in slices]
+    if is_dicom(path):
+      return [_checked(_scan_of(*dicom.read(path)))]
+    return [_checked(_read_picture(path))]
   # One broken file, whatever is wrong with it, must not stop thousands.
   except Exception as error:
-    reason = getattr(error, "strerror", None) or str(error)
-    text = " ".join(f"{type(error).__name__}: {reason}".split())
-    raise Unreadable(text[:200]) from error
+    return [Unreadable(_reason(error))] * len(numbers)
 
 
-def stretched(
-  pixels: Float[np.ndarray, "h w"], low: float, high: float
-) -> UInt8[np.ndarray, "h w"]:
-  """Gray levels from 0 at `low` to 255 at `high`, the fraction cut off."""
-  if not high > low:
-    return np.zeros(pixels.shape, np.uint8)
-  return (np.clip((pixels - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+def is_dicom(path: Path) -> bool:
+  """True if a file's name or its beginning says that it is DICOM."""
+  return path.suffix.lower() in DICOM or dicom.has_header(path)
 
 
 def shard(paths: Sequence[Path], text: str | None) -> list[Path]:
@@ -122,23 +165,45 @@ def shard(paths: Sequence[Path], text: str | None) -> list[Path]:
 def _is_image(path: Path) -> bool:
   if path.name == "DICOMDIR" or not path.is_file():
     return False
-  if path.suffix.lower() in SUFFIXES:
+  if path.name.lower().endswith(SUFFIXES):
     return True
-  return not path.suffix and _has_header(path)
+  return not path.suffix and dicom.has_header(path)
 
 
-def _has_header(path: Path) -> bool:
-  try:
-    with path.open("rb") as file:
-      file.seek(128)
-      return file.read(4) == _MAGIC
-  except OSError:
-    return False
+def _scan_of(levels: np.ndarray, patient: str = "", bits: int = 16) -> Scan:
+  from PIL import Image
+
+  return Scan(Image.fromarray(np.ascontiguousarray(levels)), patient, bits)
+
+
+def _checked(scan: Scan) -> "Scan | Unreadable":
+  """The scan, unless it shows nothing."""
+  extrema = scan.picture.getextrema()
+  bands = [extrema] if scan.picture.mode == "L" else extrema
+  if all(low == high for low, high in bands):
+    return Unreadable(EMPTY)
+  return scan
+
+
+def _reason(error: Exception) -> str:
+  """The reason in a few words, on one line."""
+  if isinstance(error, nifti.Damaged):
+    text = error.reason
+  elif isinstance(error, dicom.NoImage | Unreadable):
+    text = str(error)
+  elif isinstance(error, FileNotFoundError):
+    text = "there is no such file"
+  elif isinstance(error, PermissionError):
+    text = "it may not be read: its permissions do not allow it"
+  elif type(error).__name__ == "UnidentifiedImageError":
+    text = "it is damaged, or no image of its ending's kind"
+  else:
+    said = getattr(error, "strerror", None) or str(error)
+    text = f"it is damaged ({type(error).__name__}: {said})"
+  return " ".join(text.split())[:200]
 
 
 def _read_picture(path: Path) -> Scan:
-  from PIL import Image
-
   from medad_jax.data import decode
 
   with decode.open_image(path) as picture:
@@ -150,59 +215,7 @@ def _read_picture(path: Path) -> Scan:
       pixels = np.asarray(picture, np.float64)
       if not np.isfinite(pixels).all():
         raise Unreadable("some of its values are not finite")
-      levels = stretched(pixels, pixels.min(), pixels.max())
-      return Scan(Image.fromarray(levels), bits=16)
+      return _scan_of(dicom.stretched(pixels, pixels.min(), pixels.max()))
     if picture.mode in ("L", "RGB"):
       return Scan(picture.copy())
     return Scan(picture.convert("L" if picture.mode in _GRAY else "RGB"))
-
-
-def _read_dicom(path: Path) -> Scan:
-  try:
-    import pydicom
-    from pydicom import pixels as transforms
-  except ImportError as error:
-    raise Unreadable(
-      "DICOM files need pydicom: pip install 'medad-jax[dicom]'"
-    ) from error
-  from PIL import Image
-
-  data = pydicom.dcmread(path, force=not _has_header(path))
-  if "PixelData" not in data:
-    raise Unreadable("no image in it" if len(data) else "not a DICOM file")
-  kind = str(data.get("PhotometricInterpretation"))
-  if kind not in ("MONOCHROME1", "MONOCHROME2"):
-    raise Unreadable(f"its pixels are {kind}, not gray values")
-  if "TransferSyntaxUID" not in data.file_meta:
-    # Without a header most writers meant DICOM's default.
-    data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-  stored = data.pixel_array
-  if stored.ndim != 2:
-    raise Unreadable(f"{len(stored)} frames: not one image")
-  values = transforms.apply_modality_lut(stored, data).astype(np.float64)
-  low, high = _window(data, values)
-  levels = stretched(values, low, high)
-  if kind == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE":
-    levels = 255 - levels
-  return Scan(
-    Image.fromarray(levels),
-    str(data.get("PatientID") or ""),
-    int(data.BitsStored),
-  )
-
-
-def _window(data, values) -> tuple[float, float]:
-  """The ends of the first window that a file states, or of its values."""
-
-  def first(name):
-    found = data.get(name)
-    if found is None or found == "":
-      return None
-    return float(found if isinstance(found, str | float | int) else found[0])
-
-  center, width = first("WindowCenter"), first("WindowWidth")
-  if center is None or width is None or width < 1:
-    return values.min(), values.max()
-  # PS3.3, C.11.2.1.2.1: the linear window.
-  middle, half = center - 0.5, (width - 1) / 2
-  return middle - half, middle + half

@@ -18,7 +18,7 @@ import numpy as np
 
 from medad_jax import files, shipped
 from medad_jax.augment import geometry
-from medad_jax.data import cache, preparation, store, unmarked
+from medad_jax.data import cache, columns, preparation, store, unmarked
 from medad_jax.types import UserError
 
 SPLITS = store.SPLITS
@@ -26,6 +26,7 @@ SPLITS = store.SPLITS
 GENERATED = ("phantom", "phantom_chest")
 
 _CHANNELS = (1, 3)
+_SHOWN = ("sentences", "counts", "published")  # of an audit, in reports
 _SHORT = ("stretch", "crop")
 
 
@@ -82,12 +83,17 @@ class Dataset:
     fingerprint: sha256 over everything that decides the pixels of all splits,
       opened or not.
     counts: images in every split of the set, opened or not.
+    audits: "sentences", "counts" and "published" counts of the audit of each
+      set, by its name; none of a set that was not audited.
   """
 
   name: str
   splits: Mapping[str, Split]
   fingerprint: str
   counts: Mapping[str, int]
+  audits: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+    default_factory=dict
+  )
 
 
 def open_dataset(
@@ -135,18 +141,20 @@ def open_dataset(
   _check_splits(name, facts, need)
   if further_tests:
     need += tuple(k for k in sorted(facts["counts"]) if is_further_test(k))
+  audit = {} if folder is None else store.read_audit(folder)
   splits = {}
   for split in need:
     stored = place.load(split, facts) or made.get(split)
     if stored is None:
       stored = _decode(folder, root, name, split, facts, place, shape)
-    splits[split] = Split(**stored)
+    splits[split] = _with_twins(Split(**stored), audit, split)
     _warn_of_unmarked(f"{name}/{split}", splits[split])
   return Dataset(
     name=name,
     splits=splits,
     fingerprint=_fingerprint(facts, *shape),
     counts=dict(facts["counts"]),
+    audits={name: {k: audit[k] for k in _SHOWN}} if audit else {},
   )
 
 
@@ -158,6 +166,22 @@ def is_test(split: str) -> bool:
 def is_further_test(split: str) -> bool:
   """True for a test set beside the main one, `test`."""
   return split.startswith("test_")
+
+
+def _with_twins(split: Split, audit: Mapping[str, Any], name: str) -> Split:
+  """The split with columns on images that other splits have, too."""
+  found = dict(split.columns)
+  for kind, column in (
+    ("twins", columns.TWIN),
+    ("near_twins", columns.NEAR_TWIN),
+  ):
+    texts = [""] * len(split)
+    for other, pairs in audit.get(kind, {}).get(name, {}).items():
+      for row, _ in pairs:
+        texts[row] = f"{texts[row]} {other}".strip()
+    if any(texts):
+      found[column] = tuple(texts)
+  return dataclasses.replace(split, columns=found)
 
 
 def memory_bytes() -> int:

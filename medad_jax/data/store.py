@@ -18,6 +18,7 @@ from medad_jax import files
 from medad_jax.types import UserError
 
 SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal", "test")
+AUDIT = "audit.json"  # findings of an audit, in a built set's folder
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # The ending of a set's folder while another one takes its place.
@@ -72,6 +73,25 @@ def read_facts(folder: Path) -> dict[str, Any]:
     "published": published if _are(int, published) else {},
     "source": str(facts.get("source")),
   }
+
+
+def read_audit(folder: Path) -> dict[str, Any]:
+  """Findings of the audit of a built set, as data_builders/audit.py keeps them.
+
+  Empty where there was none, or where the set was built anew since.
+
+  Raises:
+    UserError: the record is damaged.
+  """
+  path = folder / AUDIT
+  if not path.exists():
+    return {}
+  remedy = (
+    f"make it again with python -m data_builders.audit {folder.parent.name}"
+  )
+  found = files.read_json(path, remedy)
+  same = found.get("fingerprints") == read_facts(folder)["fingerprints"]
+  return found if same else {}
 
 
 def are_sound(facts: Any) -> bool:

@@ -21,6 +21,8 @@ from medad_jax.types import UserError
 
 SPECIFICITIES = (0.9, 0.95, 0.99)
 _TINY = 1e-12
+# Columns that are no groups of images.
+_NO_GROUPS = (columns.PATIENT, columns.TWIN, columns.NEAR_TWIN)
 _MOST_GROUPS = 20  # of a column that is shown group by group
 
 
@@ -36,7 +38,8 @@ class Alarms:
     threshold: above it an image is flagged; None where it was refused.
     refused: why there is no threshold, or "".
     anchor: the value of its map that no more than the rate of normal images
-      reach anywhere; the largest one seen where the threshold was refused.
+      exceed anywhere; the largest one seen where the threshold was refused.
+    span: how far the anchor is above the largest value of a usual normal image.
   """
 
   score: str
@@ -46,6 +49,7 @@ class Alarms:
   threshold: float | None
   refused: str
   anchor: float = 1.0
+  span: float = 1.0
 
   def p_values(self, scores: np.ndarray) -> np.ndarray:
     """The p-value [m] of each image, from its score."""
@@ -56,6 +60,18 @@ class Alarms:
     if self.threshold is None:
       return [""] * len(scores)
     return [str(int(score > self.threshold)) for score in scores]
+
+  def drift(self, scores: np.ndarray, patients: np.ndarray | None) -> float:
+    """The p-value of "these images are normal and drawn as the held-out ones".
+
+    Args:
+      scores: of the images.
+      patients: a number of each image's patient; None where none is known.
+    """
+    return conformal.drift(
+      conformal.one_each(scores, patients),
+      conformal.one_each(self.held_out, self.patients),
+    )
 
 
 def of_run(workdir: Path, score: str, wanted: Evaluation) -> tuple[Alarms, ...]:
@@ -83,8 +99,8 @@ def _alarms(score, held_out, peaks, patients, wanted) -> Alarms:
   except UserError as error:
     # Too few images refuse the threshold and not the run.
     refused = str(error)
-  anchor = max(anchor, _TINY)  # overlays divide by it
-  return Alarms(score, held_out, patients, wanted, limit, refused, anchor)
+  span = max(anchor - float(np.median(peaks)), _TINY)  # overlays divide by it
+  return Alarms(score, held_out, patients, wanted, limit, refused, anchor, span)
 
 
 def facts(alarms: Alarms) -> dict[str, Any]:
@@ -135,9 +151,11 @@ def _points(alarms, labels, scores, texts, prevalence) -> dict[str, Any]:
     return found
   found |= facts(alarms)
   # Labels are read here alone, to check what was promised without any.
-  normal = scores[labels == 0]
-  if len(normal):
-    found["drift_p"] = conformal.drift(normal, alarms.held_out)
+  normal = labels == 0
+  if normal.any():
+    patients = columns.patients(texts)
+    own = None if patients is None else patients[normal]
+    found["drift_p"] = alarms.drift(scores[normal], own)
   limit = alarms.threshold
   if limit is None:
     return found
@@ -160,7 +178,7 @@ def _groups(labels, scores, limit, texts) -> dict[str, Any]:
   shown: Mapping[str, Sequence[str]] = {
     name: values
     for name, values in texts.items()
-    if name != columns.PATIENT and 1 < len(set(values)) <= _MOST_GROUPS
+    if name not in _NO_GROUPS and 1 < len(set(values)) <= _MOST_GROUPS
   }
   return {
     name: {

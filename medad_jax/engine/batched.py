@@ -37,7 +37,7 @@ class Batched:
       1, self.size
     )
     self._call = self._layout.lift(
-      lambda states, arrays: function(states, _batch(arrays)),
+      lambda states, arrays: function(states, batch_of(arrays)),
       (parallel.WHOLE, parallel.EXAMPLE),
       parallel.EXAMPLE,
     )
@@ -45,6 +45,10 @@ class Batched:
   def place(self, states: Any) -> Any:
     """The states where the calls want them."""
     return self._layout.put(states, parallel.WHOLE)
+
+  def trace(self, states: Any, arrays: Any) -> jax.stages.Traced:
+    """The program for shapes, without running it; not under 'pmap'."""
+    return self._call.trace(states, arrays)
 
   def parts(
     self,
@@ -99,7 +103,8 @@ class Batched:
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def _batch(arrays: dict[str, jax.Array]) -> Batch:
+def batch_of(arrays: dict[str, jax.Array]) -> Batch:
+  """The batch that a function of stored images is given."""
   ids = arrays["id"]
   known = {
     "label": jnp.full(ids.shape, -1, jnp.int32),  # scores see no labels

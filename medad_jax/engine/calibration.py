@@ -19,6 +19,7 @@ from medad_jax.engine import checkpoint, scorer, trained
 from medad_jax.types import TrainState
 
 NAME = "calibration"
+_READ = 1024  # images that are read at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +66,15 @@ def keep(
   # The program that scores test images, so a threshold fits them exactly.
   headline = model.method.score_names[-1]
   parts, peaks = [], []
-  for count, found in model.batches(images[rows], own):
-    parts.append(scorer.on_host(found.scores.image, count))
-    if (maps := found.scores.maps.get(headline)) is not None:
-      # What an overlay's scale is made from; the maps would be gigabytes.
-      peaks.append(scorer.on_host(jnp.max(maps, (2, 3)), count))
+  for at in range(0, len(rows), _READ):
+    # A part at a time: the images may be many, and lie in a file.
+    part = slice(at, at + _READ)
+    texts_of = {name: values[part] for name, values in own.items()}
+    for count, found in model.batches(images[rows[part]], texts_of):
+      parts.append(scorer.on_host(found.scores.image, count))
+      if (maps := found.scores.maps.get(headline)) is not None:
+        # What an overlay's scale is made from; the maps would be gigabytes.
+        peaks.append(scorer.on_host(jnp.max(maps, (2, 3)), count))
   scores = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
   params = {"rows": jnp.asarray(rows), "scores": scores}
   # An evaluation does not read the training set, which knows the patients.

@@ -3,7 +3,7 @@
 Figures and the page are drawn elsewhere (`report.draw`), from what is returned.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import columns, preparation, spec
+from medad_jax.data import columns, index, preparation, spec
 from medad_jax.engine import (
   alarms,
   arrays,
@@ -156,12 +156,19 @@ def _measure_set(
 
   The split's own results come first, under its name. Of several joined sets
   those of each follow, under the names of split and set, and those of each
-  organ and modality of several sets.
+  organ and modality of several sets. Last are those without images that the
+  run was trained on, too.
   """
   whole, per_seed = measuring.measure(test, seen, healthy)
   found = {name: whole}
   for one, rows in columns.groups(test.columns).items():
     found[f"{name}_{one}"], _ = measuring.measure(test, seen, healthy, rows)
+  pools = [p for s in trained.method.phases() for p in s.pools]
+  known = index.splits_used(pools)
+  apart = columns.without_twins(test.columns, known, len(test))
+  for one, rows in apart.items():
+    if len({*test.labels[rows].tolist()}) == 2:
+      found[f"{name}_{one}"], _ = measuring.measure(test, seen, healthy, rows)
   if name != _MAIN:
     return found, None
   # The arrays' files are gone after the evaluation of the set.
@@ -169,7 +176,8 @@ def _measure_set(
     labels=test.labels,
     scores={k: values[:, 0] for k, values in seen.scores.items()},
     rankings={k: parts[0].ranking for k, parts in per_seed.items()},
-    gallery=_gallery(test, seen),
+    gallery=_gallery(test, seen, draw.gallery_rows),
+    worst=_gallery(test, seen, draw.worst_rows),
     latents=latents.by_class(trained, test, seen.read(kept.LATENTS)),
   )
 
@@ -194,7 +202,11 @@ def _results(
     seed=trained.config["seed"],
     seeds=trained.config["seeds"],
     members=max(phase.members for phase in trained.method.phases()),
-    data={"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)},
+    data={
+      "fingerprint": dataset.fingerprint,
+      "counts": dict(dataset.counts),
+      "audit": {name: dict(found) for name, found in dataset.audits.items()},
+    },
     trained=tuple(folder.starts()),
     evaluated=environment.describe(_precision(trained.config)),
     weights=_weights(folder.path),
@@ -236,8 +248,10 @@ def _save(
       np.save(file, values[:, 0] if seeds == 1 else values)
 
 
-def _gallery(test: spec.Split, seen: kept.Kept) -> list[draw.Row]:
-  """Images from the lowest to the highest of the headline's scores."""
+def _gallery(
+  test: spec.Split, seen: kept.Kept, choose: Callable[..., list[int]]
+) -> list[draw.Row]:
+  """Images that are chosen by their labels and the headline's scores."""
   # The other processes kept no arrays.
   if not processes.first():
     return []
@@ -255,5 +269,5 @@ def _gallery(test: spec.Split, seen: kept.Kept) -> list[draw.Row]:
       caption=f"{test.names[row]}\n{kinds[int(test.labels[row])]},"
       f" score {headline[row, 0]:.4g}",
     )
-    for row in draw.gallery_rows(test.labels, headline[:, 0])
+    for row in choose(test.labels, headline[:, 0])
   ]

@@ -1,6 +1,6 @@
 """Runs from configurations: the work behind `main` and `evaluate`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 from pathlib import Path
@@ -34,28 +34,58 @@ from medad_jax.weights import pretrained
 
 
 def train_and_evaluate(
-  config: Mapping[str, Any], workdir: Path
+  config: Mapping[str, Any],
+  workdir: Path,
+  dataset: spec.Dataset | None = None,
 ) -> results.Results | None:
-  """Trains what is not yet trained, then evaluates.
+  """Trains what is not yet trained, then evaluates; None without test images.
 
   Args:
     config: plain values, as a `configs/` file gives them.
     workdir: the run's folder; a half-finished run in it is continued.
-
-  Returns:
-    What `results.json` holds; None where there are no test images.
+    dataset: in place of the set that the configuration names.
 
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
+  with _trained(config, workdir, given=dataset) as (model, material, folder):
+    tests = dataset or _tests(model, folder, material)
+    return _evaluate(model, tests, folder, workdir)
+
+
+def complete(
+  config: Mapping[str, Any], workdir: Path, place: Callable[[Workdir], None]
+) -> None:
+  """Makes a run of stages that were finished elsewhere, and trains the others.
+
+  Args:
+    config: plain values.
+    workdir: the run's folder.
+    place: puts finished stages into the folder, which is locked and claimed.
+
+  Raises:
+    UserError: as `train_and_evaluate`, or from `place`.
+  """
+  with _trained(config, workdir, place):
+    pass  # nothing is evaluated
+
+
+@contextlib.contextmanager
+def _trained(
+  config: Mapping[str, Any],
+  workdir: Path,
+  place: Callable[[Workdir], None] = lambda folder: None,
+  given: spec.Dataset | None = None,
+) -> Iterator[tuple[trained.Trained, "_Material", Workdir]]:
+  """The trained model, its data and its folder, which stays locked."""
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
   stages = trained.stages_of(settings, method)
-  _check_selection(settings, config["method"], stages)
+  feasible.check_selection(settings, config["method"], stages)
   # Before JAX is asked for its devices, which this may make of a CPU's cores.
   devices = trained.devices_of(settings, stages)
   feasible.check(config, settings, stages)
-  material = _material(settings, stages, devices)
+  material = _material(settings, stages, devices, given)
   trials = members.seeds(settings.seed, settings.seeds)
   feasible.check_steps(stages, material.pools, trials)
   origins = _origins(stages)
@@ -66,6 +96,7 @@ def train_and_evaluate(
     folder.claim(config, _identity(material.dataset))
     folder.keep_codes(material.codes)
     _remember(workdir, origins)
+    place(folder)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
       # Before `_record_start`, which asks which stages have finished.
       checkpoint.recover(workdir / "checkpoints", log.note)
@@ -83,7 +114,9 @@ def train_and_evaluate(
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
-        data_text=f"{material.dataset.fingerprint} {settings.data.view}",
+        # What was imported is no result of this training.
+        data_text=f"{material.dataset.fingerprint} {settings.data.trained}"
+        f"{folder.imported_text()}",
         method_text=repr(method),
         reuse=other,
         columns=material.columns,
@@ -92,7 +125,7 @@ def train_and_evaluate(
       states = train.train(stages, shared)
     model = trained.Trained(config, method, states, devices, material.codes)
     _calibrate(model, shared, material.texts)
-    return _evaluate(model, material.dataset, folder, workdir)
+    yield model, material, folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +133,7 @@ class _Material:
   """Data that a run trains on and is tested with.
 
   Attributes:
-    dataset: the splits that are used.
+    dataset: the splits that are trained on.
     feed: training images, the splits one after another.
     pools: rows of the feed by pool name, and those held out.
     texts: columns of the feed's rows by name.
@@ -130,12 +163,17 @@ def _calibrate(
 
 
 def _material(
-  settings: Settings, stages: Sequence[Stage], devices: Devices
+  settings: Settings,
+  stages: Sequence[Stage],
+  devices: Devices,
+  given: spec.Dataset | None,
 ) -> _Material:
   """Opens the data and divides it among the pools of all stages."""
   wanted = {pool.name: pool for stage in stages for pool in stage.pools}
   used = index.splits_used(wanted.values())
-  dataset = _open(settings.data, (*used, "test"))
+  # Test images are asked for, so that a run without them ends here, and let go:
+  # until the evaluation nothing holds their labels.
+  dataset = given or _without_tests(_open(settings.data, (*used, "test")))
   counts = {name: len(dataset.splits[name]) for name in used}
   pools = index.make_pools(wanted.values(), counts)
   # One array for all splits: pools are rows of it, so members of different
@@ -166,6 +204,24 @@ def _material(
   return _Material(dataset, feed, pools, texts, codes)
 
 
+def _without_tests(dataset: spec.Dataset) -> spec.Dataset:
+  kept = {k: v for k, v in dataset.splits.items() if not spec.is_test(k)}
+  return dataclasses.replace(dataset, splits=kept)
+
+
+def _tests(
+  model: trained.Trained, folder: Workdir, material: _Material
+) -> spec.Dataset:
+  """The test splits; of a folder of normal images, which has none, itself."""
+  data = model.settings.data
+  if data.normal is not None:
+    return material.dataset
+  dataset = _open(data, ("test",))
+  # The set may have been built anew during the training.
+  folder.check_data(_identity(dataset))
+  return dataset
+
+
 def evaluate_run(
   workdir: Path,
   data_dir: str | None = None,
@@ -194,19 +250,31 @@ def evaluate_run(
   model = trained.Trained.load(workdir)
   with Workdir(out).locked():  # before anything takes time
     data = configuration.settings_of(model.config).data
-    if data.normal is not None:
-      raise UserError(
-        f"{workdir} was trained on the folder {data.normal}, without test"
-        " images; score a folder with python -m medad_jax.predict."
-      )
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
     dataset = _open(data, ("test",))
+    if "test" not in dataset.splits:
+      raise UserError(
+        f"{workdir} was trained on {data.on_disk}, without test images; score a"
+        " folder with python -m medad_jax.predict."
+      )
     # The same name may hold different images by now.
     folder.check_data(_identity(dataset))
     found = _evaluate(model, dataset, folder, out, save)
     assert found is not None  # as there are test images
     return found
+
+
+def test_images(model: trained.Trained) -> spec.Split:
+  """A run's main test set, as the model scores it.
+
+  Raises:
+    UserError: it has none.
+  """
+  data = model.settings.data
+  if data.normal is not None:
+    raise UserError(f"a run of the folder {data.normal} has no test images.")
+  return _open(data, ("test",)).splits["test"].center(model.shape[0])
 
 
 def _choose_feed(
@@ -238,29 +306,6 @@ def _other_run(path: str | None) -> Path | None:
       " that has finished a stage, or leave it out."
     )
   return folder
-
-
-def _check_selection(
-  settings: Settings, method: str, stages: Iterable[Stage]
-) -> None:
-  """Raises UserError unless what is held out and selected makes sense."""
-  known = {
-    name
-    for stage in stages
-    if isinstance(stage, Phase)
-    for name in stage.monitors
-  }
-  select = settings.select
-  if select != "last" and select not in known:
-    raise UserError(
-      f"select='{select}' is no rule of {method}; set it to one of"
-      f" {', '.join(['last', *sorted(known)])}."
-    )
-  if select != "last" and not settings.validation.share:
-    raise UserError(
-      f"select='{select}' needs normal images that are held out; set"
-      " validation.share, to 0.1 say."
-    )
 
 
 def _origins(stages: Iterable[Stage]) -> dict[str, str]:
@@ -313,35 +358,60 @@ def _record_start(
 
 def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
   with processes.first_before_others("data"):  # it may build and cache them
-    if data.normal is not None:
-      return _open_folder(data, files.expanded(data.normal), splits)
-    return joint.open_sets(
-      data.name,
-      data.dir,
-      image_size=data.stored,
-      channels=data.channels,
-      preparation=data.preparation,
-      need=splits,
-      further_tests=True,
-      known=data.known,
-    )
+    if data.on_disk:
+      return _open_disk(data, splits)
+    of_tests = [name for name in splits if spec.is_test(name)]
+    if data.tested == data.preparation or len(of_tests) == len(splits):
+      return _open_built(data, data.tested, splits)
+    tests = _open_built(data, data.tested, of_tests)
+    others = [name for name in splits if not spec.is_test(name)]
+    found = _open_built(data, data.preparation, others).splits
+    # The further tests that come with the others are prepared as those.
+    return dataclasses.replace(tests, splits={**found, **tests.splits})
 
 
-def _open_folder(
-  data: Data, normal: Path, splits: tuple[str, ...]
-) -> spec.Dataset:
-  """The user's normal images, for methods that need nothing else."""
+def _open_built(data: Data, text: str, splits: Sequence[str]) -> spec.Dataset:
+  return joint.open_sets(
+    data.name,
+    data.dir,
+    image_size=data.stored,
+    channels=data.channels,
+    preparation=text,
+    need=splits,
+    further_tests=True,
+    known=data.known,
+  )
+
+
+def _open_disk(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
+  """The user's images on disk; a test set where a list has one."""
   # Pillow is not needed where caches of built sets are read.
-  from medad_jax.data import decode, folder
+  from medad_jax.data import decode, folder, manifest
 
-  if absent := sorted(set(splits) - {"train", "test"}):
+  if data.manifest:
+    path = files.expanded(data.manifest)
+    entries, base = manifest.read(path), path.parent
+  else:
+    base = files.expanded(data.normal or "")
+    other = files.expanded(data.unlabelled) if data.unlabelled else None
+    entries = manifest.of_folders(base, other)
+  there = {entry.split for entry in entries}
+  if absent := sorted(set(splits) - there - {"test"}):
     raise UserError(
-      f"the method trains on {', '.join(absent)}, too, which data.normal has"
-      " not; build a set (python -m medad_jax.build folder), or choose another"
-      " method."
+      f"the method trains on the images {', '.join(absent)}, too, which"
+      f" {data.on_disk} has not; give data.unlabelled=DIR (and"
+      " data.anomaly_ratio=None), or choose another method."
     )
+  if data.unlabelled and manifest.UNLABELLED not in splits:
+    raise UserError(
+      f"data.unlabelled={data.unlabelled} was given to a method that trains on"
+      " normal images alone; leave it out, or choose configs/folder.py:ddad."
+    )
+  # A list may name images that this method does not use: they are not read.
+  wanted = {k for k in there if k in splits or spec.is_test(k)}
   frame = decode.Frame(data.stored, data.channels, data.preparation)
-  return folder.open_folder(normal, data.dir, frame)
+  used = [entry for entry in entries if entry.split in wanted]
+  return folder.open_folder(base, used, data.dir, frame, data.axis)
 
 
 def _say_alarms(model: trained.Trained, workdir: Path) -> None:
@@ -350,10 +420,15 @@ def _say_alarms(model: trained.Trained, workdir: Path) -> None:
     return
   headline = model.method.score_names[-1]
   wanted = model.settings.evaluation
+  found = alarms.of_run(workdir, headline, wanted)
+  if not found:
+    print(
+      "no threshold: no image was held out; give more images, or of more"
+      " patients, or raise validation.share."
+    )
   # One sentence for each seed, since each has its own threshold.
-  for alarm in alarms.of_run(workdir, headline, wanted):
-    found = alarms.facts(alarm)
-    print("\n".join(table.alarm_sentences(found)))
+  for alarm in found:
+    print("\n".join(table.alarm_sentences(alarms.facts(alarm))))
   print(
     "there are no test images; score others with\n  python -m"
     f" medad_jax.predict --workdir={workdir} --images=DIR --out=OUT"

@@ -104,6 +104,38 @@ def state_bytes(stage: Phase | Pretrained, shape: tuple[int, int, int]) -> int:
   )
 
 
+def check_selection(
+  settings: Settings, method: str, stages: Sequence[Stage]
+) -> None:
+  """Checks that what is held out and selected makes sense.
+
+  Args:
+    settings: of the run.
+    method: its name.
+    stages: what is trained.
+
+  Raises:
+    UserError: it does not.
+  """
+  known = {
+    name
+    for stage in stages
+    if isinstance(stage, Phase)
+    for name in stage.monitors
+  }
+  select = settings.select
+  if select != "last" and select not in known:
+    raise UserError(
+      f"select='{select}' is no rule of {method}; set it to one of"
+      f" {', '.join(['last', *sorted(known)])}."
+    )
+  if select != "last" and not settings.validation.share:
+    raise UserError(
+      f"select='{select}' needs normal images that are held out; set"
+      " validation.share, to 0.1 say."
+    )
+
+
 def _raised(config: Mapping[str, Any]) -> str:
   """The whole numbers that are above their defaults, largest ratio first."""
   default = configuration.flatten(

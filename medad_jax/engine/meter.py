@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 import numpy as np
 
 from medad_jax import files
@@ -31,12 +33,14 @@ class Stopped(Exception):
 class Meter:
   """Measures the trials of one program; kept in a file, as the run resumes.
 
-  Trials are points of a grid, and for each point its folds.
+  Trials are points of a grid, and for each point its folds; or the folds of
+  one training, of whose scores each is a point's.
 
   Attributes:
     stages: of the method.
     method_of: the method with numbers of a trial in place.
-    hyper: these numbers, of each point.
+    hyper: these numbers, of each training.
+    scores: of the only training, one for each point; none for the headline.
     material: the data.
     path: where measurements are kept.
     every: steps from one to the next; None for the run's epochs.
@@ -46,6 +50,7 @@ class Meter:
   stages: Sequence[Stage]
   method_of: Callable[[Mapping[str, Any]], Method]
   hyper: Sequence[Mapping[str, float]]
+  scores: Sequence[str]
   material: fold_data.Material
   path: Path
   every: int | None
@@ -99,7 +104,7 @@ class Meter:
         selection.Measured(
           tuple(steps), {rule: v[:, point] for rule, v in values.items()}
         )
-        for point in range(len(self.hyper))
+        for point in range(len(self.scores) or len(self.hyper))
       ]
     except (KeyError, IndexError, ValueError) as error:
       raise UserError(
@@ -155,17 +160,9 @@ class Meter:
 
   def _scores(self, run: Run, states: States, fold: int) -> np.ndarray:
     """Scores [n points] of a fold's images by the trials that trained on it."""
-    # Trials are points of the grid, and within each the folds in their order:
-    # every `count`-th one trained on this fold.
-    count = len(self.material.folds)
+    kept = {k: dataclasses.replace(v, opt={}) for k, v in states.items()}
     packed = {
-      "states": {
-        name: jax.tree.map(
-          lambda x: x[fold::count],
-          members.by_trial(dataclasses.replace(state, opt={}), len(run.trials)),
-        )
-        for name, state in states.items()
-      },
+      "states": _of_fold(kept, fold, len(self.hyper), len(run.trials)),
       "hyper": {
         name: jnp.array([one[name] for one in self.hyper], jnp.float32)
         for name in self.hyper[0]
@@ -182,16 +179,33 @@ class Meter:
     return self._scorer.whole(placed, scored.images, scored.codes)
 
   def _function(self, packed, batch):
-    """(points' states and numbers, batch) -> headline scores [b points]."""
+    """(trainings' states and numbers, batch) -> scores [b points]."""
 
     def one(packed, batch):
       # Its score may depend on a trial's numbers, as a weight of a loss does.
       method = self.method_of(packed["hyper"])
       # What else it makes, such as maps, the compiler leaves out.
       found = scorer.score_function(method, 1)(packed["states"], batch)
-      return found.scores.image[method.score_names[-1]][:, 0]
+      names = self.scores or method.score_names[-1:]
+      return jnp.stack([found.scores.image[name][:, 0] for name in names], 1)
 
-    return jax.vmap(one, (0, None), 1)(packed, batch)
+    # One of both has length 1.
+    return jnp.concatenate(jax.vmap(one, (0, None))(packed, batch), 1)
+
+
+# One program for all folds and arrays: dozens of small ones take seconds to
+# compile.
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _of_fold(
+  states: States, fold: int | Int[Array, ""], points: int, trials: int
+) -> States:
+  """The states [points k ...] of the trials that trained on a fold."""
+
+  # Trials are points of the grid, and within each the folds in their order.
+  def own(x):
+    return x.reshape(points, trials // points, *x.shape[1:])[:, fold]
+
+  return jax.tree.map(own, members.by_trial(states, trials))
 
 
 class Watch:

@@ -136,6 +136,12 @@ class Layout:
     if processes.count() > 1:
       return jax.tree.map(lambda x: self._spread(x, kind), tree)
     if self.mode == "jit":
+      if kind == MEMBER and self.platform == "cpu":
+        # A CPU's arrays are numpy's at no cost, and JAX cuts these without a
+        # program for each shape. Copied, as calls consume what they are given.
+        return jax.tree.map(
+          lambda x: _cut(x, NamedSharding(self.mesh, kind)), tree
+        )
       return jax.device_put(tree, NamedSharding(self.mesh, kind))
     devices = Mesh(self.mesh.devices.reshape(-1), "device")
     # pmap wants a leading axis of devices. Arrays that already lie so are not
@@ -322,6 +328,14 @@ def local(tree: Any, mesh: Mesh | None = None) -> Any:
 def gathered(tree: Any) -> Any:
   """Whole arrays that `Layout.get` gave, on this process's first device."""
   return jax.device_put(tree, jax.local_devices()[0])
+
+
+def _cut(x: Any, sharding: Sharding) -> jax.Array:
+  """An array of this process, cut on the host."""
+  # As in `spread`.
+  if jax.dtypes.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
+    return jax.random.wrap_key_data(_cut(jax.random.key_data(x), sharding))
+  return jax.device_put(np.asarray(x), sharding, may_alias=False)
 
 
 def _same(tree: Any) -> Any:

@@ -5,21 +5,22 @@ it are trials of one program. What has finished is read and not trained again.
 """
 
 from collections.abc import Mapping, Sequence
-import csv
 import dataclasses
-import io
 from pathlib import Path
 import re
 from typing import Any
 
 import jax
-import numpy as np
 
 from medad_jax import files
-from medad_jax.engine import experiment, processes
+from medad_jax.engine import comparison, costs, experiment, processes
+from medad_jax.engine.trained import Trained
 from medad_jax.engine.workdir import decisive
-from medad_jax.report import results, table
+from medad_jax.report import comparison as report
+from medad_jax.report import reproduced, results
 from medad_jax.types import UserError
+
+_COSTS = "costs.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,51 +31,48 @@ class Entry:
     group: of runs that belong together.
     title: of the run in its group.
     config: its configuration.
-    published: AUROC in [0, 1]; None where none is known.
     averaged: whether the group's mean is of interest, as over classes.
+    scores: its scores and what `published` calls them; "" is the headline.
+    dataset: what `published` calls its set; "" as the configuration does.
+    protocol: how it departs from the published protocol; or nothing.
+    apart: whether it is one of several runs, which differ in their seeds and
+      are one line; the last part of its title is then its own.
   """
 
   group: str
   title: str
   config: Mapping[str, Any]
-  published: float | None = None
   averaged: bool = False
+  scores: tuple[tuple[str, str], ...] = ()
+  dataset: str = ""
+  protocol: str = ""
+  apart: bool = False
 
+  @property
+  def name(self) -> str:
+    """Group and title."""
+    return " ".join(filter(None, (self.group, self.title)))
 
-@dataclasses.dataclass(frozen=True)
-class Line:
-  """A line of the table.
-
-  Attributes:
-    group: as in `Entry`.
-    title: as in `Entry`, with the set of several; "mean" for the group's.
-    auroc: of each seed's mean, in [0, 1]; None where the run has failed.
-    std: over seeds; None with one.
-    published: as in `Entry`.
-    failure: why there is no result.
-  """
-
-  group: str
-  title: str
-  auroc: float | None
-  std: float | None = None
-  published: float | None = None
-  failure: str = ""
+  @property
+  def pooled(self) -> str:
+    """The name that it has in common with runs of other seeds."""
+    title = self.title.rpartition("/")[0] if self.apart else self.title
+    return " ".join(filter(None, (self.group, title)))
 
 
 def reproduce(
   entries: Sequence[Entry],
-  means: Mapping[str, float],
   workdir: Path,
-  note: str,
-) -> list[Line]:
+  title: str,
+  notes: Sequence[str] = (),
+) -> list[report.Line]:
   """Trains what is not yet trained, and prints the table.
 
   Args:
     entries: the runs.
-    means: published means, by group.
-    workdir: holds the runs' folders; gets table.csv.
-    note: said below the table, such as the sources of published values.
+    workdir: holds the runs' folders; gets page.md, table.csv and table.png.
+    title: of the page.
+    notes: sentences below it.
 
   Returns:
     The table's lines.
@@ -82,27 +80,33 @@ def reproduce(
   Raises:
     UserError: a run has failed; the others are trained nevertheless.
   """
-  lines: list[Line] = []
-  values: dict[str, list[float | None]] = {}
+  found: dict[str, results.Results] = {}
+  failed: dict[str, list[report.Line]] = {}
   for number, entry in enumerate(entries):
-    name = " ".join(filter(None, (entry.group, entry.title)))
-    print(f"run {number + 1} of {len(entries)}: {name}")
+    print(f"run {number + 1} of {len(entries)}: {entry.name}")
     # A failure is kept for the end: the other runs do not depend on it.
-    found = _run(entry, folder_of(workdir, entry))
+    try:
+      found[entry.name] = _run(entry, folder_of(workdir, entry))
+    except UserError as error:
+      failed.setdefault(entry.group, []).append(_failure(entry, str(error)))
     jax.clear_caches()  # the next run has programs of its own
-    lines += found
-    # By sets, a run has several lines, and its first is for all of them.
-    if entry.averaged:
-      values.setdefault(entry.group, []).append(found[0].auroc)
-  lines += [_mean(group, own, means) for group, own in values.items()]
+  lines: list[report.Line] = []
+  for group, own in _by(entries, "group").items():
+    made = [
+      line
+      for same in _by(own, "pooled").values()
+      for line in _lines([e for e in same if e.name in found], found, workdir)
+    ]
+    lines += made + failed.get(group, [])
+    # A mean over some of the classes would be another number.
+    if own[0].averaged and group not in failed:
+      lines += comparison.means(made)
   if processes.first():
-    files.write(workdir / "table.csv", _csv(lines))
-    print("\n" + text(lines) + (f"\n\n{note}" if note else ""))
-  failed = [line for line in lines if line.failure]
-  if failed:
+    _write(workdir, title, lines, found, notes)
+  if failures := [line for line in lines if line.failure]:
     raise UserError(
-      f"{len(failed)} of {len(entries)} runs have failed; the first,"
-      f" {failed[0].group} {failed[0].title}: {failed[0].failure}"
+      f"{len(failures)} of {len(entries)} runs have failed; the first,"
+      f" {failures[0].run}: {failures[0].failure}"
     )
   return lines
 
@@ -113,69 +117,83 @@ def folder_of(workdir: Path, entry: Entry) -> Path:
   return workdir.joinpath(*filter(None, parts))
 
 
-def text(lines: Sequence[Line]) -> str:
-  """The table for the terminal."""
-  rows = [
-    (
-      line.group,
-      line.title,
-      "failed" if line.failure else _value(line),
-      table.number(line.published, 3),
-    )
-    for line in lines
-  ]
-  header = ("experiment", "", "AUROC", "published")
-  return "\n".join(table.aligned(header, rows, right=2))
-
-
-def _run(entry: Entry, folder: Path) -> list[Line]:
+def _run(entry: Entry, folder: Path) -> results.Results:
   path = folder / "results.json"
-  try:
-    # The evaluation writes them last: with them the run has finished.
-    found = results.Results.load(path) if path.exists() else None
-    if found is None or decisive(found.config) != decisive(entry.config):
-      # Goes on, or refuses a folder of another configuration.
-      found = experiment.train_and_evaluate(entry.config, folder)
-    if found is None:
-      raise UserError("its data set has no test images to compare by.")
-  except UserError as error:
-    nothing = Line(entry.group, entry.title, None, None, entry.published)
-    return [dataclasses.replace(nothing, failure=str(error))]
-  lines = [_line(entry, entry.title, found.main, entry.published)]
-  return lines + [
-    _line(entry, f"{entry.title}, {name}", one, None)
-    for name, one in found.sets.items()
-  ]
+  # The evaluation writes them last: with them the run has finished.
+  found = results.Results.load(path) if path.exists() else None
+  if found is None or decisive(found.config) != decisive(entry.config):
+    # Goes on, or refuses a folder of another configuration.
+    found = experiment.train_and_evaluate(entry.config, folder)
+  if found is None:
+    raise UserError("its data set has no test images to compare by.")
+  # Part of a method has not all scores, and so no costs of scoring.
+  if entry.config["until"] is None:
+    _costs(folder)
+  return found
 
 
-def _line(
-  entry: Entry, title: str, found: results.TestSet, published: float | None
-) -> Line:
-  score = list(found.scores.values())[-1]  # the headline
-  if score.over_seeds:
-    spread = score.over_seeds["auroc"]
-    return Line(entry.group, title, spread.mean, spread.std, published)
-  return Line(entry.group, title, score.ranking.auroc, None, published)
+def _by(entries: Sequence[Entry], field: str) -> dict[str, list[Entry]]:
+  found: dict[str, list[Entry]] = {}
+  for entry in entries:
+    found.setdefault(getattr(entry, field), []).append(entry)
+  return found
 
 
-def _mean(
-  group: str, values: Sequence[float | None], means: Mapping[str, float]
-) -> Line:
-  """The group's mean; none where a run of it has failed."""
-  own = [value for value in values if value is not None]
-  mean = float(np.mean(own)) if len(own) == len(values) else None
-  return Line(group, "mean", mean, None, means.get(group))
+def _lines(
+  entries: Sequence[Entry],
+  found: Mapping[str, results.Results],
+  workdir: Path,
+) -> list[report.Line]:
+  """Lines of runs that differ in their seeds alone; none of none."""
+  if not entries:
+    return []
+  first = entries[0]
+  runs = [(found[e.name], folder_of(workdir, e)) for e in entries]
+  more = {}
+  if (runs[0][1] / _COSTS).exists():
+    seconds = sum(sum(one.seconds.values()) for one, _ in runs)
+    more = reproduced.columns(_costs(runs[0][1]), seconds)
+  return comparison.lines(
+    runs, first.pooled, first.scores, first.dataset, first.protocol, more
+  )
 
 
-def _csv(lines: Sequence[Line]) -> str:
-  file = io.StringIO()
-  out = csv.writer(file, lineterminator="\n")
-  names = [field.name for field in dataclasses.fields(Line)]
-  out.writerow(names)
-  out.writerows([[getattr(line, name) for name in names] for line in lines])
-  return file.getvalue()
+def _costs(folder: Path) -> Mapping[str, int | float]:
+  """What the run's model has and takes, measured once."""
+  path = folder / _COSTS
+  if path.exists():
+    return files.read_json(path, "remove it; it is made again")
+  found = dataclasses.asdict(costs.measure(Trained.load(folder)))
+  if processes.first():
+    files.write_json(path, found)
+  return found
 
 
-def _value(line: Line) -> str:
-  spread = "" if line.std is None else f" ± {table.number(line.std, 3)}"
-  return table.number(line.auroc, 3) + spread
+def _failure(entry: Entry, reason: str) -> report.Line:
+  # Named as the line would be that it stands for.
+  dataset = entry.dataset or entry.config["data"]["name"]
+  method = entry.scores[0][1] if entry.scores else entry.config["method"]
+  return report.Line(
+    entry.name,
+    dataset,
+    method,
+    "auroc",
+    protocol=entry.protocol,
+    failure=reason,
+  )
+
+
+def _write(
+  workdir: Path,
+  title: str,
+  lines: Sequence[report.Line],
+  found: Mapping[str, results.Results],
+  notes: Sequence[str],
+) -> None:
+  files.write(workdir / "table.csv", report.csv_text(lines))
+  print("\n" + "\n".join([report.text(lines), *notes]))
+  # What was found is saved and said before it is drawn, which may fail.
+  files.write(workdir / "table.png", report.picture(lines))
+  page = reproduced.page(title, lines, found, notes, "table.png")
+  files.write(workdir / "page.md", page)
+  print(f"\npage.md, table.csv and table.png are in {workdir}")

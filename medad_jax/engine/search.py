@@ -115,11 +115,11 @@ def search(
     for number, group in enumerate(space.groups(config, grid, options.most))
   ]
   count = len(found.folds)
-  largest = max(programs, key=lambda p: len(p.group.numbers) * p.members)
+  largest = max(programs, key=lambda p: len(p.group.hyper) * p.members)
   # Once for all, as a CPU is split into devices before its first use.
   devices = trained.devices_of(
     dataclasses.replace(
-      largest.settings, seeds=len(largest.group.numbers) * count
+      largest.settings, seeds=len(largest.group.hyper) * count
     ),
     largest.stages,
   )
@@ -208,6 +208,7 @@ def _measure(
     stages,
     method_of,
     group.hyper,
+    group.scores,
     material,
     program.folder / "measured.json",
     options.every,

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from medad_jax.augment import views
-from medad_jax.data import preparation
+from medad_jax.data import preparation, volumes
 from medad_jax.ranges import (
   Count,
   Devices,
@@ -33,6 +33,11 @@ class Data:
     dir: folder of the built sets; None for $MEDAD_DATA_DIR.
     normal: folder of normal images, which are trained on instead of a set;
       there is no test then. None for the set.
+    unlabelled: beside `normal`, folder of images that nobody knows anything
+      of, for methods that learn from such, too.
+    manifest: CSV file that lists images on disk, instead of a set or of these
+      folders. See `data.manifest.read`.
+    axis: that volumes on disk are cut across.
     organ: of each set, with commas, instead of its own column of that name.
     modality: the same.
     sampling: "natural" trains on every image equally often, "balanced" on
@@ -43,12 +48,15 @@ class Data:
       with commas between, of gray, crop:N, pad, equalize, resize:N[:lanczos],
       shorter:N[:lanczos] and shrink:N, or the short name stretch or crop. See
       `data.preparation.parse`.
+    test_preparation: of test images, and of others that are scored later; None
+      for `preparation`.
     stored_size: pixels a side of the stored images; None for `image_size`. Of
       larger ones the middle is scored, and the middle or a random part is
       trained on.
     augment: what is done with training images on the device, anew in every
       step: steps with commas between, of truncate,
-      affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop. See
+      affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop; after `once`
+      an image has the same draws in every step. See
       `augment.views.parse`.
     feed: "resident" (on the devices), "grain" (from files) or None to choose
       by size.
@@ -58,12 +66,16 @@ class Data:
   name: str = "phantom"
   dir: str | None = None
   normal: str | None = None
+  unlabelled: str | None = None
+  manifest: str | None = None
+  axis: volumes.Axis = "axial"
   organ: str | None = None
   modality: str | None = None
   sampling: Literal["natural", "balanced"] = "natural"
   image_size: Side = 64
   channels: Literal[1, 3] = 1
   preparation: str = "stretch"
+  test_preparation: str | None = None
   stored_size: StoredSide | None = None
   augment: str = ""
   feed: Literal["resident", "grain"] | None = None
@@ -76,14 +88,52 @@ class Data:
         f" data.image_size={self.image_size}, which is fed; raise it, or leave"
         " it out."
       )
+    if self.unlabelled and not self.normal:
+      raise UserError(
+        f"data.unlabelled={self.unlabelled} was given without data.normal; give"
+        " the folder of normal images, too."
+      )
+    if self.normal and self.manifest:
+      raise UserError(
+        f"data.normal={self.normal} and data.manifest={self.manifest} were"
+        " given; give one of them."
+      )
     # Read here, so that a mistake is found before any data are.
-    preparation.parse(self.preparation, self.stored)
+    kind = preparation.parse(self.preparation, self.stored).dtype
+    try:
+      tested = preparation.parse(self.tested, self.stored).dtype
+    except UserError as error:  # it is named after the usual field
+      wrong = str(error).replace("data.preparation", "data.test_preparation")
+      raise UserError(wrong) from None
+    if tested != kind:
+      raise UserError(
+        f"data.preparation='{self.preparation}' and data.test_preparation="
+        f"'{self.test_preparation}' end in different types of gray levels; let"
+        " both or neither end with shrink."
+      )
     views.parse(self.augment, self.image_size, self.stored)
 
   @property
   def stored(self) -> int:
     """Pixels a side of the stored images."""
     return self.stored_size or self.image_size
+
+  @property
+  def on_disk(self) -> str | None:
+    """The list or the folder of the user's images; None for a built set."""
+    return self.manifest or self.normal
+
+  @property
+  def tested(self) -> str:
+    """The preparation of images that are scored."""
+    return self.test_preparation or self.preparation
+
+  @property
+  def trained(self) -> str:
+    """Text that tells training images of one set as it is tested apart."""
+    if self.tested == self.preparation:
+      return str(self.view)
+    return f"{self.preparation} {self.view}"
 
   @property
   def known(self) -> dict[str, str]:

@@ -14,10 +14,10 @@ from typing import Any
 from medad_jax import ranges
 from medad_jax.engine import config as configuration
 from medad_jax.engine import fields
-from medad_jax.types import UserError
+from medad_jax.types import Along, UserError
 
 # Values by field, such as {"train.learning_rate": 1e-3}.
-Point = Mapping[str, Any]
+Point = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +40,15 @@ class Group:
   Attributes:
     fixed: values that all have.
     numbers: of the points, in the grid.
-    hyper: for each point, numbers that are arguments of the program.
+    hyper: for each training, numbers that are arguments of the program.
+    scores: of the only training, one for each point; none where each point is
+      a training of its own, whose headline counts.
   """
 
   fixed: Point
   numbers: tuple[int, ...]
   hyper: tuple[Mapping[str, float], ...]
+  scores: tuple[str, ...] = ()
 
 
 def parse(text: str) -> Axis:
@@ -134,6 +137,8 @@ def groups(
     grid: the points.
     most: points of one program.
   """
+  if along := _along(config, grid):
+    return _groups_along(along, grid)
   # By what is compiled; dictionaries keep the order in which they fill.
   kinds = _annotations(config)
   apart: dict[str, list[int]] = {}
@@ -150,6 +155,31 @@ def groups(
       )
       fixed = {k: v for k, v in grid[part[0]].items() if k not in hyper[0]}
       found.append(Group(fixed, tuple(part), hyper))
+  return found
+
+
+def _along(config: configuration.Config, grid: Sequence[Point]) -> Along | None:
+  """The method's field that one run compares, where the grid has some of it."""
+  along = getattr(configuration.build_method(config), "along", None)
+  if along is None:
+    return None
+  values = {point.get(f"model.{along.field}") for point in grid}
+  return along if len(values) > 1 else None
+
+
+def _groups_along(along: Along, grid: Sequence[Point]) -> list[Group]:
+  """A group for each point of all other fields, with all values of the one."""
+  name = f"model.{along.field}"
+  apart: dict[str, list[int]] = {}
+  for number, point in enumerate(grid):
+    apart.setdefault(json.dumps(point | {name: None}), []).append(number)
+  found = []
+  for numbers in apart.values():
+    values = tuple(grid[n][name] for n in numbers)
+    several = {f"model.{along.several}": values}
+    scores = tuple(map(along.score.format, values))
+    fixed = grid[numbers[0]] | several
+    found.append(Group(fixed, tuple(numbers), ({},), scores))
   return found
 
 

@@ -4,6 +4,7 @@
 run.json      the data, and what every start of the training ran on
 config.json   the configuration; a folder that has one belongs to a run
 columns.json  texts of the columns that the method reads, as codes count them
+imported.json files of PyTorch that the states are from, where some are
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,6 +66,7 @@ class Workdir:
     self.path = path
     self._config, self._run = path / "config.json", path / "run.json"
     self._columns = path / "columns.json"
+    self._imported = path / "imported.json"
 
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
@@ -199,6 +201,30 @@ class Workdir:
       return {}
     return files.read_json(self._columns, _REMEDY)
 
+  def keep_imported(self, record: Mapping[str, Any]) -> None:
+    """Keeps the facts of files that states were imported from.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    if processes.first():
+      files.write_json(self._imported, dict(record))
+
+  def imported(self) -> dict[str, Any]:
+    """The files that states were imported from; empty if all were trained.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    if not self._imported.exists():
+      return {}
+    return files.read_json(self._imported, _REMEDY)
+
+  def imported_text(self) -> str:
+    """Identifies what was imported; empty where nothing was."""
+    record = self.imported()
+    return json.dumps(record, sort_keys=True) if record else ""
+
   def starts(self) -> list[dict[str, Any]]:
     """Descriptions of every start of the training, in order.
 
@@ -208,6 +234,14 @@ class Workdir:
       UserError: the record is damaged.
     """
     return self._record()["starts"] if self._run.exists() else []
+
+  def data(self) -> dict[str, Any]:
+    """The "fingerprint" and "counts" of every data set, by its name.
+
+    Raises:
+      UserError: they were not recorded, or the record is damaged.
+    """
+    return self._record()["data"]
 
   def _record(self) -> dict[str, Any]:
     if not self._run.exists():

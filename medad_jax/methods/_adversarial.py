@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from medad_jax import losses, rng, steps, types
 from medad_jax.methods import _net, _reconstruction
 from medad_jax.ranges import Weight
+from medad_jax.weights import layout
+from medad_jax.weights.conversion import Table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,15 @@ class Adversarial(_reconstruction.Coding):
   def discriminator(self, axis: types.Axis) -> nn.Module:
     """The discriminator."""
     raise NotImplementedError
+
+  def both(self, shape: tuple[int, int, int]) -> Table:
+    """PyTorch's names, of the generator in "net" and the judge in "disc"."""
+    raise NotImplementedError
+
+  def files(self, shape):
+    """A `model.pt` of each member, which holds both nets."""
+    table = layout.under("train", self.both(shape))
+    return (self.constraint.beside(layout.model(table, self.members)),)
 
   def image_error(
     self, x_hat: Float[Array, "b h w c"], image: Float[Array, "b h w c"]

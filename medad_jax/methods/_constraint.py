@@ -32,6 +32,7 @@ from jaxtyping import Array, Float, Int
 from medad_jax import rng, types
 from medad_jax.nets import blocks, ops
 from medad_jax.ranges import Amount, Count, Weight, Width
+from medad_jax.weights import conversion, layout
 
 _SHARE = 10 / 128  # of the code, for each head, as published
 _SETS = 3  # the published center term divides by the number of its data sets
@@ -109,6 +110,23 @@ class Constraint:
       return {**params, "net": {**params["net"], "heads": heads}}, extra
 
     return with_heads
+
+  def beside(self, file: layout.File, part: str = "train/net") -> layout.File:
+    """The file with the heads that lie with the part; it may lack them.
+
+    Published files do: no score needs them.
+    """
+    if self.mode != "intended":
+      return file
+    table = {
+      theirs: conversion.Module(f"{part}/heads/{ours}", conversion.DENSE)
+      for theirs, ours in zip(("fc1", "fc2"), _HEADS, strict=True)
+    }
+    return dataclasses.replace(
+      file,
+      table={**file.table, **table},
+      optional=(*file.optional, f"{part}/heads"),
+    )
 
   def mixed(self, batch: types.Batch, context: types.Context) -> types.Batch:
     """The batch in which images are mixed, if this step mixes any.

@@ -28,6 +28,7 @@ from medad_jax.nets.encoder_decoder import STRIDES, EncoderDecoder
 from medad_jax.ranges import Members, Width
 from medad_jax.scoring import discrepancy, monitors
 from medad_jax.training import Length, Optimizer, Schedule
+from medad_jax.weights import layout, names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,12 @@ class OneStage:
       looped=False,
     )
     return (phase,)
+
+  def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
+    """A `model.pt` of each member; see `layout.Published`."""
+    del shape
+    table = layout.under("train/net", names.encoder_decoder())
+    return (layout.model(table, self.members),)
 
   def init(self, key, image_shape):
     """Parameters and running statistics of one member, under "net"."""

@@ -21,6 +21,8 @@ from medad_jax.nets import ops, perceptual, residual, vgg
 from medad_jax.nets.perceptual import Layer
 from medad_jax.ranges import Width
 from medad_jax.scoring import discrepancy
+from medad_jax.weights import layout, residual_names
+from medad_jax.weights.conversion import Table
 
 # WGAN-GP's constants, the same in every published configuration.
 _PENALTY, _DRIFT = 10.0, 1e-3
@@ -76,6 +78,35 @@ class Perceptual(_reconstruction.Reconstruction):
     image = jnp.zeros((1, *image_shape))
     found = self.net(types.Axis()).init(rng.stream(key, "net"), image)
     return {"net": found["params"]}, {}
+
+  def table(self):
+    """DPA's names, which PIAD's are, too."""
+    # Its file has other modules of a net with a code of several pixels.
+    side = self.latent_side
+    return {
+      **residual_names.encoder(flax="encoder", latent_side=side),
+      **residual_names.decoder(flax="decoder", latent_side=side),
+    }
+
+  def files(self, shape):
+    """An `anomaly_detection.tar` of each member.
+
+    A file of the whole training holds critics, optimizer and images besides.
+    """
+    (file,) = super().files(shape)
+    ignored = ("optimizer.*", "mix_res_module.*", "display_x", "best_val_loss")
+    return (dataclasses.replace(file, ignored=(*ignored, "ddis.*", "edis.*")),)
+
+  def with_critic(
+    self, file: layout.File, name: str, table: Table
+  ) -> layout.File:
+    """The file with a critic, which it may lack."""
+    part = f"train/{name}"
+    return dataclasses.replace(
+      file,
+      table={**file.table, **layout.under("train", table)},
+      optional=(*file.optional, part),
+    )
 
   def features(self, layers: Sequence[Layer]) -> types.Pretrained:
     """The stage of VGG19 up to these layers, with their statistics."""

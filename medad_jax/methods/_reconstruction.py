@@ -15,6 +15,8 @@ from medad_jax.nets import autoencoder
 from medad_jax.ranges import Depth, Members, Width
 from medad_jax.scoring import discrepancy, monitors
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import layout, names
+from medad_jax.weights.conversion import Table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,16 @@ class Reconstruction:
       made_of=dataclasses.replace(self, members=1),
     )
     return (phase,)
+
+  def table(self) -> Table:
+    """PyTorch's names of the net's modules."""
+    raise NotImplementedError
+
+  def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
+    """A `model.pt` of each member; see `layout.Published`."""
+    del shape
+    table = layout.under("train/net", self.table())
+    return (layout.model(table, self.members),)
 
   def step(self) -> types.Step:
     """One member's step: down the gradient of `loss`."""
@@ -218,6 +230,10 @@ class Coding(Reconstruction):
     inputs = self.constraint.inputs()
     return (dataclasses.replace(phase, init=init, inputs=inputs),)
 
+  def files(self, shape):
+    """A `model.pt` of each member, which may lack the constraint's heads."""
+    return tuple(map(self.constraint.beside, super().files(shape)))
+
   def loss(self, params, extra, batch, context):
     """See `types.Loss`."""
     batch = self.constraint.mixed(batch, context)
@@ -256,6 +272,10 @@ class Autoencoding(Coding):
   def net(self, axis: types.Axis) -> nn.Module:
     """The net, called with (image, train); returns at least "x_hat"."""
     return self.autoencoder(axis)
+
+  def table(self):
+    """MedIAnomaly's names."""
+    return names.autoencoder(self.down_depth, self.up_depth)
 
   def autoencoder(
     self, axis: types.Axis, **options: Any

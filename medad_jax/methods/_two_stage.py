@@ -24,6 +24,7 @@ from medad_jax.nets.projection import Projection
 from medad_jax.ranges import Depth, Members, Width
 from medad_jax.scoring import density, monitors
 from medad_jax.training import Length, Optimizer, Schedule
+from medad_jax.weights import layout, names
 
 # (key, image, its part of the batch) -> the image with an anomaly; RGB, whole
 # numbers in 0 .. 255; ONE example.
@@ -132,6 +133,12 @@ class TwoStage(Densities):
       looped=False,
     )
     return (phase, self.fit("train"))
+
+  def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
+    """The classifier of each member; its density is estimated anew."""
+    del shape
+    table = layout.under("train/net", names.projection(self.layers))
+    return (layout.model(table, self.members),)
 
   def init(self, key, image_shape):
     """Parameters and running statistics of one member, under "net"."""

@@ -10,6 +10,7 @@ latest use those of the other autoencoders.
 import dataclasses
 
 from medad_jax.methods import _reconstruction
+from medad_jax.weights import names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,3 +20,7 @@ class Method(_reconstruction.Autoencoding):
   def net(self, axis):
     """The autoencoder with a code at every place."""
     return self.autoencoder(axis, bottleneck="spatial")
+
+  def table(self):
+    """MedIAnomaly's names; the dense layers are convolutions 1x1."""
+    return names.autoencoder(self.down_depth, self.up_depth, "spatial")

@@ -21,6 +21,7 @@ from medad_jax.augment.noise import coarse_noise
 from medad_jax.methods import _net, _reconstruction
 from medad_jax.nets.unet import UNet
 from medad_jax.ranges import Depth, Range, Weight, Width
+from medad_jax.weights import names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Method(_reconstruction.Reconstruction):
     """The U-Net; it has no batch normalization and needs no axis."""
     del axis
     return UNet(self.width, self.levels)
+
+  def table(self):
+    """MedIAnomaly's names."""
+    return names.unet(self.levels)
 
   def init(self, key, image_shape):
     """Parameters of one member, under "net"."""

@@ -35,11 +35,12 @@ from jaxtyping import Array, Bool, Float
 
 from medad_jax import losses, rng, steps, types
 from medad_jax.augment.paste import paste
-from medad_jax.methods import _net, _reconstruction, ae
+from medad_jax.methods import _net, _reconstruction, ae, aeu, memae
 from medad_jax.nets.refine import RefineNet
 from medad_jax.ranges import Amount, FixedShare, Range, Width
 from medad_jax.scoring import discrepancy
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import layout, names
 
 # What each refinement net sees, in the order of its channels.
 _INPUTS = {"dual": ("inter", "intra"), "intra": ("intra",)}
@@ -62,8 +63,9 @@ class Unlabelled:
   """The images that the UDM sees besides the normal ones.
 
   Attributes:
-    extra: how many.
-    anomaly_ratio: share of them that is abnormal.
+    extra: how many; with images of which nothing is known, 0 for all.
+    anomaly_ratio: share of them that is abnormal, taken from a set that knows;
+      None for images of which nothing is known.
     allow_truncation: takes what there is where `extra` asks for more, as the
       official code does silently.
   """
@@ -71,11 +73,16 @@ class Unlabelled:
   section: ClassVar[str] = "data"  # of the configuration
 
   extra: Amount = 0
-  anomaly_ratio: FixedShare = 0.6
+  anomaly_ratio: FixedShare | None = 0.6
   allow_truncation: bool = False
 
   def pool(self) -> types.Pool:
     """The normal images and these; prefixes in list order, as published."""
+    if self.anomaly_ratio is None:
+      splits = {"train": None, "unlabelled": self.extra or None}
+      return types.Pool(
+        "mixed", splits, self.allow_truncation, "lower data.extra"
+      )
     # Cut and not rounded, as in the official code.
     abnormal = int(self.extra * self.anomaly_ratio)
     wanted = {
@@ -171,6 +178,40 @@ class Method:
     )
     refinements = (self._refinement(name) for name in self._refined_inputs)
     return (*before, ensemble, *refinements)
+
+  def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
+    """The files `a/K.pth` (UDM), `b/K.pth` (NDM) and `refine_INPUT.pth`."""
+    (file,), size = self.backbone.files(shape), self.ensemble.size
+    if self._as_published:
+      file = layout.model(
+        layout.under("train/net", names.ddad_autoencoder()), 1
+      )
+    single = file.of_stage("ensemble")
+    unknown = dataclasses.replace(
+      single, flag="udm", name="a/{}.pth", members=range(size)
+    )
+    normative = dataclasses.replace(
+      single, flag="ndm", name="b/{}.pth", members=range(size, 2 * size)
+    )
+    refinements = (
+      layout.File(
+        "refine",
+        f"refine_{name}.pth",
+        layout.under(f"refine_{name}/net", names.ddad_refine()),
+      )
+      for name in self._refined_inputs
+    )
+    return (unknown, normative, *refinements)
+
+  @property
+  def _as_published(self) -> bool:
+    """True if the official code has names of its own for the backbone."""
+    backbone = self.backbone
+    # The sizes that it can have; others keep MedIAnomaly's names.
+    return (
+      isinstance(backbone, ae.Method | aeu.Method | memae.Method)
+      and backbone.down_depth == backbone.up_depth == 1
+    )
 
   def predict(
     self, states: Mapping[str, types.TrainState], batch: types.Batch

@@ -10,7 +10,7 @@ checkpoints, as the forest does.
 """
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +21,20 @@ from medad_jax.ranges import Count, Width
 from medad_jax.scoring import forest
 
 _NET = "inceptionresnetv2"
+Layer = Literal[
+  "concat",
+  "conv2d_1a",
+  "conv2d_2a",
+  "conv2d_2b",
+  "maxpool_3a",
+  "conv2d_3b",
+  "conv2d_4a",
+  "maxpool_5a",
+  "mixed_5b",
+  "mixed_6a",
+  "mixed_7a",
+  "conv2d_7b",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,29 +44,46 @@ class Method:
   Attributes:
     weights: "imported", or "random" to try the program without them.
     layer: whose features the forest sees; "concat" for those of all layers.
+    compared: layers that have forests and scores of their own, in place of
+      that one forest.
     side: pixels of a side that images are resized to, as Pillow does it.
     rows: training images that the forest may see, the first ones; None for all.
   """
 
   weights: types.Origin = "imported"
-  layer: Literal[
-    "concat",
-    "conv2d_1a",
-    "conv2d_2a",
-    "conv2d_2b",
-    "maxpool_3a",
-    "conv2d_3b",
-    "conv2d_4a",
-    "maxpool_5a",
-    "mixed_5b",
-    "mixed_6a",
-    "mixed_7a",
-    "conv2d_7b",
-  ] = "concat"
+  layer: Layer = "concat"
+  compared: tuple[Layer, ...] = ()
   side: Width = 299
   rows: Count | None = None
 
-  score_names = ("forest",)
+  # A search over layers is one run, as they share a network.
+  along: ClassVar[types.Along] = types.Along("layer", "compared", "forest_{}")
+
+  @property
+  def score_names(self):
+    """ "forest", or "forest_LAYER" of each layer that is compared."""
+    return tuple(self._columns)
+
+  @property
+  def _layers(self):
+    """The network's layers whose features are needed, in its order."""
+    named = self.compared or (self.layer,)
+    if "concat" in named:
+      return inception.LAYERS
+    return tuple(name for name in inception.LAYERS if name in named)
+
+  @property
+  def _columns(self):
+    """The features that each score's forest sees."""
+    if not self.compared:
+      return {"forest": slice(None)}
+    counts = [inception.CHANNELS[name] for name in self._layers]
+    ends = np.cumsum(counts).tolist()
+    of = {
+      name: slice(end - count, end)
+      for name, end, count in zip(self._layers, ends, counts, strict=True)
+    } | {"concat": slice(None)}
+    return {f"forest_{name}": of[name] for name in self.compared}
 
   def phases(self):
     """ "features", which are not trained, then "forest"."""
@@ -63,7 +94,7 @@ class Method:
       "forest",
       (pool,),
       self.features,
-      estimate,
+      self.estimate,
       reads=("features",),
       draws=True,
     )
@@ -79,10 +110,7 @@ class Method:
 
   def net(self) -> inception.InceptionResNetV2:
     """The network up to the last layer that is needed."""
-    concat = self.layer == "concat"
-    return inception.InceptionResNetV2(
-      inception.LAYERS if concat else (self.layer,)
-    )
+    return inception.InceptionResNetV2(self._layers)
 
   def features(self, states, batch):
     """[b d]: the layers' means, one layer after another."""
@@ -101,19 +129,28 @@ class Method:
     out = self.net().apply(variables, image)
     return jnp.concatenate([out[k] for k in inception.LAYERS if k in out], -1)
 
+  def estimate(self, batches, seed):
+    """The forests of a stream of features [n d], by score."""
+    # All at once, as each tree draws its rows: 23 kB an image with "concat".
+    seen = np.concatenate(list(batches))
+    return {
+      name: forest.fit(seen[:, columns], seed)
+      for name, columns in self._columns.items()
+    }
+
   def predict(self, states, batch):
-    """ "forest" [b], and "latent", the features."""
+    """The scores [b], and "latent", the features."""
     found = self.features(states, batch)
-    score = forest.anomaly(states["forest"].params, found)
-    return {"forest": score, "latent": found}
+    trees = states["forest"].params
+    scores = {
+      name: forest.anomaly(trees[name], found[:, columns])
+      for name, columns in self._columns.items()
+    }
+    return scores | {"latent": found}
 
   def score(self, preds, batch, fitted):
-    """ "forest": the only member's."""
+    """The scores of the only member."""
     del batch, fitted
-    return types.Scores({"forest": jnp.mean(preds["forest"], 0)}, {})
-
-
-def estimate(batches, seed):
-  """The forest of a stream of features [n d]."""
-  # All at once, as each tree draws its rows: 23 kB an image with "concat".
-  return forest.fit(np.concatenate(list(batches)), seed)
+    return types.Scores(
+      {name: jnp.mean(preds[name], 0) for name in self.score_names}, {}
+    )

@@ -34,6 +34,7 @@ from medad_jax.methods import _constraint, _growth, _net, _perceptual
 from medad_jax.nets import residual
 from medad_jax.ranges import Depth, FixedWeight
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import residual_names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,20 @@ class Method(_perceptual.Perceptual):
     read = tuple(stage.name for stage in features)
     found = (self._phase(stage, read) for stage in self.growth.stages())
     return (*features, *found)
+
+  def files(self, shape):
+    """An `anomaly_detection.tar` of each member, which may lack its critic."""
+    if self.growth.sides:
+      raise types.UserError(
+        f"growth.sides={self.growth.sides} was given, but PyTorch's files hold"
+        " the last resolution alone; set growth.sides and growth.layers to"
+        " none, which is the same net."
+      )
+    (file,) = super().files(shape)
+    if self.adversarial_weight:
+      critic = residual_names.encoder("ddis.", "critic")
+      file = self.with_critic(file, "critic", critic)
+    return (self.constraint.beside(file),)
 
   def _phase(self, stage: _growth.Stage, read: tuple[str, ...]) -> types.Phase:
     def init(key, image_shape):

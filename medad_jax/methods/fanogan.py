@@ -31,6 +31,7 @@ from medad_jax.nets import fanogan as nets
 from medad_jax.ranges import Draws, Members, Weight, Width
 from medad_jax.scoring import discrepancy
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import gan_names, layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +119,12 @@ class Method:
       made_of=one,
     )
     return (gan, encoder)
+
+  def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
+    """One file of each member, of both stages; see `layout.Published`."""
+    del shape
+    file = layout.model(gan_names.fanogan(), self.members)
+    return (self.constraint.beside(file),)
 
   def init_gan(self, key, image_shape):
     """ "generator" and "critic"."""

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from medad_jax import rng, types
 from medad_jax.methods import _adversarial, _reconstruction
 from medad_jax.nets import gan
+from medad_jax.weights import names
 
 _LEAST = 32  # pixels a side that leave 2x2 numbers a channel
 _LOST = 1e-5  # a discriminator loss that is won for good
@@ -50,6 +51,11 @@ class Method(_adversarial.Adversarial, _reconstruction.Autoencoding):
   def discriminator(self, axis):
     """The discriminator."""
     return gan.Discriminator(self.width, self.hidden, self.up_depth, axis)
+
+  def both(self, shape):
+    """MedIAnomaly's names."""
+    del shape
+    return names.ganomaly(self.down_depth, self.up_depth)
 
   def init(self, key, image_shape):
     """ "net" is the generator, "disc" the discriminator."""

@@ -19,6 +19,7 @@ from medad_jax.methods import _adversarial
 from medad_jax.nets import dcgan
 from medad_jax.ranges import Width
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import gan_names
 
 _LOST = 1e-5  # a discriminator loss that is won for good
 
@@ -51,6 +52,11 @@ class Method(_adversarial.Adversarial):
   def discriminator(self, axis):
     """The discriminator."""
     return dcgan.Encoder(self.width, 1, axis)
+
+  def both(self, shape):
+    """The names of its own code, which have channels in them."""
+    side, _, channels = shape
+    return gan_names.ganomaly_original(side, self.width, channels, self.latent)
 
   def image_error(self, x_hat, image):
     """The absolute error."""

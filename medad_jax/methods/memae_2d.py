@@ -21,6 +21,7 @@ from medad_jax.methods import _reconstruction
 from medad_jax.nets.memory_autoencoder import MemoryAutoencoder
 from medad_jax.ranges import FixedPart, Weight, Width
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import gan_names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,10 @@ class Method(_reconstruction.Coding):
   def net(self, axis):
     """The autoencoder with memory."""
     return MemoryAutoencoder(self.channels, self.slots, self.threshold, axis)
+
+  def table(self):
+    """The names of its own code."""
+    return gan_names.memory_autoencoder(len(self.channels))
 
   def objective(self, out, image):
     """Squared error and a little of the attention's entropy."""

@@ -49,7 +49,9 @@ class Method:
     dimensions: of the features that "padim" sees, chosen at random.
   """
 
-  net: Literal["efficientnet_lite0", "resnet18", "vgg19"] = "efficientnet_lite0"
+  net: Literal[
+    "efficientnet_lite0", "resnet18", "vgg19", "dinov2_base", "rad_dino"
+  ] = "efficientnet_lite0"
   weights: types.Origin = "imported"
   layers: tuple[str, ...] = ()
   pooled: str = ""
@@ -77,11 +79,10 @@ class Method:
 
   def init(self, key, image_shape):
     """The net up to the layers that are used."""
-    del image_shape
     backbone, names = self._backbone(), self._layers()
     backbone.check(names)
-    # Any size will do, as all layers are convolutions.
-    image = jnp.zeros((1, 64, 64, 3))
+    # The net's shapes do not depend on the image's, but it may refuse these.
+    image = jnp.zeros((1, *image_shape[:2], 3))
     made = backbone.module(names).init(rng.stream(key, self.net), image)
     params, statistics = made["params"], made.get("batch_stats", {})
     # The running statistics are ImageNet's; nothing updates them.

@@ -28,6 +28,7 @@ from medad_jax.methods import _net, _perceptual
 from medad_jax.nets import residual
 from medad_jax.ranges import Count, Depth, Draws, FixedShare, Width
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import residual_names
 
 _PARTS = ("encoder", "decoder")
 
@@ -167,6 +168,14 @@ class Method(_perceptual.Perceptual):
       monitors={},
     )
     return (self.features(self.layers), train)
+
+  def files(self, shape):
+    """An `anomaly_detection.tar` of each member, which may lack the critics."""
+    (file,) = super().files(shape)
+    critic = residual_names.encoder("ddis.", "critic")
+    file = self.with_critic(file, "critic", critic)
+    codes = residual_names.latent_critic(1 + len(self.latent_critic_channels))
+    return (self.with_critic(file, "latent_critic", codes),)
 
   def init(self, key, image_shape):
     """ "net", "critic" and "latent_critic"; the balance."""

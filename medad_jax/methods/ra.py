@@ -34,6 +34,7 @@ from medad_jax.nets import introspective, lpips
 from medad_jax.ranges import Draws, Members, Weight, Width
 from medad_jax.scoring import clahe, monitors, smoothing
 from medad_jax.training import Length, Optimizer
+from medad_jax.weights import layout, names
 
 _DEVIATION = 2.0  # pixels, of the Gaussian that smooths LPIPS maps
 # The official encoder is shown one black image in training mode when it is
@@ -129,6 +130,11 @@ class Method:
       ),
     )
     return (perceptual, train)
+
+  def files(self, shape: tuple[int, int, int]) -> tuple[layout.File, ...]:
+    """A `best_model.pt` or `latest_model.pt` of each member."""
+    table = names.introspective(len(self.widths), shape[0])
+    return (layout.model(layout.under("train", table), self.members),)
 
   @property
   def _nets(self) -> tuple[lpips.Name, ...]:
@@ -246,20 +252,20 @@ class Method:
   def validation_loss(self, state, batch, key):
     """ "error" of held-out images, the mean square, of one draw for all."""
     noise = jax.random.normal(rng.stream(key, "code"), (1, 1, self.latent))
-    image = _unit(batch["image"])
     x_hat = self._reconstructed(state, batch["image"], noise)["x_hat"]
-    return {"error": losses.squared_error(x_hat[:, 0], image)}
+    return {"error": losses.squared_error(x_hat[:, 0], _unit(batch["image"]))}
 
   def predict(self, states, batch):
     """ "x_hat" of each draw, [b n h w 1] in [0, 1], and "latent", the mean."""
     state = states["train"]
+    return self._reconstructed(state, batch["image"], self.test_noise(state))
+
+  def test_noise(self, state: types.TrainState) -> Float[Array, "n 1 z"]:
+    """The draws of codes in tests; one of 0 for the mean code."""
     if self.codes == "mean":
-      noise = jnp.zeros((1, 1, self.latent))  # mean + deviation * 0
-    else:
-      # The same for every image: its place in a batch must not matter.
-      shape = (self.draws, 1, self.latent)
-      noise = jax.random.normal(rng.stream(state.key, "test"), shape)
-    return self._reconstructed(state, batch["image"], noise)
+      return jnp.zeros((1, 1, self.latent))  # mean + deviation * 0
+    shape = (self.draws, 1, self.latent)  # the same for every image
+    return jax.random.normal(rng.stream(state.key, "test"), shape)
 
   def _reconstructed(self, state, image, noise) -> types.Preds:
     """The output of `predict`, with noise [n 1 z]."""
@@ -388,7 +394,6 @@ def _in_a_row(x_hat):
 
 
 def _with_variances(statistics):
-  def change(path, value):
-    return _VARIANCE * value if path[-1].key == "var" else value
-
-  return jax.tree_util.tree_map_with_path(change, statistics)
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: _VARIANCE * x if path[-1].key == "var" else x, statistics
+  )

@@ -88,16 +88,16 @@ class Method(_reconstruction.SeveralScores):
 
   def predict(self, states, batch):
     """ "x_hat", "latent", and the maps [b h w] of all scores but "rec"."""
-    noise = self._noise(states["train"], len(batch["image"]))
+    noise = self.noise(states["train"], len(batch["image"]))
     return self.views(states["train"], batch["image"], noise)
 
   def reconstruct(self, state, image):
     """ "x_hat", the mean over the draws, and "latent", the mean code."""
-    out = self._mean(state, image, self._noise(state, len(image)))
+    out = self._mean(state, image, self.noise(state, len(image)))
     return {"x_hat": out["x_hat"], "latent": out["mean"]}
 
-  def _noise(self, state, count) -> Float[Array, "d b z"]:
-    """The same noise for every image; none for the mean code."""
+  def noise(self, state: types.TrainState, count: int) -> Float[Array, "d b z"]:
+    """The noise of tests, the same for every image; 0 for the mean code."""
     # One draw for all images: the place in a batch must not matter.
     shape = (max(self.draws, 1), 1, self.latent)
     noise = jax.random.normal(rng.stream(state.key, "test"), shape)

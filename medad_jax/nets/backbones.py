@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medad_jax import types
-from medad_jax.nets import efficientnet, resnet, vgg
+from medad_jax.nets import efficientnet, resnet, vgg, vit
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_RADIOGRAPHS = ((0.5307,) * 3, (0.2583,) * 3)  # of RAD-DINO's training
 _TENSORFLOW = ((127 / 255,) * 3, (128 / 255,) * 3)
 
 
@@ -69,6 +70,12 @@ BACKBONES: Mapping[str, Backbone] = {
   ),
   "vgg19": Backbone(
     vgg.VGG19, vgg.LAYERS, ("relu4_4", "relu5_4"), "pool5", _IMAGENET
+  ),
+  "dinov2_base": Backbone(
+    vit.VisionTransformer, vit.LAYERS, ("norm",), "norm", _IMAGENET
+  ),
+  "rad_dino": Backbone(
+    vit.VisionTransformer, vit.LAYERS, ("norm",), "norm", _RADIOGRAPHS
   ),
 }
 

@@ -8,13 +8,14 @@ from jaxtyping import Float
 import numpy as np
 
 from medad_jax import files
-from medad_jax.report import figures, page
+from medad_jax.report import curves, figures, page
 from medad_jax.report.results import Results
-from medad_jax.scoring import embedding, metrics
+from medad_jax.scoring import bands, embedding, metrics
 
 Row = figures.Row
 
 _QUANTILES = (0.0, 1 / 3, 2 / 3, 1.0)  # of each class's scores, for the gallery
+_WORST = 4  # images of a class
 _MOST = 200  # latents of a kind on the plane; more take seconds to embed
 
 
@@ -27,6 +28,7 @@ class Shown:
     scores: of every image, by name, the headline last.
     rankings: metrics of these scores, by name.
     gallery: images from the lowest to the highest score of each class.
+    worst: normal images of the highest scores, abnormal ones of the lowest.
     latents: codes of "normal", "abnormal" and, where the method makes any,
       "synthetic" images, each [n d]; empty where the method has no codes.
   """
@@ -35,6 +37,7 @@ class Shown:
   scores: Mapping[str, Float[np.ndarray, "n"]]
   rankings: Mapping[str, metrics.Ranking]
   gallery: Sequence[Row]
+  worst: Sequence[Row]
   latents: Mapping[str, Float[np.ndarray, "_ _"]]
 
 
@@ -52,7 +55,7 @@ def draw(folder: Path, results: Results, shown: Shown, record: Path) -> None:
   """
   files.make_folder(folder / "figures")
   drawn = []
-  for name, picture in _pictures(shown, record):
+  for name, picture in _pictures(shown, results, record):
     drawn.append(folder / "figures" / f"{name}.png")
     files.write(drawn[-1], picture)
   page.write(folder / "report.html", results, drawn)
@@ -72,24 +75,42 @@ def gallery_rows(
   return rows
 
 
-def _pictures(shown: Shown, record: Path) -> Iterator[tuple[str, bytes]]:
+def worst_rows(
+  labels: metrics.Labels, scores: Float[np.ndarray, "n"]
+) -> list[int]:
+  """Rows of the normal images of the highest and abnormal of lowest scores."""
+  order = np.argsort(scores, kind="stable")
+  high = [int(row) for row in order[::-1] if labels[row] == 0]
+  low = [int(row) for row in order if labels[row] == 1]
+  return high[:_WORST] + low[:_WORST]
+
+
+def _pictures(
+  shown: Shown, results: Results, record: Path
+) -> Iterator[tuple[str, bytes]]:
   """Names and PNG files, in the order of the page."""
   yield "gallery", figures.gallery(shown.gallery)
+  yield "worst", figures.gallery(shown.worst)
+  *_, headline = shown.scores.values()
+  both = bands.bands(shown.labels, headline) or (None, None)
   areas = {name: found.auroc for name, found in shown.rankings.items()}
-  yield "roc", figures.roc(shown.labels, shown.scores, areas)
+  yield "roc", figures.roc(shown.labels, shown.scores, areas, both[0])
   areas = {name: found.ap for name, found in shown.rankings.items()}
   yield (
     "precision_recall",
-    figures.precision_recall(shown.labels, shown.scores, areas),
+    figures.precision_recall(shown.labels, shown.scores, areas, both[1]),
   )
   if (places := _plane(shown.latents)) is not None:
     yield "latents", figures.plane(places)
   for name, values in reversed(list(shown.scores.items())):
     classes = metrics.split(shown.labels, values)
-    picture = figures.histogram(*classes, name, shown.rankings[name])
+    # Of the headline alone; "score" names it.
+    of_this = results.operating.get("score") == name
+    limit = results.operating.get("threshold") if of_this else None
+    picture = figures.histogram(*classes, name, shown.rankings[name], limit)
     yield f"histogram_{name}", picture
   if record.exists():
-    yield "training", figures.training_curves(record)
+    yield "training", curves.training_curves(record)
 
 
 def _plane(

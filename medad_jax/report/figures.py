@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import io
-import json
 import os
-from pathlib import Path
 from typing import Any
 import warnings
 
 from jaxtyping import Bool, Float, UInt8
 import numpy as np
 
-from medad_jax.scoring import metrics
+from medad_jax.scoring import bands, metrics
 
 # matplotlib's classes, which are not imported for an annotation.
 Figure = Any
@@ -60,6 +58,7 @@ def histogram(
   abnormal: Float[np.ndarray, "m"],
   title: str,
   ranking: metrics.Ranking,
+  threshold: float | None = None,
 ) -> bytes:
   """Both classes' scores in 100 bins, as the DDAD-ASR paper draws them.
 
@@ -70,8 +69,10 @@ def histogram(
     abnormal: finite scores of abnormal images.
     title: the score's name.
     ranking: its metrics, of which the legend has the distances.
+    threshold: above it images are flagged; None for none.
   """
-  both = metrics.min_max(np.concatenate([normal, abnormal]))
+  whole = np.concatenate([normal, abnormal])
+  both = metrics.min_max(whole)
   scaled = both[: len(normal)], both[len(normal) :]
   figure = canvas(4.8, 3.2)
   axes = figure.add_subplot()
@@ -82,6 +83,12 @@ def histogram(
       label = f"{name} ({len(values)})"
       bins = np.linspace(0, 1, 101)
       axes.hist(values, bins, density=True, color=color, alpha=0.5, label=label)
+  low, high = whole.min(initial=np.inf), whole.max(initial=-np.inf)
+  if threshold is not None and high > low:
+    at = (threshold - low) / (high - low)
+    axes.axvline(
+      np.clip(at, 0, 1), color="black", linestyle="--", label="threshold"
+    )
   distances = ranking.chi2, ranking.chi2_corrected
   text = "{}\n{} without empty bins".format(
     *("–" if d is None else f"{d:.2f}" for d in distances)
@@ -97,6 +104,7 @@ def roc(
   labels: metrics.Labels,
   scores: Mapping[str, Float[np.ndarray, "n"]],
   areas: Mapping[str, float | None],
+  band: bands.Band | None = None,
 ) -> bytes:
   """ROC curves of all scores, the AUROC in the legend.
 
@@ -105,9 +113,11 @@ def roc(
       and the picture says so.
     scores: by name.
     areas: their AUROC, by name.
+    band: of the headline's curve; None for none.
   """
   figure, axes = _square("ROC", "false positive rate", "true positive rate")
   axes.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle=":")
+  _shade(axes, band)
   for name, values in scores.items():
     curve = metrics.roc_curve(labels, values)
     if curve is not None:
@@ -121,6 +131,7 @@ def precision_recall(
   labels: metrics.Labels,
   scores: Mapping[str, Float[np.ndarray, "n"]],
   areas: Mapping[str, float | None],
+  band: bands.Band | None = None,
 ) -> bytes:
   """Precision-recall curves, the average precision in the legend.
 
@@ -130,10 +141,12 @@ def precision_recall(
     labels: as in `roc`.
     scores: by name.
     areas: their average precision, by name.
+    band: as in `roc`.
   """
   figure, axes = _square("Precision and recall", "recall", "precision")
   if len(labels):
     axes.axhline(labels.mean(), color="gray", linewidth=0.8, linestyle=":")
+  _shade(axes, band)
   for name, values in scores.items():
     curve = metrics.precision_recall_curve(labels, values)
     if curve is not None:
@@ -224,30 +237,6 @@ def contact_sheet(columns: Mapping[str, np.ndarray]) -> bytes:
   return png(figure)
 
 
-def training_curves(metrics_jsonl: Path) -> bytes:
-  """Every metric of every phase over steps, a line a member.
-
-  Args:
-    metrics_jsonl: the run's record, one JSON object a line.
-  """
-  curves = _curves(metrics_jsonl)
-  width = max(1, min(3, len(curves)))
-  height = max(1, -(-len(curves) // width))
-  figure = canvas(3.6 * width, 2.6 * height)
-  grid = figure.subplots(height, width, squeeze=False).ravel()
-  for axes, (title, (steps, values)) in zip(grid, curves.items(), strict=False):
-    # One point makes no line.
-    marker = "o" if len(steps) == 1 else None
-    axes.plot(steps, values, linewidth=0.9, marker=marker)
-    axes.set(title=title, xlabel="step", ylabel=title.split(": ")[1])
-    axes.grid(alpha=0.3)
-    if np.nanmin(values, initial=np.inf) > 0:
-      axes.set_yscale("log")
-  for axes in grid[len(curves) :]:
-    axes.set_visible(False)
-  return png(figure)
-
-
 def canvas(width: float, height: float) -> Figure:
   """A figure outside pyplot: no window, nothing kept after it is written."""
   with _without_backend():
@@ -294,6 +283,13 @@ def _square(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
   )
   axes.grid(alpha=0.3)
   return figure, axes
+
+
+def _shade(axes: Axes, band: bands.Band | None) -> None:
+  if band is not None:
+    axes.fill_between(
+      band.at, band.low, band.high, color="tab:blue", alpha=0.18, linewidth=0
+    )
 
 
 def _line(name: str) -> dict[str, Any]:
@@ -373,24 +369,3 @@ def _shorten(caption: str) -> str:
     line if len(line) <= _CAPTION else f"{line[: half - 1]}…{line[-half:]}"
     for line in caption.splitlines()
   )
-
-
-def _curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """Steps [s] and values [s] or [s, k] of `phase: metric`, the loss first."""
-  points: dict[str, dict[str, list[tuple[int, Any]]]] = {}
-  for line in path.read_text("utf-8").split("\n")[:-1]:
-    record = json.loads(line)
-    named = points.setdefault(record["phase"], {"loss": []})
-    for name in sorted(record.keys() - {"phase", "step", "time", "seconds"}):
-      named.setdefault(name, []).append((record["step"], record[name]))
-  return {
-    f"{phase}: {name}": _series(series)
-    for phase, named in points.items()
-    for name, series in named.items()
-    if series
-  }
-
-
-def _series(points: list[tuple[int, Any]]) -> tuple[np.ndarray, np.ndarray]:
-  steps, values = zip(*points, strict=True)
-  return np.array(steps), np.array(values, np.float64)  # None becomes NaN

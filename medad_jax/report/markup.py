@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+import re
 
 
 def table(
@@ -22,7 +23,12 @@ def table(
 
   width = len(header)
   head = line(['th scope="col"'] * width, header)
-  first = ['th scope="row"', *["td"] * (width - 1)]
+  # On a phone a row is a list, in which every value has its column's name.
+  names = [re.sub("(<[^>]*>)+", "–", one).strip("–") for one in header]
+  first = [
+    'th scope="row"',
+    *(f'td data-of="{name}"' for name in names[1:]),
+  ]
   body = "\n".join(line(first, row) for row in rows)
   return (
     f'<div class="wide"><table><caption>{escape(caption)}</caption>'

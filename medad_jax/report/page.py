@@ -12,10 +12,11 @@ import string
 from typing import Any
 
 from medad_jax import files
-from medad_jax.report import markup, provenance, table
+from medad_jax.report import claim, markup, provenance, table
 from medad_jax.report.results import Comparison, Results, Score, TestSet
 
 _TEMPLATE = Path(__file__).with_name("page.html")
+_STYLE = Path(__file__).with_name("page.css")
 _FEW = 100  # images of a class below which the page warns
 
 # Captions by the kind of figure, which is the beginning of its file's name.
@@ -25,24 +26,35 @@ _CAPTIONS = {
     " rank and not by hand. Every kind of map has one color scale for all"
     " images (bars below), so dark means the same everywhere."
   ),
+  "worst": (
+    "The normal test images of the highest scores, which are flagged first, and"
+    " the abnormal ones of the lowest, which are missed first. Color scales as"
+    " above, from these images."
+  ),
   "precision_recall": (
     "Precision and recall at every threshold; dotted: the share of abnormal"
-    " test images. Gray: single members of the ensemble."
+    " test images. Gray: single members of the ensemble. Band: 95 % of"
+    " resampled images, of the headline at each recall."
   ),
   "roc": (
     "Sensitivity against false alarms at every threshold; dotted: chance."
-    " Gray: single members of the ensemble."
+    " Gray: single members of the ensemble. Band: 95 % of resampled images, of"
+    " the headline at each rate."
   ),
   "latents": (
     "Codes of the images on a plane (t-SNE), those of all members side by side."
     " Near points are alike; distances between groups mean little."
   ),
-  "histogram": "Scores of both classes in 100 bins, scaled to one range.",
+  "histogram": (
+    "Scores of both classes in 100 bins, scaled to one range. Dashed: the"
+    " threshold, where held-out normal images gave one."
+  ),
   "training": "Training metrics over steps, one line a member.",
 }
 # What a figure shows, for those who do not see it; {} is the score's name.
 _ALTERNATIVES = {
   "gallery": "Test images with their reconstructions and maps, in rows",
+  "worst": "Normal images of high and abnormal images of low scores, in rows",
   "precision_recall": "Precision-recall curves of {}",
   "roc": "ROC curves of {}",
   "latents": "Scatter plot of the codes of normal and abnormal images",
@@ -68,16 +80,24 @@ def write(path: Path, results: Results, figures: Sequence[Path]) -> None:
     scores.append(f"<h3>Test set {escape(name)}, {table.images(found)}</h3>")
     scores.append(_scores(found, results.seeds, f", test set {name}"))
   page = template.substitute(
+    style=style(),
     title=escape(f"{results.method} on {results.dataset}"),
     lead=_lead(results),
     scores="\n".join([*scores, *_operating(results.operating)]),
     comparisons=_comparisons(results.main.comparisons),
     caveats=markup.bullets(_caveats(results)),
     figures="\n".join(_figure(figure, results) for figure in figures),
+    found=markup.pairs("Images by split", _found(results)),
+    claim=markup.pairs("CLAIM, as far as the run knows", claim.rows(results)),
     run=markup.pairs("Where the numbers come from", _run(results)),
     config=markup.pairs("Fields of the configuration", _flat(results.config)),
   )
   files.write(path, page)
+
+
+def style() -> str:
+  """The style sheet of all pages."""
+  return _STYLE.read_text("utf-8")
 
 
 def _lead(results: Results) -> str:
@@ -200,7 +220,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     (
       f"<code>{escape(c.a)}</code> – <code>{escape(c.b)}</code>",
       table.with_interval(c.auroc_difference, c.ci, sign="+"),
-      _p_value(c.p),
+      escape(table.p_value(c.p).removeprefix("= ")),
     )
     for c in comparisons
   ]
@@ -221,6 +241,7 @@ def _caveats(results: Results) -> Iterator[str]:
     yield "One class is missing from the test images: no metric is defined."
   elif min(normal, abnormal) < _FEW:
     yield f"Few test images (under {_FEW} in a class): intervals are wide."
+  yield from table.audit_sentences(results)
   if origins := table.unofficial(results):
     yield f"Pretrained weights are not the official ones: {origins}."
   if results.seeds > 1:
@@ -263,8 +284,8 @@ def _caveats(results: Results) -> Iterator[str]:
 def _about_thresholds(results: Results) -> Iterator[str]:
   """Where thresholds of scores and of maps come from."""
   yield (
-    "No threshold of the scores was chosen: a threshold, an epoch or a score"
-    " picked by its result on these images would have to be judged on others."
+    "Nothing was chosen by these images: a threshold, an epoch or a score that"
+    " was picked by its result on them would have to be judged on others."
   )
   sets = [found.scores for found in table.all_sets(results)]
   if any(map(table.detection_rows, sets)):
@@ -317,13 +338,23 @@ def _figure(path: Path, results: Results) -> str:
   )
 
 
+def _found(results: Results) -> Iterator[tuple[str, str]]:
+  """The data set, and what its test images are."""
+  yield "data set", results.dataset
+  for name, count in results.data["counts"].items():
+    yield name, f"{count:,}"
+  for name, found in {"test": results.main, **results.sets}.items():
+    yield f"evaluated as {name}", table.images(found)
+  held_out = results.operating.get("n_held_out")
+  if held_out:
+    yield "held out for the threshold", f"{held_out:,} normal images"
+
+
 def _run(results: Results) -> Iterator[tuple[str, str]]:
   """The origin of the numbers."""
   yield "method", results.method
   yield "data set", results.dataset
   yield "fingerprint of the data", results.data["fingerprint"]
-  for name, count in _flat(results.data["counts"]):
-    yield f"images, {name}", count
   yield "ensemble members", str(results.members)
   yield "seed", str(results.seed)
   yield "seeds", str(results.seeds)
@@ -343,12 +374,6 @@ def _flat(
       yield from _flat(value, f"{prefix}{name}.")
     else:
       yield f"{prefix}{name}", str(value)
-
-
-def _p_value(p: float | None) -> str:
-  if p is None:
-    return "-"
-  return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _duration(seconds: float) -> str:

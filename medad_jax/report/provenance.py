@@ -30,8 +30,12 @@ def rows(
   continuation by its differences from the start before it.
   """
   for number, start in enumerate(training, 1):
+    # Files of another program's training are named, which says nothing of it.
+    for member, file in start.get("imported", {}).items():
+      yield f"imported, {member}", file
     if number == 1:
-      yield "trained on", _whole(start)
+      kind = "imported" if "imported" in start else "trained"
+      yield f"{kind} on", _whole(start)
       continue
     differ = differences(training[number - 2], start) or ["the same"]
     yield f"trained on (start {number})", "; ".join([*differ, start["time"]])

@@ -96,7 +96,8 @@ class Results:
     seed: the first seed.
     seeds: number of seeds.
     members: nets in the largest phase of one seed.
-    data: "fingerprint" of the data set and "counts" of its splits.
+    data: "fingerprint" of the data set, "counts" of its splits, and "audit",
+      the findings on each set that was audited.
     trained: descriptions of every start of the training, in order:
       "time", "versions", "commit", "devices", "processes", "meshes" and
       "precision".

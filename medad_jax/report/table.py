@@ -96,6 +96,15 @@ def alarm_sentences(found: Mapping[str, Any]) -> list[str]:
   return said
 
 
+def audit_sentences(results: Results) -> list[str]:
+  """Findings of the audits of the run's data sets; none without any audit."""
+  return [
+    f"Audit of {name}: {sentence}."
+    for name, found in results.data.get("audit", {}).items()
+    for sentence in found["sentences"]
+  ]
+
+
 def unofficial(results: Results) -> str:
   """Names and origins of pretrained weights that are not the official ones."""
   return ", ".join(
@@ -172,6 +181,13 @@ def with_interval(
     return number(value, 3, sign)
   low, high = (number(end, 3, sign) for end in interval)
   return f"{number(value, 3, sign)} [{low}, {high}]"
+
+
+def p_value(p: float | None) -> str:
+  """A p-value with its relation sign, or a dash."""
+  if p is None:
+    return "-"
+  return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def number(value: float | None, digits: int, sign: str = "") -> str:

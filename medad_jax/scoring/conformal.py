@@ -101,12 +101,26 @@ def drift(scores: Float[np.ndarray, "m"], held_out: Scores) -> float:
 
   A small one, below 0.01 say, is an alarm: the scanner, the preparation or the
   patients have changed, and the threshold no longer holds. It is that of the
-  two-sample test of Kolmogorov and Smirnov, for independent images.
+  two-sample test of Kolmogorov and Smirnov, for independent images: `one_each`.
   """
   # Half a second to import, for one number of an evaluation.
   from scipy import stats
 
   return float(stats.ks_2samp(scores, held_out).pvalue)
+
+
+def one_each(
+  scores: Float[np.ndarray, "m"], patients: Patients | None
+) -> Float[np.ndarray, "k"]:
+  """The score of each patient's first image: those of one depend.
+
+  Args:
+    scores: of images.
+    patients: the patient's number of every image; None for one image each.
+  """
+  if patients is None:
+    return scores
+  return scores[np.unique(patients, return_index=True)[1]]
 
 
 def check_count(
@@ -119,10 +133,10 @@ def check_count(
   kind = "patients" if of_patients else "images"
   sure = "" if confidence is None else f" with {confidence:.0%} confidence"
   raise UserError(
-    f"at most {rate:.4g} false alarms{sure} need {needed} held-out normal"
-    f" {kind}, and there are {count}: scores and p-values are written, but no"
-    " threshold; give more normal images, hold out a larger validation.share or"
-    " allow more false alarms."
+    f"at most {100 * rate:.3g} % false alarms{sure} need {needed} held-out"
+    f" normal {kind}, and there are {count}: scores and p-values are written,"
+    " but no threshold; give more normal images, hold out a larger"
+    " validation.share or allow more false alarms."
   )
 
 

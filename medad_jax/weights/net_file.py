@@ -43,7 +43,7 @@ def read(name: str, source: Path) -> NetFile:
   state = {key: _values(found[key]) for key in net.entries()}
   variables = conversion.to_flax(net.table, state)
   arrays = traverse_util.flatten_dict(variables, sep="/")
-  _check_values(source, arrays)
+  check_values(source, arrays)
   return NetFile(arrays, sha256(source))
 
 
@@ -79,7 +79,16 @@ def _values(tensor: Tensor) -> np.ndarray:
     return tensor.read().astype(np.float32)
 
 
-def _check_values(source: Path, arrays: catalog.Arrays) -> None:
+def check_values(source: Path, arrays: catalog.Arrays) -> None:
+  """Checks that a file's numbers can be those of a trained net.
+
+  Args:
+    source: for the message.
+    arrays: by Flax's path.
+
+  Raises:
+    UserError: some are not finite, or a variance is negative.
+  """
   least = {"scale": np.finfo(np.float32).tiny, "var": 0.0}
   offenders = []
   for path, value in arrays.items():

@@ -326,12 +326,20 @@ class _NumpyArray(_Holder):
     self.data = Tensor(shape, lambda: values)
 
 
+def _scalar(kind: Any, content: Any = None) -> Any:
+  """A numpy number, such as a step's; only named, as it is no tensor."""
+  if not (isinstance(kind, _NumpyType) and isinstance(content, bytes)):
+    raise ValueError("a number does not fit its type")
+  return None
+
+
 _LETTERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "b1")
 # numpy 2 moved the function that makes arrays.
 _MADE_BY = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 _KNOWN: Mapping[tuple[str, str], Callable[..., Any]] = {
   **{(module, "_reconstruct"): _NumpyArray for module in _MADE_BY},
+  **{(module, "scalar"): _scalar for module in _MADE_BY},
   ("numpy", "ndarray"): _NumpyArray,  # what is to be made, only named
   ("numpy", "dtype"): _NumpyType,
   ("collections", "OrderedDict"): _ordered_dict,

@@ -134,8 +134,9 @@ def keep(name: str, arrays: catalog.Arrays, sha256: str) -> None:
 
 
 def is_official(name: str, sha256: str) -> bool:
-  """True if this is the hash of the official file."""
-  return sha256.startswith(catalog.NETS[name].digest)
+  """True if this is the hash of the official file; False if none is known."""
+  digest = catalog.NETS[name].digest
+  return bool(digest) and sha256.startswith(digest)
 
 
 @contextlib.contextmanager

@@ -118,6 +118,14 @@ def test_draws_are_the_examples_own_wherever_they_are_computed():
   half = jax.tree.map(lambda x: x[3:], given)
   found = view("flip,flip_vertical,crop", half)["image"]
   np.testing.assert_array_equal(found, whole[3:])
+  # Drawn once, an image has the same view in every step and place.
+  given["id"] = jnp.arange(6)
+  once = view("once,flip,flip_vertical,crop", given)["image"]
+  moved = jax.tree.map(lambda x: x[::-1], given) | {"slot": given["slot"]}
+  found = views.parse("once,flip,flip_vertical,crop", 8, 12)(
+    jax.random.key(9), moved
+  )
+  np.testing.assert_array_equal(found["image"], once[::-1])
   # The same image at another place of the batch is seen in another way.
   same = given | {"image": jnp.repeat(given["image"][:1], 6, 0)}
   assert len(np.unique(view("crop,flip", same)["image"], axis=0)) > 3

@@ -11,11 +11,12 @@ from benchmarks import (  # noqa: E402
   torch_side,
 )
 from benchmarks.protocol import Protocol  # noqa: E402
+from medad_jax.mirrors import autoencoder  # noqa: E402
 
 
 def test_stacked_members_are_the_members():
   torch.manual_seed(0)
-  nets = [torch_nets.Autoencoder(4, 3, 8, side=16).train() for _ in range(2)]
+  nets = [autoencoder.Autoencoder(4, 3, 8, side=16).train() for _ in range(2)]
   stack = torch_side.Stack(copy.deepcopy(nets)).train()
   images = torch.rand(2, 4, 1, 16, 16)
   loss = torch.mean((stack(images) - images) ** 2, (1, 2, 3, 4)).sum()

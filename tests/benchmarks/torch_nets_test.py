@@ -1,7 +1,5 @@
 """The baseline's nets are this project's: otherwise seconds mean nothing."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,16 +15,17 @@ from tests.golden import layout
 
 torch = pytest.importorskip("torch")
 from benchmarks import torch_nets  # noqa: E402
+from medad_jax.mirrors import autoencoder, refine, unet  # noqa: E402
 
 PAIRS = {
   "autoencoder": (
-    lambda: torch_nets.Autoencoder(4, 3, 8, side=32),
+    lambda: autoencoder.Autoencoder(4, 3, 8, side=32),
     Autoencoder(width=4, latent=3, hidden=8),
     layout.autoencoder,
     (4, 32, 32, 1),
   ),
   "refine": (
-    lambda: torch_nets.RefineNet(2, 4),
+    lambda: refine.RefineNet(2, 4),
     RefineNet(width=4),
     layout.refine_net,
     (2, 8, 8, 2),
@@ -60,9 +59,8 @@ def test_training_and_running_statistics_are_the_same(pair):
 
 
 def test_unet_is_the_same():
-  net = _random(torch_nets.UNet(4))
-  state = {_published(name): value for name, value in _state(net).items()}
-  variables = _variables(*layout.reconstruction(state))
+  net = _random(unet.UNet(4))
+  variables = _variables(*layout.reconstruction(_state(net)))
   images = _images((2, 32, 32, 1))
   _close(net(_torch(images)), UNet(4).apply(variables, images))
 
@@ -70,9 +68,9 @@ def test_unet_is_the_same():
 @pytest.mark.parametrize(
   ("net", "count"),
   [
-    (torch_nets.Autoencoder, 4_487_248),
-    (torch_nets.RefineNet, 152_834),
-    (torch_nets.UNet, 31_042_369),
+    (autoencoder.Autoencoder, 4_487_248),
+    (refine.RefineNet, 152_834),
+    (unet.UNet, 31_042_369),
   ],
 )
 def test_published_sizes(net, count):
@@ -120,20 +118,6 @@ def _random(net):
         value.add_(0.1 * torch.rand_like(value))
         assert "var" not in name or value.min() > 0
   return net
-
-
-def _published(name):
-  """MedIAnomaly's name of a tensor of the U-Net, which pads in layers."""
-
-  def block(found):
-    path, up, layer = (
-      found[1],
-      found[2],
-      {0: 1, 2: 3, 3: 5, 5: 7}[int(found[3])],
-    )
-    return f"{path}.{'conv_block.' if up else ''}block.{layer}."
-
-  return re.sub(r"^(\w+_path\.\d)(\.block)?\.(\d)\.", block, name)
 
 
 def _state(net):

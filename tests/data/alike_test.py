@@ -37,3 +37,12 @@ def test_a_twin_is_held_out_with_its_image():
   held = set(found[index.HELD_OUT].tolist())
   assert {0, 7} <= held
   assert not held & set(found[index.NORMAL].tolist())
+
+
+def test_nearly_the_same_image_of_two_patients_is_told():
+  images = tiny.images(8)
+  noise = np.random.RandomState(0).normal(0, 1, images[2].shape)
+  darker = images[2].astype(float) * 0.8 + 10 + noise
+  images[5] = images[6] = np.clip(darker, 0, 255).astype(np.uint8)
+  patients = np.array([0, 1, 2, 3, 4, 5, 2, 7])
+  assert alike.near(images, patients) == [(2, 5), (5, 6)]

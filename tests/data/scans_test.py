@@ -9,8 +9,15 @@ from medad_jax.data import scans
 RAMP = np.linspace(0, 4000, 64).reshape(8, 8).astype(np.uint16)
 
 
+def read(path):
+  (found,) = scans.read(path, [None], "axial")
+  if isinstance(found, scans.Unreadable):
+    raise found
+  return found
+
+
 def pixels(path):
-  return np.asarray(scans.read(path).picture)
+  return np.asarray(read(path).picture)
 
 
 @pytest.mark.parametrize("ending", ["png", "tiff"])
@@ -19,9 +26,10 @@ def test_sixteen_bits_are_stretched(ending, tmp_path):
   Image.fromarray(RAMP).save(path)
   wanted = np.floor(RAMP / 4000 * 255)
   np.testing.assert_array_equal(pixels(path), wanted)
-  assert scans.read(path).bits == 16
+  assert read(path).bits == 16
   Image.fromarray(np.full((8, 8), 700, np.uint16)).save(path)
-  np.testing.assert_array_equal(pixels(path), 0)  # a constant image
+  with pytest.raises(scans.Unreadable, match="equal: it shows nothing"):
+    read(path)
 
 
 def test_modes_become_gray_or_rgb(tmp_path):
@@ -31,21 +39,21 @@ def test_modes_become_gray_or_rgb(tmp_path):
   for mode, wanted in (("L", "L"), ("RGB", "RGB"), ("RGBA", "RGB"), ("1", "L")):
     path = tmp_path / f"{mode}.png"
     color.convert(mode).save(path)
-    assert scans.read(path).picture.mode == wanted
+    assert read(path).picture.mode == wanted
   color.quantize(16).save(tmp_path / "p.png")
-  assert scans.read(tmp_path / "p.png").picture.mode == "RGB"
+  assert read(tmp_path / "p.png").picture.mode == "RGB"
 
 
 def test_files_without_one_image_give_a_reason(tmp_path):
   page = Image.new("L", (8, 8))
   page.save(tmp_path / "two.tiff", save_all=True, append_images=[page])
   with pytest.raises(scans.Unreadable, match="2 pages, not one image"):
-    scans.read(tmp_path / "two.tiff")
+    read(tmp_path / "two.tiff")
   (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n")
-  with pytest.raises(scans.Unreadable, match="UnidentifiedImageError"):
-    scans.read(tmp_path / "cut.png")
-  with pytest.raises(scans.Unreadable, match="No such file"):
-    scans.read(tmp_path / "none.png")
+  with pytest.raises(scans.Unreadable, match="damaged, or no image of its"):
+    read(tmp_path / "cut.png")
+  with pytest.raises(scans.Unreadable, match="no such file"):
+    read(tmp_path / "none.png")
 
 
 def test_images_are_found_below_the_folder(tmp_path):
@@ -92,7 +100,7 @@ def test_dicom_is_rescaled_and_windowed(tmp_path):
     PatientID="P7",
   )
   found = pixels(path)
-  assert scans.read(path).patient == "P7"
+  assert read(path).patient == "P7"
   np.testing.assert_array_equal(found[hounsfield < 39.5 - 200], 0)
   np.testing.assert_array_equal(found[hounsfield > 39.5 + 200], 255)
   inside = np.abs(hounsfield - 39.5) < 190
@@ -110,16 +118,41 @@ def test_an_inverted_dicom_is_turned(tmp_path):
 def test_dicom_files_without_one_image_give_a_reason(tmp_path):
   frames = np.stack([RAMP, RAMP, RAMP])
   path = write_dicom(tmp_path / "multi.dcm", frames)
-  with pytest.raises(scans.Unreadable, match="3 frames: not one image"):
-    scans.read(path)
+  with pytest.raises(scans.Unreadable, match="3 frames, not one image"):
+    read(path)
   whole = write_dicom(tmp_path / "cut.dcm", RAMP).read_bytes()
   (tmp_path / "cut.dcm").write_bytes(whole[:-70])
   with pytest.raises(scans.Unreadable):
-    scans.read(tmp_path / "cut.dcm")
+    read(tmp_path / "cut.dcm")
   import pydicom
 
   data = pydicom.dcmread(path)
   del data.PixelData
   data.save_as(tmp_path / "empty.dcm")
   with pytest.raises(scans.Unreadable, match="no image in it"):
-    scans.read(tmp_path / "empty.dcm")
+    read(tmp_path / "empty.dcm")
+
+
+def test_padding_is_black_and_takes_no_part(tmp_path):
+  values = RAMP.copy()
+  values[0] = 60000
+  path = write_dicom(tmp_path / "x.dcm", values, PixelPaddingValue=60000)
+  inside = RAMP[1:].astype(float)
+  low, high = inside.min(), inside.max()
+  wanted = np.floor((inside - low) / (high - low) * 255)
+  np.testing.assert_array_equal(pixels(path)[0], 0)
+  np.testing.assert_array_equal(pixels(path)[1:], wanted)
+
+
+def test_a_color_dicom_stays_in_color(tmp_path):
+  path = write_dicom(tmp_path / "x.dcm", RAMP)
+  import pydicom
+
+  color = np.random.RandomState(0).randint(0, 256, (8, 8, 3), np.uint8)
+  data = pydicom.dcmread(path)
+  data.SamplesPerPixel, data.PhotometricInterpretation = 3, "RGB"
+  data.BitsAllocated = data.BitsStored = 8
+  data.HighBit, data.PlanarConfiguration = 7, 0
+  data.PixelData = color.tobytes()
+  data.save_as(path)
+  np.testing.assert_array_equal(pixels(path), color)

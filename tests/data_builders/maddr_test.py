@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from data_builders import build, nifti
-from medad_jax.data import decode, spec
+from data_builders import build
+from medad_jax.data import decode, nifti, spec
 from medad_jax.types import UserError
 from tests.data_builders import sources
 

@@ -13,6 +13,7 @@ import scipy.io
 
 from data_builders import dpa_lists, fastmri_lists
 from medad_jax.data.phantom import scan
+from tests.data_builders import slides
 
 # Split -> (normal, abnormal) images.
 COUNTS = {
@@ -56,7 +57,7 @@ def counts(builder: str) -> dict[str, tuple[int, int]]:
     return FURTHER[builder]
   if builder in PACKED:
     return PACKED_COUNTS
-  if builder.startswith("nih_"):
+  if builder.startswith("nih_") or builder == "camelyon16":
     return NIH_COUNTS
   return COUNTS if builder in UNLABELLED else TWO_SPLITS
 
@@ -361,6 +362,7 @@ _MAKERS: dict[str, Callable[[Path], Path] | None] = {
   "c16": functools.partial(
     in_color, {"train/good": 8, "test/good": 4, "test/Ungood": 3}
   ),
+  "camelyon16": slides.camelyon16,
   "cifar10": cifar10,
   "colon": functools.partial(
     in_color,

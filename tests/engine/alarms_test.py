@@ -83,7 +83,7 @@ def test_too_few_images_refuse_the_threshold_and_keep_the_p_values(finished):
   labels = np.array([0, 1])
   found = alarms.describe(few, labels, scores, {}, 0.1)
   (said,) = table.alarm_sentences(found)
-  assert said.startswith("No threshold: at most 0.05 false alarms need 19")
+  assert said.startswith("No threshold: at most 5 % false alarms need 19")
   assert "ppv" not in found
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import scaling
+from benchmarks import programs
 from medad_jax.engine import members, scorer, train, writers
 from medad_jax.methods import ae, ddad
 from medad_jax.training import Length
@@ -65,15 +65,15 @@ def test_the_loop_compiles_once_and_moves_only_what_it_says(tmp_path):
   assert len(set(log.compiled)) == 1  # nothing else on the way, either
 
 
-def ensemble(count: int, steps: int = 2, devices: int = 1) -> scaling.Program:
+def ensemble(count: int, steps: int = 2, devices: int = 1) -> programs.Program:
   phase = tiny.method().phases()[0]
   phase = dataclasses.replace(phase, pools=(NORMAL,) * count)
-  return scaling.Program(phase, SIDE, steps, (), scaling.host(devices))
+  return programs.Program(phase, tiny.SHAPE, steps, (), programs.host(devices))
 
 
 @pytest.fixture(scope="module")
 def six():
-  return scaling.read(ensemble(6).compiled)
+  return programs.read(ensemble(6).compiled)
 
 
 def test_states_take_the_place_of_states(six):
@@ -86,7 +86,7 @@ def test_states_take_the_place_of_states(six):
 
 @pytest.fixture(scope="module")
 def one():
-  return scaling.read(ensemble(1).compiled)
+  return programs.read(ensemble(1).compiled)
 
 
 def test_members_cost_what_one_costs(six, one):
@@ -94,27 +94,27 @@ def test_members_cost_what_one_costs(six, one):
 
 
 def test_memory_grows_with_members(six):
-  three = scaling.read(ensemble(3).compiled)
+  three = programs.read(ensemble(3).compiled)
   assert six.temporaries <= 2.2 * three.temporaries
 
 
 def test_a_loop_counts_one_step(one):
   """What benchmarks print as a step's: XLA does not multiply by the steps."""
-  more = scaling.read(ensemble(1, steps=3).compiled)
+  more = programs.read(ensemble(1, steps=3).compiled)
   assert more.flops == pytest.approx(one.flops, rel=1e-3)
 
 
 def test_members_on_devices_of_their_own_do_not_wait():
   found = ensemble(4, devices=4)
   assert found.engine.layout.mesh.devices.shape == (4, 1)
-  assert not any(scaling.read(found.compiled).collectives.values())
+  assert not any(programs.read(found.compiled).collectives.values())
 
 
 def test_parts_of_a_batch_meet_in_normalizations_and_once_more():
   """Mean and variance of each layer, and the same on the way back."""
   found = ensemble(1, devices=4)
   assert found.engine.layout.mesh.devices.shape == (1, 4)
-  counts = dict(scaling.read(found.compiled).collectives)
+  counts = dict(programs.read(found.compiled).collectives)
   assert 0 < counts.pop("all-reduce") <= 4 * NORMALIZATIONS + 1
   assert not any(counts.values())
 
@@ -125,8 +125,8 @@ def refinements():
   found = {}
   for size in (2, 4):
     both, refine = tiny.method(size).phases()
-    program = scaling.Program(refine, SIDE, 2, (both,))
-    found[2 * size] = scaling.read(program.compiled).flops
+    program = programs.Program(refine, tiny.SHAPE, 2, (both,))
+    found[2 * size] = programs.read(program.compiled).flops
   return found
 
 
@@ -196,12 +196,12 @@ def equations(jaxpr) -> int:
   return count
 
 
-def published(refining: bool) -> scaling.Program:
+def published(refining: bool) -> programs.Program:
   """DDAD-ASR with 3 + 3 members on 64x64 images."""
   both, refine = ddad.Method().phases()
   if refining:
-    return scaling.Program(refine, 64, 2, (both,))
-  return scaling.Program(both, 64, 2)
+    return programs.Program(refine, (64, 64, 1), 2, (both,))
+  return programs.Program(both, (64, 64, 1), 2)
 
 
 # What nobody reads is not traced: six gradient maps were half of it once.

@@ -87,6 +87,18 @@ def dataset(labels, masks=True) -> spec.Dataset:
   return spec.Dataset("tiny", {"test": split}, "f" * 64, {"test": count})
 
 
+def audited(data):
+  """A set whose audit has found twins of two test images."""
+  test = data.splits["test"]
+  texts = ["train unused", "", "unused", *[""] * (len(test) - 3)]
+  columns = {"twin": tuple(texts)}
+  test = dataclasses.replace(test, columns=columns)
+  found = {"sentences": ["1 image is a twin"], "counts": {}, "published": {}}
+  return dataclasses.replace(
+    data, splits={"test": test}, audits={"tiny": found}
+  )
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 64])
 def test_scores_are_the_same_at_every_batch_size(method, states, batch_size):
   images = tiny.images(11, seed=2)
@@ -112,7 +124,7 @@ def test_modes_give_the_same_scores(method, states):
 
 
 def test_the_files_of_an_evaluation(method, states, tmp_path):
-  data = dataset([0, 1] * 6)
+  data = audited(dataset([0, 1] * 6))
   evaluate(method, states, data, tmp_path)
   with (tmp_path / "scores.csv").open() as file:
     rows = list(csv.DictReader(file))
@@ -127,11 +139,20 @@ def test_the_files_of_an_evaluation(method, states, tmp_path):
       sk.average_precision_score(labels, values)
     )
     assert found["n_normal"] == found["n_abnormal"] == 6
-  assert results["data"] == {"fingerprint": "f" * 64, "counts": {"test": 12}}
+  assert results["data"] == {
+    "fingerprint": "f" * 64,
+    "counts": {"test": 12},
+    "audit": data.audits,
+  }
+  # The image that was trained on is left out, that of an unused split is not.
+  assert list(results["sets"]) == ["without_twins"]
+  apart = results["sets"]["without_twins"]["scores"]["r_dual"]
+  assert (apart["n_normal"], apart["n_abnormal"]) == (5, 6)
   assert results["members"] == 4
   assert [c["a"] for c in results["comparisons"]] == ["r_dual"] * 5
   page = (tmp_path / "report.html").read_text()
   assert "r_dual" in page and "<img" in page
+  assert "Audit of tiny: 1 image is a twin." in page
   figures = {path.name for path in (tmp_path / "figures").iterdir()}
   assert {"gallery.png", "roc.png", "precision_recall.png"} <= figures
   assert {f"histogram_{name}.png" for name in method.score_names} <= figures
@@ -201,6 +222,12 @@ def test_the_gallery_spans_the_scores_of_each_class():
   assert [scores[r] for r in rows] == [0.1, 0.2, 1.0, 3.0, 7.0, 9.0]
 
 
+def test_the_worst_are_high_normal_and_low_abnormal_images():
+  labels = np.array([0, 0, 0, 0, 0, 1, 1])
+  scores = np.array([5.0, 1.0, 4.0, 3.0, 2.0, 2.5, 9.0])
+  assert draw.worst_rows(labels, scores) == [0, 2, 3, 4, 5, 6]
+
+
 def counted(monkeypatch):
   """Images that are scored, as they are."""
   seen = []
@@ -226,6 +253,10 @@ def test_the_gallery_shows_what_was_scored(method, states, tmp_path):
   model = make_model(method, states)
   _, shown = evaluation.evaluate(model, data, Workdir(tmp_path), tmp_path)
   found = model.score(data.splits["test"].images)
+  worst = draw.worst_rows(shown.labels, shown.scores["r_dual"])
+  assert [row.caption.splitlines()[0] for row in shown.worst] == [
+    data.splits["test"].names[row] for row in worst
+  ]
   rows = draw.gallery_rows(shown.labels, shown.scores["r_dual"])
   for row, place in zip(shown.gallery, rows, strict=True):
     np.testing.assert_array_equal(

@@ -53,6 +53,20 @@ def test_an_estimate_sees_every_row_of_its_pool_once(tmp_path):
   )
 
 
+def test_features_are_a_stream(tmp_path):
+  """What the program holds does not grow from batch to batch."""
+  held = []
+
+  def estimate(batches):
+    for _ in batches:
+      held.append(sum(array.nbytes for array in jax.live_arrays()))
+    return {"count": np.float32(len(held))}
+
+  settings = tiny.run(tmp_path, tiny.feed(), scoring_batch=4)
+  fit.fit(stage(estimate), settings, before())
+  assert len(held) == 3 and len(set(held)) == 1
+
+
 def test_an_estimate_is_made_once_and_found_in_its_checkpoint(tmp_path):
   settings = tiny.run(tmp_path, tiny.feed(), scoring_batch=8)
   made = fit.fit(stage(), settings, before())

@@ -7,11 +7,14 @@ from PIL import Image
 import pytest
 
 from medad_jax.data import scans
-from medad_jax.engine import prediction
+from medad_jax.engine import outcome, prediction
 from medad_jax.types import UserError
 from tests import tiny
+from tests.data import scans_test
+from tests.data_builders import sources
 from tests.engine import experiment_test
 
+TABLE = prediction.Wanted(overlays=False)
 NAMES = ("a b.png", 'c,"d".png', "sub/ü 日本.png")
 
 
@@ -68,15 +71,15 @@ def test_scores_are_those_of_the_evaluation(finished, images, tmp_path):
 
 def test_shards_together_are_all_files(finished, images, tmp_path):
   whole = prediction.predict(
-    finished / "run", images, tmp_path / "whole", overlays=False
+    finished / "run", images, tmp_path / "whole", wanted=TABLE
   )
   out = tmp_path / "parts"
   run = finished / "run"
   for number in (3, 1):
-    prediction.predict(run, images, out, shard=f"{number}/3", overlays=False)
+    prediction.predict(run, images, out, shard=f"{number}/3", wanted=TABLE)
   with pytest.raises(UserError, match="holds 2 tables of 3 shards; run 2/3"):
     prediction.merge(out)
-  prediction.predict(run, images, out, shard="2/3", overlays=False)
+  prediction.predict(run, images, out, shard="2/3", wanted=TABLE)
   merged = prediction.merge(out)
   assert table(merged) == table(whole)
   assert list(table(merged)) == list(table(whole))
@@ -84,11 +87,11 @@ def test_shards_together_are_all_files(finished, images, tmp_path):
 
 def test_a_killed_run_goes_on(finished, images, tmp_path):
   out = tmp_path / "out"
-  path = prediction.predict(finished / "run", images, out, overlays=False)
+  path = prediction.predict(finished / "run", images, out, wanted=TABLE)
   whole = path.read_bytes()
   lines = whole.splitlines(keepends=True)
   path.write_bytes(b"".join(lines[:6]) + lines[6][:5])
-  prediction.predict(finished / "run", images, out, overlays=False)
+  prediction.predict(finished / "run", images, out, wanted=TABLE)
   assert path.read_bytes() == whole
 
 
@@ -119,13 +122,72 @@ def test_a_part_that_is_none_is_told(text):
 def test_another_table_is_not_overwritten(finished, images, tmp_path):
   (tmp_path / "scores.csv").write_text("name,label\nx,1\n")
   with pytest.raises(UserError, match="is no table of predictions"):
-    prediction.predict(finished / "run", images, tmp_path, overlays=False)
+    prediction.predict(finished / "run", images, tmp_path, wanted=TABLE)
 
 
 def test_rows_of_two_runs_are_not_mixed(finished, images, tmp_path):
   run, out = finished / "run", tmp_path / "out"
-  prediction.predict(run, images / "sub", out, overlays=False)
+  prediction.predict(run, images / "sub", out, wanted=TABLE)
   with pytest.raises(
     UserError, match=r"scores.csv is of the run .* another --"
   ):
-    prediction.predict(run, images, out, overlays=False)
+    prediction.predict(run, images, out, wanted=TABLE)
+
+
+def test_shards_of_two_runs_are_not_joined(finished, images, tmp_path):
+  run, out = finished / "run", tmp_path / "out"
+  prediction.predict(run, images, out, shard="1/2", wanted=TABLE)
+  prediction.predict(run, images / "sub", out, shard="2/2", wanted=TABLE)
+  with pytest.raises(UserError, match="are of several runs or folders"):
+    prediction.merge(out)
+
+
+def test_a_page_shows_the_whole(finished, images, tmp_path):
+  out = tmp_path / "out"
+  prediction.predict(finished / "run", images, out)
+  said = outcome.tell(out, normal=True)
+  assert said.startswith("12 images have scores, of which ")
+  assert "1 have none" in said and "rift" in said
+  page = (out / "report.html").read_text()
+  assert "broken.png" in page and "sub/ü 日本.png" in page
+  assert page.count("data:image/png") == 13  # one is the histogram
+  assert "c,&quot;d&quot;.png" in page
+
+
+def test_a_merged_table_has_its_page(finished, images, tmp_path):
+  for part in ("1/2", "2/2"):
+    prediction.predict(
+      finished / "run", images, tmp_path, shard=part, wanted=TABLE
+    )
+  prediction.merge(tmp_path)
+  assert "No drift" in outcome.tell(tmp_path, normal=True) or (
+    "DRIFT" in outcome.tell(tmp_path, normal=True)
+  )
+  assert "No overlays were drawn" in (tmp_path / "report.html").read_text()
+
+
+def test_slices_and_secondary_captures(finished, tmp_path):
+  pydicom = pytest.importorskip("pydicom")
+  folder = tmp_path / "images"
+  folder.mkdir()
+  pictures = tiny.images(3, 4)[..., 0]
+  sources.nifti_file(folder / "v.nii", pictures.T.astype(np.int16).copy())
+  scans_test.write_dicom(
+    folder / "x.dcm",
+    pictures[0].astype(np.uint16),
+    PatientID="P7",
+    StudyInstanceUID="1.2.3",
+  )
+  out = tmp_path / "out"
+  wanted = prediction.Wanted(captures=True)
+  found = table(
+    prediction.predict(finished / "run", folder, out, wanted=wanted)
+  )
+  assert list(found) == ["v.nii#0", "v.nii#1", "v.nii#2", "x.dcm"]
+  assert found["v.nii#1"]["patient"] == "v.nii"
+  made = pydicom.dcmread(out / "dicom" / "x.dcm.dcm")
+  assert made.SOPClassUID.name == "Secondary Capture Image Storage"
+  assert (made.PatientID, made.StudyInstanceUID) == ("P7", "1.2.3")
+  drawn = pixels(out / "overlays" / "x.dcm.png")
+  np.testing.assert_array_equal(made.pixel_array, drawn)
+  assert found["x.dcm"]["score"] in made.ImageComments

@@ -203,7 +203,7 @@ def test_patience_ends_a_program_early(root, tmp_path):
   ("method", "texts", "fields"),
   [
     ("dpa", ["train.learning_rate=0.01,0.001"], {"train.epochs": 1}),
-    ("deep_if", ["model.layer=conv2d_1a"], None),
+    ("deep_if", ["model.layer=conv2d_2b,conv2d_1a"], None),
   ],
 )
 def test_other_kinds_of_stages_are_measured(
@@ -216,8 +216,14 @@ def test_other_kinds_of_stages_are_measured(
   if fields is not None:
     values |= {"train.batch_size": 4}
   whole = configuration.with_hyper(whole, values)
-  found = run(root, tmp_path, texts, whole, every=None)
+  found = run(root, tmp_path / "all", texts, whole, every=None)
   assert all(len(row.values["anomalies"]) == 2 for row in found.rows)
+  # Learning rates and layers are each compared in one program.
+  assert len(found.rows) == 2 and len(measured(tmp_path / "all")) == 1
+  if method == "deep_if":
+    alone = run(root, tmp_path / "one", [texts[0][:-10]], whole, every=None)
+    for rule, values in alone.rows[0].values.items():
+      np.testing.assert_allclose(found.rows[0].values[rule], values, rtol=1e-5)
 
 
 def test_members_of_a_fold_are_named_as_elsewhere():

@@ -31,6 +31,20 @@ def test_points_that_differ_in_numbers_alone_share_a_program():
   assert len(space.groups(AE, grid, most=2)) == 4
 
 
+def test_layers_of_one_network_are_scores_of_one_training():
+  config = configuration.defaults("deep_if")
+  texts = ["model.layer=concat,conv2d_1a", "model.side=75,99"]
+  grid = space.points(config, [space.parse(text) for text in texts])
+  groups = space.groups(config, grid, most=64)
+  assert [group.fixed["model.side"] for group in groups] == [75, 99]
+  assert [group.numbers for group in groups] == [(0, 2), (1, 3)]
+  for group in groups:
+    assert group.scores == ("forest_concat", "forest_conv2d_1a")
+    whole = configuration.with_hyper(config, group.fixed)
+    assert configuration.build_method(whole).score_names == group.scores
+    assert group.hyper == ({},)
+
+
 @pytest.mark.parametrize(
   ("text", "names", "values"),
   [

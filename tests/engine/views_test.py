@@ -148,14 +148,14 @@ def test_fits_see_the_middle_and_no_draws(parts, tmp_path):
   )
 
 
-def write_set(root, text):
+def write_set(root, text, first=0):
   """A prepared set of stored size, in its cache."""
-  kind = np.uint8 if text == "stretch" else np.float32
+  kind = np.float32 if text.startswith("shrink") else np.uint8
   folder = spec._folder_of(STORED[0], STORED[2], text)
   place = cache.Cache(root / "cache" / "tiny" / folder)
   facts = {"counts": COUNTS, "fingerprints": {split: split for split in COUNTS}}
   found = {}
-  for seed, (split, count) in enumerate(COUNTS.items()):
+  for seed, (split, count) in enumerate(COUNTS.items(), first):
     images = tiny.images(count, seed, STORED)
     if kind == np.float32:
       images = images * np.float32(0.999)
@@ -212,6 +212,29 @@ def test_scoring_sees_the_middle_and_no_draws(text, tmp_path):
     model.score(images["test"])
   with pytest.raises(UserError, match="were given to a model of"):
     model.score(middle["test"].astype(np.float16))
+
+
+def test_test_images_may_be_prepared_in_another_way(tmp_path):
+  trained = write_set(tmp_path, "stretch")["train"]
+  tested = write_set(tmp_path, "crop", first=50)["test"]
+  settings = {"data.name": "tiny", "data.dir": str(tmp_path)}
+  settings |= {"data.image_size": 16, "data.stored_size": 24}
+  settings |= {"data.test_preparation": "crop"}
+  whole = configuration.with_hyper(contract.small_config("ae"), settings)
+  data = configuration.settings_of(whole).data
+  found = experiment._open(data, ("train", "test"))
+  np.testing.assert_array_equal(found.splits["train"].images, trained)
+  np.testing.assert_array_equal(found.splits["test"].images, tested)
+  # An evaluation opens the test images alone, and recognizes the set.
+  alone = experiment._open(data, ("test",))
+  np.testing.assert_array_equal(alone.splits["test"].images, tested)
+  assert alone.fingerprint == found.fingerprint
+  # Training images are others where both are prepared as the tests are.
+  assert data.trained != dataclasses.replace(data, preparation="crop").trained
+  with pytest.raises(UserError, match="let both or neither end with shrink"):
+    dataclasses.replace(data, test_preparation="shrink:24")
+  with pytest.raises(UserError, match="test_preparation='crop:9' ends with"):
+    dataclasses.replace(data, test_preparation="crop:9")
 
 
 class Brighter(ae.Method):

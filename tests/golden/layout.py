@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from medad_jax.weights import conversion, names
+from medad_jax.weights import conversion, gan_names, names
 from tests.golden.filler import State
 
 Tree = dict[str, Any]
@@ -55,61 +55,25 @@ def fanogan(state: State) -> tuple[Tree, Tree]:
 
   The keys are not those of an official `state_dict`, which does not exist.
   """
-  table = {}
-  for theirs, ours in (
-    ("generator", "generator"),
-    ("discriminator", "critic"),
-    ("encoder", "encoder"),
-  ):
-    norm = conversion.NORM if ours == "critic" else conversion.BATCH_NORM
-    kinds = {"output_norm": norm}
-    dense = ("input", "output") if ours == "generator" else ("output", "input")
-    kinds[dense[0]] = conversion.DENSE
-    kinds[dense[1]] = conversion.CONV
-    for place in range(1, 5):
-      kinds |= {f"res{place}.norm{i}": norm for i in (1, 2)}
-      layers = ("shortcut", "conv1", "conv2")
-      kinds |= {f"res{place}.{layer}": conversion.CONV for layer in layers}
-    for name, kind in kinds.items():
-      path = f"{ours}/{name.replace('.', '/')}"
-      table[f"{theirs}.{name}"] = conversion.Module(path, kind)
-  return _trees(table, state)
+  return tuple(
+    {**tree.get("gan", {}), "encoder": tree.get("train", {}).get("net", {})}
+    for tree in _trees(gan_names.fanogan(), state)
+  )
 
 
 def ganomaly_original(state: State) -> tuple[Tree, Tree]:
   """Parameters and statistics of the original GANomaly, "net" and "disc"."""
-  table, counts = {}, {}
-  scopes = {
-    "netg.encoder1": "net/encoder",
-    "netg.decoder": "net/decoder",
-    "netg.encoder2": "net/second_encoder",
-    "netd": "disc",
-  }
-  # In the order of the layers, as Flax counts them.
-  for layer in dict.fromkeys(key.rpartition(".")[0] for key in state):
-    scope = next(v for k, v in scopes.items() if layer.startswith(f"{k}."))
-    kernel = np.ndim(state[f"{layer}.weight"]) == 4
-    kind = conversion.BATCH_NORM
-    if kernel:
-      transposed = layer.endswith("convt")
-      kind = conversion.CONV_TRANSPOSED if transposed else conversion.CONV
-    name = f"{scope}/{'Conv4x4' if kernel else 'BatchNorm'}"
-    counts[name] = counts.get(name, -1) + 1
-    table[layer] = conversion.Module(f"{name}_{counts[name]}", kind)
+  kernels = {k: np.shape(v) for k, v in state.items() if np.ndim(v) == 4}
+  first, *_ = kernels.values()
+  (z,) = (s[0] for k, s in kernels.items() if ".decoder.main.initial-" in k)
+  levels = sum(k.startswith("netd.features.") for k in kernels)
+  table = gan_names.ganomaly_original(4 << levels, first[0], first[1], z)
   return _trees(table, state)
 
 
 def memory_autoencoder(state: State) -> tuple[Tree, Tree]:
   """Parameters and statistics of `nets.memory_autoencoder`."""
-  table = {"mem_rep.memory": conversion.Module("memory", conversion.MEMORY)}
-  sides = ("encoder", conversion.CONV), ("decoder", conversion.CONV_TRANSPOSED)
-  for side, (name, kind) in enumerate(sides):
-    for level in range(4):
-      place = level + 4 * side
-      conv = conversion.Module(f"Conv3x3_{place}", kind)
-      norm = conversion.Module(f"BatchNorm_{place}", conversion.BATCH_NORM)
-      table |= {f"{name}.{3 * level}": conv, f"{name}.{3 * level + 1}": norm}
-  return _trees(table, state)
+  return _trees(gan_names.memory_autoencoder(4), state)
 
 
 def heads(state: State) -> Tree:

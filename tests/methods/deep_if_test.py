@@ -12,8 +12,10 @@ from tests import tiny
 SHAPE = (32, 32, 3)
 
 
-def trained(tmp_path, trials):
-  method = deep_if.Method("random", layer="maxpool_3a", side=40, rows=16)
+def trained(tmp_path, trials, **fields):
+  method = deep_if.Method(
+    "random", layer="maxpool_3a", side=40, rows=16, **fields
+  )
   features, forest = method.phases()
   states = {"features": members.init_states(features, trials, SHAPE)}
   earlier = {
@@ -26,25 +28,35 @@ def trained(tmp_path, trials):
   return method, states
 
 
-def test_scores_are_scikit_learns_of_the_same_features(tmp_path):
-  method, states = trained(tmp_path, tiny.TRIALS)
+@pytest.mark.parametrize(
+  ("compared", "name", "columns"),
+  [
+    ((), "forest", slice(None)),
+    # In an order of their own; the network's is conv2d_1a, conv2d_2a.
+    (("conv2d_2a", "conv2d_1a"), "forest_conv2d_2a", slice(32, 64)),
+  ],
+)
+def test_scores_are_scikit_learns_of_the_same_features(
+  compared, name, columns, tmp_path
+):
+  method, states = trained(tmp_path, tiny.TRIALS, compared=compared)
   own = jax.tree.map(lambda x: x[0], states)
 
   def see(images):
     batch = {"image": images.astype(np.float32) / 127.5 - 1}
-    return np.asarray(jax.jit(method.features)(own, batch))
+    return np.asarray(jax.jit(method.features)(own, batch))[:, columns]
 
   test = tiny.images(10, 1, SHAPE)
   model = IsolationForest(random_state=0)
   model.fit(see(tiny.images(shape=SHAPE)[:16]))
   ready = scorer.Scorer(method, states, 8, tiny.devices())
-  found = ready.images(test)["forest"][:, 0]
+  found = ready.images(test)[name][:, 0]
   np.testing.assert_allclose(found, -model.score_samples(see(test)), rtol=1e-5)
 
 
 def test_trials_have_forests_of_their_own(tmp_path):
   _, states = trained(tmp_path, members.seeds(0, 2))
-  first, second = states["forest"].params["threshold"]
+  first, second = states["forest"].params["forest"]["threshold"]
   assert not np.array_equal(first, second)
 
 

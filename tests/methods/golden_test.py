@@ -8,23 +8,31 @@ import pytest
 
 from medad_jax.nets.refine import RefineNet
 from medad_jax.scoring import discrepancy
-from tests.golden import cases, filler, layout
+from tests.golden import cases, filler, imported
 from tests.golden.cases import close
 from tests.methods import published
 
 
 @pytest.fixture(scope="module", params=published.DDAD)
 def case(request):
-  expected = cases.load(request.param)
-  state = filler.named(request.param, expected["shapes"])
+  name, expected = request.param, cases.load(request.param)
+  method = published.DDAD[name]
   image = cases.channels_last(filler.named_images("ddad", (4, 1, 64, 64)))
-  return published.DDAD[request.param], state, image, expected
+  # By way of files, so that what is imported gives the expected numbers.
+  found = imported.ensemble_trees(
+    method,
+    image.shape[1:],
+    filler.named(name, expected["shapes"]),
+    filler.named("ddad_refine", cases.load("ddad_refine")["shapes"]),
+  )
+  params, extra = found["ensemble"]
+  state = cases.state_of(params["net"], extra["net"])
+  return method, state, image, expected
 
 
 def test_predictions_and_scores(case):
-  method, state, image, expected = case
+  method, member, image, expected = case
   batch = cases.batch_of(image)
-  member = cases.state_of(*layout.autoencoder(state))
   preds = jax.jit(lambda s: method.predict({"train": s}, batch))(member)
   for name in preds.keys() & {"x_hat", "log_var"}:
     wanted = expected[f"eval_{name}"]
@@ -37,8 +45,7 @@ def test_predictions_and_scores(case):
 
 
 def test_outputs_in_training(case):
-  method, state, image, expected = case
-  member = cases.state_of(*layout.autoencoder(state))
+  method, member, image, expected = case
   out, _ = jax.jit(
     lambda s: method.apply(s.params, s.extra, image, cases.CONTEXT)
   )(member)
@@ -72,7 +79,11 @@ def test_discrepancies():
 def test_refinement():
   expected = cases.load("ddad_refine")
   state = filler.named("ddad_refine", expected["shapes"])
-  params, stats = layout.refine_net(state)
+  ae = filler.named("ddad_ae", cases.load("ddad_ae")["shapes"])
+  found = imported.ensemble_trees(
+    published.DDAD["ddad_ae"], (64, 64, 1), ae, state
+  )
+  params, stats = (tree["net"] for tree in found["refine_dual"])
   stack = published.discrepancies()
   net = RefineNet()
   logits = jax.jit(functools.partial(net.apply, train=False))(

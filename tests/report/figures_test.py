@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from medad_jax.report import figures
-from medad_jax.scoring import metrics
+from medad_jax.report import curves, figures
+from medad_jax.scoring import bands, metrics
 
 
 @pytest.fixture
@@ -72,6 +72,26 @@ def test_histogram_is_the_references(tmp_path, drawn):
   assert blue > red
   assert alpha == 0.5
   assert png.startswith(b"\x89PNG")
+
+
+def test_the_threshold_stands_where_scores_are_scaled_to(drawn):
+  classes = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0])
+  figures.histogram(*classes, "rec", ranked(*classes), 2.5)
+  (line,) = drawn[0].axes[0].get_lines()
+  assert line.get_label() == "threshold" and line.get_xdata()[0] == 0.375
+  figures.histogram(*classes, "rec", ranked(*classes))
+  assert not drawn[1].axes[0].get_lines()
+
+
+def test_bands_lie_behind_the_curves(drawn):
+  labels = np.repeat([0, 1], 20)
+  scores = {"rec": np.random.default_rng(0).normal(size=40) + labels}
+  both = bands.bands(labels, scores["rec"])
+  figures.roc(labels, scores, {"rec": 0.8}, both[0])
+  figures.precision_recall(labels, scores, {"rec": 0.8}, both[1])
+  for figure in drawn:
+    (area,) = figure.axes[0].collections
+    assert area.get_alpha() < 0.3
 
 
 def test_histogram_of_one_class(tmp_path, drawn):
@@ -188,7 +208,7 @@ def test_training_curves(tmp_path, drawn):
   write_metrics(tmp_path / "metrics.jsonl", records)
   with (tmp_path / "metrics.jsonl").open("a") as file:
     file.write('{"phase": "refine", "st')  # still being written
-  figures.training_curves(tmp_path / "metrics.jsonl")
+  curves.training_curves(tmp_path / "metrics.jsonl")
   axes = {a.get_title(): a for a in drawn[0].axes if a.get_visible()}
   assert list(axes) == ["train: loss", "refine: loss", "refine: hits"]
   one, two = axes["train: loss"].get_lines()
@@ -205,7 +225,7 @@ def test_training_curves(tmp_path, drawn):
 
 def test_training_curves_of_an_empty_record(tmp_path):
   write_metrics(tmp_path / "metrics.jsonl", [])
-  assert figures.training_curves(tmp_path / "metrics.jsonl")
+  assert curves.training_curves(tmp_path / "metrics.jsonl")
 
 
 def test_a_plane_has_a_color_for_each_kind(drawn):

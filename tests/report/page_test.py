@@ -165,6 +165,38 @@ def test_every_figure_has_its_caption(tmp_path, results):
   assert "the score r_dual" in alternatives[4]  # a histogram
 
 
+def test_headings_of_a_checklist_are_filled_from_the_records(tmp_path, results):
+  operating = {
+    "score": "r_dual",
+    "threshold": 1.5,
+    "refused": "",
+    "false_alarms": 0.05,
+    "confidence": None,
+    "n_held_out": 40,
+    "n_held_out_patients": None,
+    "groups": {"sex": {}},
+  }
+  text = written(tmp_path, dataclasses.replace(results, operating=operating))
+  assert "This is research software and not a medical device." in text
+  rows = dict(re.findall('<th scope="row">(.*?)</th><td>(.*?)</td>', text))
+  assert rows["Data partitions"].startswith("Images: train 1,000, test 80.")
+  assert "epochs 250" in rows["Training"]
+  assert "r_dual above 1.5, from 40 held-out" in rows["Threshold"]
+  assert rows["Subgroups"] == "By sex."
+  assert "c0ffee" in rows["Registration, code and data"]
+  assert rows["held out for the threshold"] == "40 normal images"
+  # What no record has is the authors' to write, and not made up.
+  for name in ("Study design and goal", "Reference standard", "Limitations"):
+    assert "Not in the run's records" in rows[name].replace("&#x27;", "'")
+
+
+def test_values_name_their_columns_where_rows_are_lists(tmp_path, results):
+  cells = [a for t, a in Reader(written(tmp_path, results)).tags if t == "td"]
+  named = {attrs["data-of"] for attrs in cells if "data-of" in attrs}
+  assert {"AUROC [95 % CI]", "FPR at 95 % sensitivity", "p"} <= named
+  assert all("<" not in name for name in named)
+
+
 def test_the_page_can_be_heard(tmp_path, results):
   """Landmarks, headers with their scope, captions: for screen readers."""
   text = written(tmp_path, results)

@@ -1,5 +1,6 @@
 """Dirichlet distributions: against the reference's, and what they should be."""
 
+import weakref
 import zlib
 
 import jax.numpy as jnp
@@ -65,6 +66,22 @@ def test_a_stream_is_its_concatenation():
   cut = dirichlet.means(iter([whole[:7], whole[7:8], whole[8:]]))
   for found, wanted in zip(cut, dirichlet.means([whole]), strict=True):
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_a_stream_is_not_kept():
+  seen = []
+
+  def stream():
+    for _ in range(5):
+      batch = np.full((2, 1, 3), 1 / 3, np.float32)
+      seen.append(weakref.ref(batch))
+      yield batch
+      del batch
+      # The loop over the stream still names the last one.
+      assert not any(ref() is not None for ref in seen[:-1])
+
+  dirichlet.means(stream())
+  assert len(seen) == 5
 
 
 def test_the_likelihood_is_greatest_there():

@@ -1,16 +1,15 @@
 """Volumes in NIfTI-1 files, with numpy alone.
 
 The format: https://nifti.nimh.nih.gov/nifti-1. A header of 348 bytes, then the
-numbers, the first axis fastest. Orientation is not looked at.
+numbers, the first axis fastest.
 """
 
-import contextlib
 import dataclasses
 import gzip
 from pathlib import Path
 import zlib
 
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 import numpy as np
 
 from medad_jax.types import UserError
@@ -44,6 +43,8 @@ class Header:
     start: bytes before the first number.
     scale: factor of the stored numbers.
     shift: added to them afterwards.
+    directions: in which the axes of the array run, as columns that point to
+      the right, to the front and to the top; zero where the file does not say.
   """
 
   shape: tuple[int, int, int]
@@ -51,6 +52,24 @@ class Header:
   start: int
   scale: float
   shift: float
+  directions: Float[np.ndarray, "3 3"]
+
+  @property
+  def order(self) -> tuple[tuple[int, bool], ...]:
+    """The array's axis for right, front and top, and if it runs backwards.
+
+    An oblique axis is the one that it is nearest to.
+    """
+    left = np.abs(self.directions)
+    if not (np.isfinite(left).all() and left.any(0).all()):
+      return tuple((axis, False) for axis in range(3))
+    left /= np.linalg.norm(left, axis=0)
+    found = {}
+    for _ in range(3):
+      world, axis = divmod(int(np.argmax(left)), 3)
+      found[world] = axis, bool(self.directions[world, axis] < 0)
+      left[world], left[:, axis] = -1, -1
+    return tuple(found[world] for world in range(3))
 
 
 def read_header(path: Path) -> Header:
@@ -82,11 +101,11 @@ def read(path: Path) -> Shaped[np.ndarray, "x y z"]:
 
 def _bytes(path: Path, count: int = -1) -> bytes:
   try:
-    with contextlib.ExitStack() as stack:
-      file = stack.enter_context(path.open("rb"))
-      if path.suffix == ".gz":
-        file = stack.enter_context(gzip.GzipFile(fileobj=file))
-      return file.read(count)
+    with path.open("rb") as file:
+      if path.suffix != ".gz":
+        return file.read(count)
+      with gzip.GzipFile(fileobj=file) as packed:
+        return packed.read(count)
   except (OSError, EOFError, zlib.error) as error:
     raise Damaged(path, str(error)) from error
 
@@ -107,6 +126,8 @@ def _parsed(path, data) -> Header:
   sides = sides[: max(axes, 0)]
   good = 3 <= axes <= 7 and all(n > 0 for n in sides)
   if not good or any(n > 1 for n in sides[3:]) or np.prod(sides) > _MOST:
+    if good and len(sides) == 4:
+      raise Damaged(path, f"it is a series of {sides[3]} volumes, not one")
     raise Damaged(path, f"its sides are {tuple(sides)}, not three")
   if code not in _KINDS:
     raise Damaged(path, f"its numbers are of kind {code}")
@@ -120,4 +141,26 @@ def _parsed(path, data) -> Header:
     int(start),
     slope if scaled else 1.0,
     shift if scaled else 0.0,
+    _directions(number),
   )
+
+
+def _directions(number) -> Float[np.ndarray, "3 3"]:
+  """Directions of the axes, by the header's matrix or by its quaternion."""
+  by_quaternion, by_matrix = number("i2", 252, 2)
+  if by_matrix > 0:
+    return np.array(number("f4", 280, 12)).reshape(3, 4)[:, :3]
+  if by_quaternion <= 0:
+    return np.zeros((3, 3))
+  b, c, d = number("f4", 256, 3)
+  a = max(1 - b * b - c * c - d * d, 0.0) ** 0.5
+  turned = np.array(
+    [
+      [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+      [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+      [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ]
+  )
+  (sign,) = number("f4", 76)
+  turned[:, 2] *= -1 if sign < 0 else 1
+  return turned
