@@ -66,6 +66,35 @@ def names() -> list[str]:
   return [*found, "maddr", *small]
 
 
+class Difference(NamedTuple):
+  """Two runs of a table whose AUROC is compared, seed by seed.
+
+  Attributes:
+    run: group and title of the first one.
+    other: the same of the run that is subtracted.
+    part: the set of the first run that is compared with all of the other one;
+      empty where their sets are compared one by one.
+  """
+
+  run: str
+  other: str
+  part: str = ""
+
+
+def differences(name: str) -> list[Difference]:
+  """What a table compares: joint models with others, in pairs of seeds."""
+  found = []
+  for host in maddr.METHODS if name == "maddr" else ():
+    joint, plain = f"{host} joint", f"{host} plain"
+    found.append(Difference(joint, plain))
+    found += [
+      Difference(run, f"{host}-alone {one}", one)
+      for run in (joint, plain)
+      for one in MADDR_SETS
+    ]
+  return found
+
+
 def known(name: str) -> bool:
   """True if there is such a table."""
   system, slash, dataset = name.partition("/")
@@ -202,7 +231,11 @@ def _dpa_family(system: str, dataset: str, ablation: bool) -> list[Row]:
 
 
 def _maddr(ablation: bool) -> Iterator[Row]:
-  """Joint models and, to compare, one for each set; or the ablations."""
+  """Joint models and, to compare, one for each set; or the ablations.
+
+  "plain" has no constraint, and neither have the models of one set: with one
+  organ and one modality, its heads have nothing to tell apart.
+  """
   joint = ",".join(MADDR_SETS)
   for host in maddr.METHODS:
     if ablation:
@@ -210,6 +243,6 @@ def _maddr(ablation: bool) -> Iterator[Row]:
         yield Row(host, name, "maddr", f"{joint}/{host}/{name}")
       continue
     yield Row(host, "joint", "maddr", f"{joint}/{host}")
+    yield Row(host, "plain", "maddr", f"{joint}/{host}/plain")
     for one in MADDR_SETS:
-      group = f"{host}, a model for each set"
-      yield Row(group, one, "maddr", f"{one}/{host}/plain", True)
+      yield Row(f"{host}-alone", one, "maddr", f"{one}/{host}/plain", True)

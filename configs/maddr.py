@@ -13,6 +13,10 @@ the nets of their own authors. The ablations are `no_heads`, `no_center` and
 Organs and modalities are those that the sets name, or config.data.organ and
 config.data.modality.
 
+Every other reconstruction method with a code has the same section, such as
+`--config=configs/reconstruction.py:covid_ct,brain/vae` with
+`--config.constraint.mode=intended`.
+
 The official code has the host `dpa` alone, and cannot run as it was released.
 `constraint.mode` is "intended" here; "released" keeps its mistakes
 (`medad_jax/methods/_constraint.py`). Images are mixed in steps 7001 to 10000 of

@@ -14,7 +14,7 @@ from medad_jax.scoring import metrics
 # one patient, or one picture stored twice. Of the copies among Brain Tumor's
 # images nine in ten reach 0.999.
 NEAR = 0.995
-_BLOCK = 2048  # images that are compared at a time
+_BLOCK = 256  # images that are compared at a time
 _TELLING = 0.1  # AUROC away from chance that is worth a sentence
 _APART = 0.2  # of a column's texts between classes, in total variation
 _MOST_TEXTS = 20  # of a column that is no name

@@ -6,6 +6,7 @@
   python -m medad_jax.reproduce dpa/cifar10 --classes=0,3 --seeds=1
   python -m medad_jax.reproduce ddad/rsna --ablation
   python -m medad_jax.reproduce dpa/phantom --set=model.weights=random
+  python -m medad_jax.reproduce maddr --methods=memae,memae-alone
 
 The same command again goes on where it was stopped. configs/_tables.py says
 which runs a table has.
@@ -17,6 +18,7 @@ from absl import flags
 
 from medad_jax import files, shipped
 from medad_jax.engine import cli, quick, reproduction, table_runs
+from medad_jax.report import paired
 from medad_jax.types import UserError
 
 LIST = flags.DEFINE_bool("list", False, "All tables; then nothing is run.")
@@ -50,7 +52,8 @@ def main(words: list[str]) -> None:
   tables = shipped.module("configs._tables")
   if LIST.value:
     for name in tables.names():
-      print(f"{name}: {len(tables.rows(name))} runs")
+      count = len(tables.rows(name))
+      print(f"{name}: {count} run{'s' if count > 1 else ''}")
     print(f"{', '.join(tables.ANY_SET)} take any other set, too.")
     return
   if len(words) != 1 or not tables.known(words[0]):
@@ -78,8 +81,13 @@ def main(words: list[str]) -> None:
   endings = {"_ablation": ABLATION.value, "_quick": QUICK.value}
   ending = "".join(text for text, given in endings.items() if given)
   default = files.expanded(f"runs/reproduce/{name.replace('/', '_')}{ending}")
+  compared = () if ABLATION.value else tables.differences(name)
   reproduction.reproduce(
-    entries, WORKDIR.value or default, _command(name), _notes()
+    entries,
+    WORKDIR.value or default,
+    _command(name),
+    _notes(),
+    [paired.Pair(*pair) for pair in compared],
   )
 
 

@@ -60,6 +60,7 @@ LAYERS = (
 ENGINE = (
   {"processes", "environment", "tensorboard", "settings", "progress"},
   {"fields", "parallel", "writers", "cli", "clock", "arrays", "synthetic"},
+  {"opening"},
   {"config", "devices"},
   {"space", "selection", "final_config", "quick", "outside"},
   {"checkpoint", "cores", "workdir"},
@@ -74,7 +75,7 @@ ENGINE = (
   {"calibration", "feasible", "fold_data"},
   {"alarms"},
   {"score_table"},
-  {"evaluation", "exporting"},
+  {"evaluation", "exporting", "material"},
   {"experiment", "sheet", "prediction", "meter"},
   {"search", "reproduction", "torch_states", "outcome", "model"},
   {"importing"},

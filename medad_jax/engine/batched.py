@@ -36,7 +36,7 @@ class Batched:
     self._layout = Devices(devices.all, devices.mode, member=1).layout(
       1, self.size
     )
-    self._call = self._layout.lift(
+    self._call: Any = self._layout.lift(
       lambda states, arrays: function(states, batch_of(arrays)),
       (parallel.WHOLE, parallel.EXAMPLE),
       parallel.EXAMPLE,

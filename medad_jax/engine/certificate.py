@@ -101,6 +101,7 @@ def compare(
     },
     rows=rows,
   )
+  # Written in either case: one that does not hold shows where.
   found.write(out)
   return found
 

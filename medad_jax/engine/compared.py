@@ -28,7 +28,7 @@ def compared(
     UserError: one of them cannot be read.
   """
   ours: dict[str, list[_Run]] = {}
-  theirs: dict[tuple[str, str], list[tuple[str, outside.Training]]] = {}
+  theirs: dict[tuple[str, str, str], list[tuple[str, outside.Training]]] = {}
   for word in words:
     text, _, named = word.partition("@")
     path = files.expanded(text)

@@ -108,9 +108,10 @@ def row_of(config: Mapping[str, Any]) -> tuple[Any, str] | None:
     if any(ours.get(name) != theirs.get(name) for name in same):
       continue
     differ = [
-      f"{name} {ours.get(name)} for {theirs.get(name)}"
-      for name in {**theirs, **ours}
-      if _plain(ours.get(name)) != _plain(theirs.get(name))
+      f"{name} {ours[name]} for {theirs[name]}"
+      for name in theirs
+      # A run of an earlier version lacks fields, and so departs in none.
+      if name in ours and _plain(ours[name]) != _plain(theirs[name])
     ]
     # The first of equals: tables begin with the published protocol itself.
     if best is None or len(differ) < len(best[1]):
@@ -166,13 +167,14 @@ def _values(found: results.TestSet, name: str, metric: str) -> list[float]:
     # Artifacts are no pathology, and the publication leaves them out.
     at = score.detection.at.get("published") if score.detection else None
     rate = (at.without_artefacts or at.total) if at else None
-    per_seed = [rate.rate] if rate else []
+    per_seed: list[float | None] = [rate.rate] if rate else []
   elif metric in score.over_seeds:
     per_seed = list(score.over_seeds[metric].per_seed)
   else:
     of = score.ranking if hasattr(score.ranking, metric) else score.pixels
     per_seed = [getattr(of, metric, None)]
-  return [] if None in per_seed else [float(value) for value in per_seed]
+  known = [float(value) for value in per_seed if value is not None]
+  return known if len(known) == len(per_seed) else []
 
 
 def _interval(

@@ -6,10 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medad_jax import files
-from medad_jax.data import alike, columns, feeds, index, joined, joint, spec
+from medad_jax.data import columns, index, spec
 from medad_jax.engine import (
   alarms,
   calibration,
@@ -17,7 +15,9 @@ from medad_jax.engine import (
   environment,
   evaluation,
   feasible,
+  material,
   members,
+  opening,
   processes,
   run,
   train,
@@ -26,7 +26,6 @@ from medad_jax.engine import (
 )
 from medad_jax.engine import config as configuration
 from medad_jax.engine.devices import Devices
-from medad_jax.engine.settings import Data, Settings
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import draw, results, table
 from medad_jax.types import Phase, Pretrained, Stage, UserError
@@ -48,8 +47,8 @@ def train_and_evaluate(
   Raises:
     UserError: the configuration, the data or the folder do not fit.
   """
-  with _trained(config, workdir, given=dataset) as (model, material, folder):
-    tests = dataset or _tests(model, folder, material)
+  with _trained(config, workdir, given=dataset) as (model, data, folder):
+    tests = dataset or _tests(model, folder, data)
     return _evaluate(model, tests, folder, workdir)
 
 
@@ -66,8 +65,9 @@ def complete(
   Raises:
     UserError: as `train_and_evaluate`, or from `place`.
   """
+  # Nothing is evaluated: `evaluate` does that, from the folder alone.
   with _trained(config, workdir, place):
-    pass  # nothing is evaluated
+    pass
 
 
 @contextlib.contextmanager
@@ -76,7 +76,7 @@ def _trained(
   workdir: Path,
   place: Callable[[Workdir], None] = lambda folder: None,
   given: spec.Dataset | None = None,
-) -> Iterator[tuple[trained.Trained, "_Material", Workdir]]:
+) -> Iterator[tuple[trained.Trained, material.Material, Workdir]]:
   """The trained model, its data and its folder, which stays locked."""
   settings = configuration.settings_of(config)
   method = configuration.build_method(config)
@@ -85,16 +85,16 @@ def _trained(
   # Before JAX is asked for its devices, which this may make of a CPU's cores.
   devices = trained.devices_of(settings, stages)
   feasible.check(config, settings, stages)
-  material = _material(settings, stages, devices, given)
+  data = material.prepare(settings, stages, devices, given)
   trials = members.seeds(settings.seed, settings.seeds)
-  feasible.check_steps(stages, material.pools, trials)
+  feasible.check_steps(stages, data.pools, trials)
   origins = _origins(stages)
   other = _other_run(settings.reuse)
   folder = Workdir(workdir)
   # Locked before it is read: another run may be writing a checkpoint.
   with folder.locked():
-    folder.claim(config, _identity(material.dataset))
-    folder.keep_codes(material.codes)
+    folder.claim(config, material.identity(data.dataset))
+    folder.keep_codes(data.codes)
     _remember(workdir, origins)
     place(folder)
     with contextlib.closing(writers.Writers(workdir, processes.first())) as log:
@@ -104,8 +104,8 @@ def _trained(
       shared = run.Run(
         workdir=workdir,
         log=log,
-        feed=material.feed,
-        pools=material.pools,
+        feed=data.feed,
+        pools=data.pools,
         shape=settings.data.shape,
         trials=trials,
         devices=devices,
@@ -115,41 +115,17 @@ def _trained(
         validate_every=settings.validation.every,
         select=settings.select,
         # What was imported is no result of this training.
-        data_text=f"{material.dataset.fingerprint} {settings.data.trained}"
+        data_text=f"{data.dataset.fingerprint} {settings.data.trained}"
         f"{folder.imported_text()}",
         method_text=repr(method),
         reuse=other,
-        columns=material.columns,
+        columns=data.columns,
         view=settings.data.view,
       )
       states = train.train(stages, shared)
-    model = trained.Trained(config, method, states, devices, material.codes)
-    _calibrate(model, shared, material.texts)
-    yield model, material, folder
-
-
-@dataclasses.dataclass(frozen=True)
-class _Material:
-  """Data that a run trains on and is tested with.
-
-  Attributes:
-    dataset: the splits that are trained on.
-    feed: training images, the splits one after another.
-    pools: rows of the feed by pool name, and those held out.
-    texts: columns of the feed's rows by name.
-    codes: of the columns that phases read.
-  """
-
-  dataset: spec.Dataset
-  feed: feeds.Feed
-  pools: Mapping[str, np.ndarray]
-  texts: columns.Texts
-  codes: columns.Codes
-
-  @property
-  def columns(self) -> Mapping[str, np.ndarray]:
-    """Codes of the columns that phases read, of the feed's rows."""
-    return columns.encode(self.texts, self.codes, len(self.feed.images))
+    model = trained.Trained(config, method, states, devices, data.codes)
+    _calibrate(model, shared, data.texts)
+    yield model, data, folder
 
 
 def _calibrate(
@@ -162,63 +138,16 @@ def _calibrate(
   calibration.keep(model, shared.images, rows, shared.workdir, texts)
 
 
-def _material(
-  settings: Settings,
-  stages: Sequence[Stage],
-  devices: Devices,
-  given: spec.Dataset | None,
-) -> _Material:
-  """Opens the data and divides it among the pools of all stages."""
-  wanted = {pool.name: pool for stage in stages for pool in stage.pools}
-  used = index.splits_used(wanted.values())
-  # Test images are asked for, so that a run without them ends here, and let go:
-  # until the evaluation nothing holds their labels.
-  dataset = given or _without_tests(_open(settings.data, (*used, "test")))
-  counts = {name: len(dataset.splits[name]) for name in used}
-  pools = index.make_pools(wanted.values(), counts)
-  # One array for all splits: pools are rows of it, so members of different
-  # pools share one feed.
-  images = joined.join([dataset.splits[name].images for name in used])
-  feed = _choose_feed(images, settings.data, devices)
-  texts = columns.concatenate([dataset.splits[name].columns for name in used])
-  inputs = [stage.inputs for stage in stages if isinstance(stage, Phase)]
-  codes = columns.make_codes(
-    texts, sorted({n for i in inputs for n in i.columns})
-  )
-  for one in inputs:
-    limits = dict(zip(one.columns, one.classes, strict=False))
-    columns.check_classes(texts, codes, limits)
-  patients = columns.patients(texts)
-  # Every image is read for it, which a run without divisions can spare.
-  if settings.validation.share or any(pool.of > 1 for pool in wanted.values()):
-    patients = alike.groups(images, patients)
-  pools = index.hold_out(pools, settings.validation.share, patients)
-  pools = index.fold(wanted.values(), pools, patients)
-  if settings.data.sampling == "balanced":
-    pools = {
-      name: rows
-      if name == index.HELD_OUT
-      else index.balanced(rows, texts[columns.SET])
-      for name, rows in pools.items()
-    }
-  return _Material(dataset, feed, pools, texts, codes)
-
-
-def _without_tests(dataset: spec.Dataset) -> spec.Dataset:
-  kept = {k: v for k, v in dataset.splits.items() if not spec.is_test(k)}
-  return dataclasses.replace(dataset, splits=kept)
-
-
 def _tests(
-  model: trained.Trained, folder: Workdir, material: _Material
+  model: trained.Trained, folder: Workdir, trained_on: material.Material
 ) -> spec.Dataset:
   """The test splits; of a folder of normal images, which has none, itself."""
   data = model.settings.data
   if data.normal is not None:
-    return material.dataset
-  dataset = _open(data, ("test",))
+    return trained_on.dataset
+  dataset = opening.open_data(data, ("test",))
   # The set may have been built anew during the training.
-  folder.check_data(_identity(dataset))
+  folder.check_data(material.identity(dataset))
   return dataset
 
 
@@ -252,14 +181,14 @@ def evaluate_run(
     data = configuration.settings_of(model.config).data
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
-    dataset = _open(data, ("test",))
+    dataset = opening.open_data(data, ("test",))
     if "test" not in dataset.splits:
       raise UserError(
         f"{workdir} was trained on {data.on_disk}, without test images; score a"
         " folder with python -m medad_jax.predict."
       )
     # The same name may hold different images by now.
-    folder.check_data(_identity(dataset))
+    folder.check_data(material.identity(dataset))
     found = _evaluate(model, dataset, folder, out, save)
     assert found is not None  # as there are test images
     return found
@@ -274,21 +203,8 @@ def test_images(model: trained.Trained) -> spec.Split:
   data = model.settings.data
   if data.normal is not None:
     raise UserError(f"a run of the folder {data.normal} has no test images.")
-  return _open(data, ("test",)).splits["test"].center(model.shape[0])
-
-
-def _choose_feed(
-  images: np.ndarray | joined.Joined, data: Data, devices: Devices
-) -> feeds.Feed:
-  """The feed of the training images that was asked for, or that fits."""
-  copies = _copies(devices)
-  return feeds.choose(images, data.feed, data.resident_mb, copies=copies)
-
-
-def _copies(devices: Devices) -> int:
-  """Number of copies in one memory of what is on every device."""
-  # Cores of a CPU that are devices share it.
-  return len(devices.all) if devices.all[0].platform == "cpu" else 1
+  splits = opening.open_data(data, ("test",)).splits
+  return splits["test"].center(model.shape[0])
 
 
 def _other_run(path: str | None) -> Path | None:
@@ -324,12 +240,6 @@ def _remember(workdir: Path, origins: Mapping[str, str]) -> None:
     files.write_json(path, origins)
 
 
-def _identity(dataset: spec.Dataset) -> dict[str, Any]:
-  """Facts that tell a data set from another one of the same name."""
-  facts = {"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)}
-  return {dataset.name: facts}
-
-
 def _record_start(
   folder: Workdir,
   config: Mapping[str, Any],
@@ -354,64 +264,6 @@ def _record_start(
   precision = config.get("model", {}).get("precision", "float32")
   if differ := folder.start(environment.describe(precision, meshes)):
     log.note(f"going on with {', '.join(differ)}")
-
-
-def _open(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
-  with processes.first_before_others("data"):  # it may build and cache them
-    if data.on_disk:
-      return _open_disk(data, splits)
-    of_tests = [name for name in splits if spec.is_test(name)]
-    if data.tested == data.preparation or len(of_tests) == len(splits):
-      return _open_built(data, data.tested, splits)
-    tests = _open_built(data, data.tested, of_tests)
-    others = [name for name in splits if not spec.is_test(name)]
-    found = _open_built(data, data.preparation, others).splits
-    # The further tests that come with the others are prepared as those.
-    return dataclasses.replace(tests, splits={**found, **tests.splits})
-
-
-def _open_built(data: Data, text: str, splits: Sequence[str]) -> spec.Dataset:
-  return joint.open_sets(
-    data.name,
-    data.dir,
-    image_size=data.stored,
-    channels=data.channels,
-    preparation=text,
-    need=splits,
-    further_tests=True,
-    known=data.known,
-  )
-
-
-def _open_disk(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
-  """The user's images on disk; a test set where a list has one."""
-  # Pillow is not needed where caches of built sets are read.
-  from medad_jax.data import decode, folder, manifest
-
-  if data.manifest:
-    path = files.expanded(data.manifest)
-    entries, base = manifest.read(path), path.parent
-  else:
-    base = files.expanded(data.normal or "")
-    other = files.expanded(data.unlabelled) if data.unlabelled else None
-    entries = manifest.of_folders(base, other)
-  there = {entry.split for entry in entries}
-  if absent := sorted(set(splits) - there - {"test"}):
-    raise UserError(
-      f"the method trains on the images {', '.join(absent)}, too, which"
-      f" {data.on_disk} has not; give data.unlabelled=DIR (and"
-      " data.anomaly_ratio=None), or choose another method."
-    )
-  if data.unlabelled and manifest.UNLABELLED not in splits:
-    raise UserError(
-      f"data.unlabelled={data.unlabelled} was given to a method that trains on"
-      " normal images alone; leave it out, or choose configs/folder.py:ddad."
-    )
-  # A list may name images that this method does not use: they are not read.
-  wanted = {k for k in there if k in splits or spec.is_test(k)}
-  frame = decode.Frame(data.stored, data.channels, data.preparation)
-  used = [entry for entry in entries if entry.split in wanted]
-  return folder.open_folder(base, used, data.dir, frame, data.axis)
 
 
 def _say_alarms(model: trained.Trained, workdir: Path) -> None:

@@ -269,7 +269,7 @@ def _manifest(model: Trained, workdir: Path, size: int) -> dict[str, Any]:
     "batch_size": size,
     "scores": list(model.method.score_names),
     # Its steps written out, as the loader reads them.
-    "preparation": str(preparation.parse(data.preparation, data.stored)),
+    "preparation": str(preparation.parse(data.tested, data.stored)),
     "alarms": [alarm_facts(one) for one in found],
     "probed_on": exported.platform(),
     "run": _run(model, workdir),

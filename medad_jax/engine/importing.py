@@ -259,7 +259,8 @@ def _assigned(
   chosen: list[tuple[Slot, Path]] = []
   for flag, places in wanted.items():
     paths = given.get(flag, ())
-    # Whole stages may be absent; `_until` says which.
+    # Whole stages may be absent, and are trained later; `_until` says which.
+    # A part of a stage may not: all its members share one checkpoint.
     if paths and len(paths) != len(places):
       raise UserError(
         f"{len(paths)} file(s) were given with --{flag} where the configuration"
@@ -356,6 +357,7 @@ def _finish_stages(
   if all(one.finished for one in saved.values()):
     return  # by an import that was interrupted later
   states = states_of(settings, method, sources, arrays)
+  # As a training would end: whole checkpoints, stage by stage.
   for name, state in states.items():
     if not saved[name].finished:
       saved[name].finish(state)

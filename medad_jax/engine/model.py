@@ -58,7 +58,7 @@ class Model:
     except pictures.ModelFileError as error:
       raise UserError(str(error)) from error
     data = self.trained.settings.data
-    text = str(preparation.parse(data.preparation, data.stored))
+    text = str(preparation.parse(data.tested, data.stored))
     stored = pictures.prepared(image, text, data.channels)
     return geometry.center(stored, data.image_size)
 

@@ -65,7 +65,7 @@ class _Job:
     """True if a map lies over the whole picture, as the file has it."""
     data = self.model.settings.data
     plain = preparation.parse("stretch", data.stored)
-    own = preparation.parse(data.preparation, data.stored)
+    own = preparation.parse(data.tested, data.stored)
     return own == plain and data.stored == data.image_size
 
 

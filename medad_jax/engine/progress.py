@@ -51,5 +51,7 @@ class Progress:
 
 
 def _duration(seconds: float) -> str:
+  if seconds < 60:
+    return f"{seconds:.0f} s"
   hours, minutes = divmod(round(seconds / 60), 60)
   return f"{hours} h {minutes} min" if hours else f"{minutes} min"

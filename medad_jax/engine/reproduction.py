@@ -17,7 +17,7 @@ from medad_jax.engine import comparison, costs, experiment, processes
 from medad_jax.engine.trained import Trained
 from medad_jax.engine.workdir import decisive
 from medad_jax.report import comparison as report
-from medad_jax.report import reproduced, results
+from medad_jax.report import paired, reproduced, results
 from medad_jax.types import UserError
 
 _COSTS = "costs.json"
@@ -65,14 +65,17 @@ def reproduce(
   workdir: Path,
   title: str,
   notes: Sequence[str] = (),
+  pairs: Sequence[paired.Pair] = (),
 ) -> list[report.Line]:
   """Trains what is not yet trained, and prints the table.
 
   Args:
     entries: the runs.
-    workdir: holds the runs' folders; gets page.md, table.csv and table.png.
+    workdir: holds the runs' folders; gets page.md, table.csv and table.png,
+      and differences.csv of pairs.
     title: of the page.
     notes: sentences below it.
+    pairs: of runs that are compared, by their entries' names.
 
   Returns:
     The table's lines.
@@ -102,7 +105,11 @@ def reproduce(
     if own[0].averaged and group not in failed:
       lines += comparison.means(made)
   if processes.first():
-    _write(workdir, title, lines, found, notes)
+    gaps = paired.gaps(pairs, found)
+    if gaps:
+      files.write(workdir / "differences.csv", paired.csv_text(gaps))
+    said = [*notes, *paired.sentences(gaps)]
+    _write(workdir, title, lines, found, said)
   if failures := [line for line in lines if line.failure]:
     raise UserError(
       f"{len(failures)} of {len(entries)} runs have failed; the first,"

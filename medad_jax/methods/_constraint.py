@@ -229,9 +229,9 @@ class Constraint:
     if latent - taken < 2:
       raise types.UserError(
         f"a code of {latent} numbers leaves {max(latent - taken, 0)} beside the"
-        f" {taken} of organ and modality, and the center term needs two: set"
-        " model.latent to more, or constraint.organ_width and modality_width"
-        " to less"
+        f" {taken} of organ and modality, and the center term needs two: make"
+        " it longer (model.latent, or the last of model.channels), or set"
+        " constraint.organ_width and modality_width to less"
       )
 
 

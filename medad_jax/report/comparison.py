@@ -199,7 +199,10 @@ def picture(lines: Sequence[Line]) -> bytes:
         *([value.value], [at], None, [value.std or 0.0]),
         **{"fmt": "D", "color": figures.ABNORMAL, "markersize": 4},
       )
-  names = [f"{line.dataset}  {line.run}  {line.metric}" for line in shown]
+  names = [
+    f"{line.dataset}, {line.run}: {line.method}, {line.metric}"
+    for line in shown
+  ]
   axes.set_yticks(range(len(shown)), names, fontsize=7)
   axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel="ours (blue), published (red)")
   axes.grid(alpha=0.3)

@@ -109,7 +109,8 @@ def _pictures(
     limit = results.operating.get("threshold") if of_this else None
     picture = figures.histogram(*classes, name, shown.rankings[name], limit)
     yield f"histogram_{name}", picture
-  if record.exists():
+  # Empty where nothing was trained by steps.
+  if record.exists() and record.stat().st_size:
     yield "training", curves.training_curves(record)
 
 

@@ -126,7 +126,7 @@ def _caveats(found: Predicted) -> Iterator[str]:
 
 def _histogram(found: Predicted) -> bytes:
   both = np.concatenate([found.scores, found.held_out])
-  figure = figures.canvas(8, 3.2)
+  figure = figures.canvas(8.0, 3.2)
   axes = figure.add_subplot()
   if len(both):
     bins = np.linspace(both.min(), both.max() + 1e-9, _BINS + 1)

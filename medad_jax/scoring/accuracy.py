@@ -37,6 +37,10 @@ class Accuracy:
     oracle_released_precision: at that threshold.
     oracle_released_recall: at that threshold.
     oracle_released_f1: at that threshold.
+    oracle_released_true_positives: at that threshold, as are the next.
+    oracle_released_false_positives: normal images called abnormal.
+    oracle_released_false_negatives: abnormal images called normal.
+    oracle_released_true_negatives: normal images called normal.
   """
 
   oracle_accuracy: float
@@ -53,6 +57,10 @@ class Accuracy:
   oracle_released_precision: float
   oracle_released_recall: float
   oracle_released_f1: float
+  oracle_released_true_positives: int | float
+  oracle_released_false_positives: int | float
+  oracle_released_false_negatives: int | float
+  oracle_released_true_negatives: int | float
 
 
 def summarize(
@@ -77,10 +85,9 @@ def summarize(
   at = _best(abnormal, scaled, grid)
   # The mistake is kept: these are not on the scale of `scaled`.
   released = _best(abnormal, scaled, least + (most - least) * grid)
-  measured = ("accuracy", "threshold", "precision", "recall", "f1")
   return Accuracy(
     **{f"oracle_{name}": value for name, value in at.items()},
-    **{f"oracle_released_{name}": released[name] for name in measured},
+    **{f"oracle_released_{name}": value for name, value in released.items()},
   )
 
 

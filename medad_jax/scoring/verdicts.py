@@ -1,4 +1,4 @@
-"""Agreement of several trainings with a published mean."""
+"""Agreement of trainings with a published mean, and with other trainings."""
 
 from collections.abc import Sequence
 import math
@@ -62,3 +62,26 @@ def agreement(
   half = float(stats.t.ppf(0.975, freedom)) * error
   verdict = CONSISTENT if abs(difference) <= half else DIFFERS
   return Agreement(difference, (difference - half, difference + half), verdict)
+
+
+def paired(
+  first: Sequence[float], second: Sequence[float]
+) -> tuple[float, intervals.Interval | None]:
+  """The mean difference of two runs with the same seeds, and its interval.
+
+  Args:
+    first: a metric of each seed.
+    second: the same of the run that is subtracted, seed by seed.
+
+  Returns:
+    The mean, and its 95 % interval by Student's t with n - 1 degrees of
+    freedom; None with one seed. It describes other seeds on the same test
+    images, not other images.
+  """
+  gaps = [x - y for x, y in zip(first, second, strict=True)]
+  mean, n = statistics.fmean(gaps), len(gaps)
+  if n < 2:
+    return mean, None
+  error = statistics.stdev(gaps) / math.sqrt(n)
+  half = float(stats.t.ppf(0.975, n - 1)) * error
+  return mean, (mean - half, mean + half)

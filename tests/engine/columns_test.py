@@ -191,6 +191,19 @@ def test_organs_of_several_sets_have_results_of_their_own(sets):
   assert count["n_normal"] + count["n_abnormal"] == 6 + 4
 
 
+def test_a_set_with_one_class_is_scored_and_not_ranked(sets):
+  write_set(
+    sets, "healthy", 2, {"train": 8, "test": 1},
+    organ=whole("chest"), modality=whole("CT"),
+  )  # fmt: skip
+  results, rows = run(sets, "heads,healthy")
+  assert [row["set"] for row in rows] == ["heads"] * 8 + ["healthy"]
+  found = results["sets"]["healthy"]["scores"]["count"]
+  assert (found["n_normal"], found["n_abnormal"]) == (1, 0)
+  assert found["auroc"] is None and "oracle_accuracy" not in found
+  assert results["scores"]["count"]["n_normal"] == 5  # pooled it counts
+
+
 def test_organs_come_from_the_configuration_where_sets_have_none(sets):
   write_set(sets, "bare", 2, {"train": 8, "test": 4}, modality=whole("CT"))
   fields = {"data.organ": "brain, liver"}

@@ -8,7 +8,7 @@ import pytest
 
 from medad_jax.data import decode, folder, manifest
 from medad_jax.engine import config as configuration
-from medad_jax.engine import experiment, prediction, trained
+from medad_jax.engine import experiment, material, prediction, trained
 from medad_jax.types import UserError
 from tests import tiny
 from tests.data_builders import sources
@@ -150,7 +150,7 @@ def test_images_of_which_nothing_is_known_are_the_second_pool(
   )
   settings = configuration.settings_of(config)
   stages = trained.stages_of(settings, configuration.build_method(config))
-  found = experiment._material(settings, stages, tiny.devices())
+  found = material.prepare(settings, stages, tiny.devices())
   held, mixed = found.pools["held_out"], found.pools["mixed"]
   assert len(held) == 5 and not set(held) & set(mixed)
   assert len(mixed) == 21 + 20 and len(found.pools["normal"]) == 21

@@ -7,7 +7,7 @@ import pytest
 
 from medad_jax.data import spec
 from medad_jax.engine import config as configuration
-from medad_jax.engine import evaluation, experiment, train
+from medad_jax.engine import evaluation, experiment, material, train
 from tests.engine import experiment_test
 from tests.methods import contract_test as contract
 
@@ -21,10 +21,10 @@ def held():
 
 def test_test_labels_are_nowhere_until_the_evaluation(tmp_path, monkeypatch):
   seen = []
-  material, trained = experiment._material, train.train
+  prepare, trained = material.prepare, train.train
 
   def kept(*arguments):
-    seen.append(material(*arguments))
+    seen.append(prepare(*arguments))
     return seen[-1]
 
   def watched(stages, shared):
@@ -41,7 +41,7 @@ def test_test_labels_are_nowhere_until_the_evaluation(tmp_path, monkeypatch):
     assert np.array_equal(labels, np.arange(12) % 2)
     raise evaluation.UserError("far enough")
 
-  monkeypatch.setattr(experiment, "_material", kept)
+  monkeypatch.setattr(material, "prepare", kept)
   monkeypatch.setattr(train, "train", watched)
   monkeypatch.setattr(evaluation, "evaluate", evaluated)
   experiment_test.write_set(tmp_path, (16, 16, 1))

@@ -14,6 +14,7 @@ from medad_jax.engine import (
   experiment,
   fit,
   members,
+  opening,
   program,
   synthetic,
   train,
@@ -222,11 +223,11 @@ def test_test_images_may_be_prepared_in_another_way(tmp_path):
   settings |= {"data.test_preparation": "crop"}
   whole = configuration.with_hyper(contract.small_config("ae"), settings)
   data = configuration.settings_of(whole).data
-  found = experiment._open(data, ("train", "test"))
+  found = opening.open_data(data, ("train", "test"))
   np.testing.assert_array_equal(found.splits["train"].images, trained)
   np.testing.assert_array_equal(found.splits["test"].images, tested)
   # An evaluation opens the test images alone, and recognizes the set.
-  alone = experiment._open(data, ("test",))
+  alone = opening.open_data(data, ("test",))
   np.testing.assert_array_equal(alone.splits["test"].images, tested)
   assert alone.fingerprint == found.fingerprint
   # Training images are others where both are prepared as the tests are.

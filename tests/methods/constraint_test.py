@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.engine import members, program, train
-from medad_jax.methods import _constraint, ae, dae, dpa, fanogan, vae
+from medad_jax.engine import config, fields, members, program, train
+from medad_jax.methods import _constraint, ae, dpa
 from medad_jax.training import Length, Optimizer
-from medad_jax.types import Axis, UserError
+from medad_jax.types import Axis, Phase, UserError
 from tests import tiny
 from tests.golden import cases
+from tests.methods import contract_test as contract
 
 LATENT = 6
 MIXED = {"mix_from": 1, "mix_until": 3}
@@ -139,9 +140,9 @@ def test_classes_weigh_as_published_or_equally(classes):
 def test_weights_of_zero_leave_the_plain_loss():
   given = batch()
   losses = []
-  for fields in ({}, {"head_weight": 0.0, "center_weight": 0.0}):
-    mode = "intended" if fields else "off"
-    one = method(mode, **fields)
+  for weights in ({}, {"head_weight": 0.0, "center_weight": 0.0}):
+    mode = "intended" if weights else "off"
+    one = method(mode, **weights)
     (phase,) = one.phases()
     params, extra = phase.init(jax.random.key(0), tiny.SHAPE)
     loss, _ = one.loss(params, extra, given, cases.CONTEXT)
@@ -149,17 +150,59 @@ def test_weights_of_zero_leave_the_plain_loss():
   assert losses[0] == losses[1]
 
 
-def test_every_method_with_a_code_has_it():
-  kinds = (ae.Method, vae.Method, fanogan.Method, dpa.Method)
-  for kind in kinds:
-    assert kind().constraint == _constraint.Constraint()
-  assert not hasattr(dae.Method(), "constraint")
+# A room of six numbers is enough for the heads' shares and a center.
+ROOM = {
+  "memae_2d": {"model.channels": (4, LATENT)},
+  "dpa": {
+    "model.latent": LATENT,
+    "model.l1_weight": 0.1,
+    "growth.sides": (),
+    "growth.layers": (),
+  },
+}
+CODED = [n for n in fields.method_names() if "constraint" in config.defaults(n)]
 
 
-def test_a_code_without_room_is_refused():
-  (phase,) = method("intended", organ_width=3, modality_width=2).phases()
+def heads_of(name, **widths):
+  """Shapes of the heads in the method's phase that trains the code."""
+  method = config.build_method(
+    config.with_hyper(
+      contract.small_config(name),
+      {"constraint.mode": "intended"}
+      | ROOM.get(name, {"model.latent": LATENT})
+      | {f"constraint.{key}": value for key, value in widths.items()},
+    )
+  )
+  (phase,) = (
+    phase
+    for phase in method.phases()
+    if isinstance(phase, Phase) and phase.inputs.columns
+  )
+  init = functools.partial(phase.init, image_shape=tiny.SHAPE)
+  params, _ = jax.eval_shape(init, jax.random.key(0))
+  return params["net"]["heads"]
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_one_field_attaches_it_and_a_code_without_room_is_refused(name):
+  heads = heads_of(name)
+  assert {k: v["kernel"].shape for k, v in heads.items()} == {
+    "organ": (1, 2),
+    "modality": (1, 2),
+  }
   with pytest.raises(UserError, match="a code of 6 numbers leaves 1 beside"):
-    phase.init(jax.random.key(0), tiny.SHAPE)
+    heads_of(name, organ_width=3, modality_width=2)
+
+
+def test_every_reconstruction_with_a_code_has_it():
+  coded = {
+    name
+    for name in fields.method_names()
+    if "latent" in config.defaults(name).get("model", {})
+  }
+  # The error of pixels is no term of its own in these games of two nets.
+  assert coded - set(CODED) == {"piad", "ra"}
+  assert set(CODED) - coded == {"memae_2d"}  # its code has channels
 
 
 def test_a_window_without_a_step_is_refused():

@@ -107,13 +107,49 @@ RUNS += [
 
 
 def steps_of(method, params, extra, count, kind):
-  """The metrics of some steps, and the norm of the first gradient of "net"."""
+  """The metrics of some steps, and the first gradient by part."""
   with jax.enable_x64(kind == jnp.float64):
     stepper = stepping.of_method(method, method.optimizer)
     given = jax.tree.map(lambda x: cast(x, kind), (params, extra, batch()))
     done = stepper.descend(*given, count)
-  leaves = map(np.asarray, jax.tree.leaves(done.grads["net"]))
-  return done.metrics, np.sqrt(sum(np.vdot(x, x) for x in leaves))
+  return done.metrics, jax.device_get(done.grads)
+
+
+def norm_of(tree):
+  return np.sqrt(sum(np.vdot(x, x) for x in jax.tree.leaves(tree)))
+
+
+def check_gradients(grads, stats, expected, norms, convert, rtol):
+  """The norm of every parameter's first gradient, by PyTorch's key.
+
+  Args:
+    grads: of a net and perhaps of its "heads", or by part.
+    stats: running statistics beside them.
+    expected: the case, with "shapes".
+    norms: of a float32 run.
+    convert: from a `state_dict` to trees like `grads` and `stats`.
+    rtol: what is allowed. Before a batch norm, biases have no gradient but
+      for rounding.
+  """
+  grads, heads = apart(grads)
+  shapes = {
+    k: v for k, v in expected["shapes"].items() if not k.startswith("fc")
+  }
+  found = layout.by_key(grads, apart(stats)[0], shapes, convert)
+  if heads is not None:
+    found |= layout.by_key(heads, {}, HEADS, lambda x: (layout.heads(x), {}))
+  least = 2e-6 * max(norms.values())
+  for key, norm in norms.items():
+    close(norm_of(found[key]), norm, rtol=rtol, atol=least, err_msg=key)
+
+
+def apart(tree):
+  """A tree without heads, and these."""
+  net = tree.get("net", {})
+  if "heads" in net:
+    rest, heads = apart(net)
+    return {**tree, "net": rest}, heads
+  return {k: v for k, v in tree.items() if k != "heads"}, tree.get("heads")
 
 
 def cast(x, kind):
@@ -141,12 +177,14 @@ def memae(mode):
 @pytest.mark.parametrize(("mode", "kind", "tolerances"), RUNS)
 def test_memae(mode, kind, tolerances):
   method, params, extra, expected = memae(mode)
-  rows, norm = steps_of(method, params, extra, 3, kind)
+  rows, grads = steps_of(method, params, extra, 3, kind)
   parts = ("error", "entropy", "focal_organ", "focal_modality", "center")
   found = [[*(row.get(n, 0) for n in parts), row["loss"]] for row in rows]
   wanted = expected[f"float64_losses_{mode}"]
   check_rows(found, wanted[:, :-1], tolerances)
-  close(norm, wanted[0, -1], rtol=40 * tolerances[0])
+  close(norm_of(grads["net"]), wanted[0, -1], rtol=40 * tolerances[0])
+  norms, convert = expected[f"grad_norms_{mode}"], layout.memory_autoencoder
+  check_gradients(grads["net"], extra["net"], expected, norms, convert, 6e-3)
 
 
 def test_memae_scores():
@@ -201,7 +239,7 @@ def ganomaly(mode):
 def test_ganomaly(mode, kind, tolerances):
   method, params, extra, expected = ganomaly(mode)
   suffix, count = ("", 3) if mode == "plain" else (f"_{mode}", 2)
-  rows, norm = steps_of(method, params, extra, count, kind)
+  rows, grads = steps_of(method, params, extra, count, kind)
   ours = {
     "generator": "net_loss",
     "reconstruction": "error",
@@ -214,10 +252,12 @@ def test_ganomaly(mode, kind, tolerances):
   wanted = expected[f"float64_losses{suffix}"]
   keys = expected["loss_names"]
   if keys[-1] == "grad_generator":
-    close(norm, wanted[0, -1], rtol=40 * tolerances[0])
+    close(norm_of(grads["net"]), wanted[0, -1], rtol=40 * tolerances[0])
     keys, wanted = keys[:-1], wanted[:, :-1]
   found = [[row[ours.get(key, key)] for key in keys] for row in rows]
   check_rows(found, wanted, tolerances)
+  norms, convert = expected[f"grad_norms{suffix}"], layout.ganomaly_original
+  check_gradients(grads, extra, expected, norms, convert, 1.1e-2)
 
 
 def test_ganomaly_scores():
@@ -278,33 +318,42 @@ def test_fanogan(mode):
     grads, _ = jax.grad(method.loss, has_aux=True)(
       state.params, state.extra, given, context
     )
-    squares = jax.tree.map(lambda x: jnp.sum(x**2), grads)
-    norm = jnp.sqrt(sum(jax.tree.leaves(squares)))
-    return *step(state, given, context), norm
+    return *step(state, given, context), grads
 
-  rows, parts = [], ("error", "features", "focal_organ", "focal_modality")
+  rows, gradients = [], []
+  parts = ("error", "features", "focal_organ", "focal_modality")
   for _ in range(2):
-    state, metrics, norm = take(state)
+    state, metrics, grads = take(state)
     found = [metrics[name] for name in (*parts, "center", "loss")]
-    rows.append([*found, norm])
+    rows.append([*found, norm_of(grads)])
+    gradients.append(grads["net"])
   wanted = expected[f"losses_{mode}"]
   check_rows(rows, wanted, (3e-5, 5e-4))
+  case = {"shapes": {k: v for k, v in shapes.items() if k[:7] == "encoder"}}
+  norms = expected[f"grad_norms_{mode}"]
+  statistics = start[1]["net"]
+
+  def convert(state):
+    return tuple(tree["encoder"] for tree in layout.fanogan(state))
+
+  check_gradients(gradients[0], statistics, case, norms, convert, 6e-5)
 
 
-@pytest.mark.parametrize(
-  "mode", ["intended", pytest.param("released", marks=pytest.mark.slow)]
-)
-def test_dpa(mode):
-  """Two plain steps, and one of mixed images."""
+DPA_TABLE = {**residual_names.encoder(), **residual_names.decoder()}
+
+
+def net_of(state):
+  """DPA's parameters, and none that run."""
+  return conversion.to_flax(DPA_TABLE, state)["params"]["net"], {}
+
+
+def of_dpa(mode):
+  """The method, its start, the case, and VGG19 for its context."""
   expected = cases.load("maddr_dpa")
   shapes = {
     k: v for k, v in expected["shapes"].items() if not k.startswith("fc")
   }
-  table = {**residual_names.encoder(), **residual_names.decoder()}
-  state = filler.named("maddr_dpa", shapes)
-  start = with_heads(
-    "maddr_dpa", mode, conversion.to_flax(table, state)["params"], {}
-  )
+  net, _ = net_of(filler.named("maddr_dpa", shapes))
   method = dpa.Method(
     channels=(16, 16, 16, 32, 32, 32, 64),
     decoder_channels=(64, 32, 32, 32, 16, 16, 16),
@@ -314,21 +363,57 @@ def test_dpa(mode):
     constraint=CONSTRAINTS[mode],
     optimizer=Optimizer(learning_rate=1e-3),
   )
+  own = {"features": jax.tree.map(jnp.asarray, perceptual.features())}
+  start = with_heads("maddr_dpa", mode, {"net": net}, {})
+  return method, *jax.tree.map(jnp.asarray, start), expected, own
+
+
+@pytest.mark.parametrize(
+  "mode", ["intended", pytest.param("released", marks=pytest.mark.slow)]
+)
+def test_dpa(mode):
+  """Two plain steps, and one of mixed images."""
+  method, params, extra, expected, own = of_dpa(mode)
   plain = batch()
   order, share = expected["perm"], jnp.float32(expected["lam"])
   other = {name: plain[name][order] for name in ("image", *labels([0]))}
   batches = [
     _constraint.mix(plain, other, x) for x in (jnp.ones(()),) * 2 + (share,)
   ]
-  own = {"features": jax.tree.map(jnp.asarray, perceptual.features())}
   context = dataclasses.replace(cases.CONTEXT, own=own)
   step = method.phases()[-1].step
-  state = cases.state_of(None, None).replace(params=start[0], extra=start[1])
+  state = cases.state_of(None, None).replace(params=params, extra=extra)
   state = state.replace(opt=step.start(state.params))
-  take, rows = jax.jit(lambda s, b: step(s, b, context)), []
+  take, rows, grads = jax.jit(lambda s, b: step(s, b, context)), [], []
   for given in batches:
     state, metrics = take(state, given)
     parts = ("focal_organ", "focal_modality", "center", "loss")
     rows.append([metrics[name] for name in parts])
+    # Of Adam, which begins at 0.
+    grads.append(jax.tree.map(lambda x: 10 * x, state.opt[0].mu))
   wanted = expected[f"losses_{mode}"]
   check_rows(rows, wanted[:, 2:6], (3e-5, 3e-2))
+  close(norm_of(grads[0]), wanted[0, 6], rtol=1e-3)
+  norms = expected[f"grad_norms_{mode}"]
+  check_gradients(grads[0]["net"], {}, expected, norms, net_of, 2e-3)
+
+
+def test_dpa_scores():
+  method, params, extra, expected, own = of_dpa("plain")
+  state = cases.state_of(None, None).replace(params=params, extra=extra)
+  given = batch()
+
+  @jax.jit
+  def found(state):
+    preds = method.predict({"train": state, **own}, given)
+    several = jax.tree.map(lambda x: x[None], (preds, own))
+    return preds, method.score(several[0], given, several[1]).image["rec"]
+
+  preds, score = found(state)
+  x_hat = cases.channels_first(preds["x_hat"])
+  close(x_hat[:2], expected["eval_x_hat"], atol=5e-6)
+  close(preds["latent"], expected["eval_z"].reshape(4, -1), atol=8e-6)
+  close(score, expected["score"], rtol=2e-6)
+  l1 = np.mean(np.abs(preds["x_hat"] - given["image"]), (1, 2, 3))
+  close(l1, expected["score_l1"], rtol=2e-6)
+  close(score - 0.1 * l1, expected["score_perceptual"], rtol=3e-6)

@@ -23,6 +23,8 @@ def test_it_is_the_reference_s():
     zip(names, expected["terms/reference_threshold"], strict=True)
   )
   tp, fp, fn, _ = (released[name] for name in COUNTS)
+  counts = [getattr(found, f"oracle_released_{name}s") for name in COUNTS]
+  assert counts == [released[name] for name in COUNTS]
   assert found.oracle_released_accuracy == pytest.approx(released["accuracy"])
   assert found.oracle_released_precision == pytest.approx(tp / (tp + fp))
   assert found.oracle_released_recall == pytest.approx(tp / (tp + fn))
