@@ -82,7 +82,7 @@ class Difference(NamedTuple):
 
 
 def differences(name: str) -> list[Difference]:
-  """What a table compares: joint models with others, in pairs of seeds."""
+  """Pairs of runs that a table compares: joint models with the others."""
   found = []
   for host in maddr.METHODS if name == "maddr" else ():
     joint, plain = f"{host} joint", f"{host} plain"

@@ -50,6 +50,13 @@ def test_images_of_16_bits_are_what_files_of_16_bits_become(tmp_path):
   assert not flat.any()
 
 
+def test_every_step_is_known():
+  """A new step of the preparation is written twice, or cannot be exported."""
+  known = {*preparation._PLAIN, *preparation._SIZED}
+  assert known == set(pictures._STEPS)
+  assert all(any(name in text for text in (*TEXTS, "resize")) for name in known)
+
+
 GOOD = np.full((2, 8, 8), 100, np.uint8)
 
 

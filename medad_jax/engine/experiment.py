@@ -145,7 +145,9 @@ def _tests(
   data = model.settings.data
   if data.normal is not None:
     return trained_on.dataset
-  dataset = opening.open_data(data, ("test",))
+  # With those that trained: a list of files is known by all that is used of it.
+  splits = (*trained_on.dataset.splits, "test")
+  dataset = opening.open_data(data, splits)
   # The set may have been built anew during the training.
   folder.check_data(material.identity(dataset))
   return dataset
@@ -201,9 +203,12 @@ def test_images(model: trained.Trained) -> spec.Split:
     UserError: it has none.
   """
   data = model.settings.data
-  if data.normal is not None:
-    raise UserError(f"a run of the folder {data.normal} has no test images.")
   splits = opening.open_data(data, ("test",)).splits
+  if "test" not in splits:  # images on disk, without a list of tests
+    raise UserError(
+      f"{data.on_disk} has no test images to compare on; leave --verify out, or"
+      " import with the configuration of a data set."
+    )
   return splits["test"].center(model.shape[0])
 
 
