@@ -21,7 +21,7 @@ from medad_jax.scoring import clahe
 
 
 def sides(images: np.ndarray, trunk: lpips.Name):
-  """What is timed by name, functions of the turn's number.
+  """Functions of the turn's number, to be timed, by name.
 
   Args:
     images: in [0, 1], [n h w 1] float32.

@@ -89,10 +89,8 @@ def verify(
     lines = [
       f"{_below(path, root)}: {bad[path]}" for path in unique if path in bad
     ]
-    # Files that rows do not name, such as volumes, are not counted.
-    of = f" of {len(unique)}" if len(unique) > len(bad) else ""
     raise UserError(
-      f"{len(bad)}{of} files cannot be used in {root}; restore"
+      f"{_share(len(bad), len(unique))} files cannot be used in {root}; restore"
       " them or take them out, then run the same command again:\n"
       + notices.listed(lines)
     )
@@ -298,3 +296,8 @@ def _state(path: Path) -> list[int] | None:
 
 def _below(path: Path, root: Path) -> Path:
   return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def _share(count: int, total: int) -> str:
+  """ "2 of 5", or "2" of none else: rows do not name all files of a source."""
+  return f"{count} of {total}" if total > count else f"{count}"

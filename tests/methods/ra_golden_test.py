@@ -47,7 +47,7 @@ class Case:
 
   def __init__(self, name: str, filled: str, images: str, shape, **fields):
     self.stored = cases.load(name)
-    self.shapes = self.stored["shapes"]
+    self.shapes = cases.load(filled)["shapes"]
     self.method = WithNoise(**fields)
     levels = len(self.method.widths)
     self.table = names.introspective(levels, shape[-1])
