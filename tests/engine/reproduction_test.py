@@ -54,7 +54,7 @@ def test_runs_are_trained_once_and_averaged(tmp_path, monkeypatch, capsys):
   assert "0.859" in capsys.readouterr().out
   # The same command again reads them, and another configuration is refused.
   with monkeypatch.context() as patched:
-    patched.setattr(experiment, "_material", None)
+    patched.setattr(experiment.material, "prepare", None)
     patched.setattr(reproduction.costs, "measure", None)
     assert reproduction.reproduce(*arguments) == lines
   _check_compared(tmp_path / "table/classes")
