@@ -36,6 +36,7 @@ flags.FLAGS.mark_as_parsed()
 assert "jax" not in sys.modules, "jax was imported before its settings"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items):
   """Says which tests stay on one process: those that share programs.
 
