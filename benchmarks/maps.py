@@ -1,7 +1,7 @@
 """Pictures of several runs' maps of the same test images, side by side.
 
   python -m benchmarks.maps runs/ra runs/ae --set=lesions \
-      --picture=docs/ra_maps.png
+      --picture=maps.png
 
 Rows are not selected by hand: normal images of the main test set and abnormal
 ones of a test set, of both those from the lowest to the highest score of the
