@@ -3,10 +3,12 @@
 from importlib.metadata import version
 import os
 from pathlib import Path
+import re
 import sys
 
 from absl import flags
 import pytest
+from xdist import scheduler
 
 _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
 
@@ -36,20 +38,30 @@ flags.FLAGS.mark_as_parsed()
 assert "jax" not in sys.modules, "jax was imported before its settings"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of its own
-def pytest_collection_modifyitems(items):
-  """Says which tests stay on one process: those that share programs.
+class _ByProgram(scheduler.LoadScopeScheduling):
+  """Keeps tests that share programs on one process.
 
-  These are the tests of a file, and of the contract those of a method: in one
-  piece it would still run when all else is done. Methods come first, as they
-  take the longest.
+  These are the tests of a file, and of the methods' contract those of a method:
+  in one piece it would still run when all else is done.
   """
+
+  def _split_scope(self, nodeid):
+    contract = re.match(
+      # Two kinds of tests look at several methods, and share what they find.
+      r".*methods/contract_test\.py::test_(?!pmap|two_processes)\w+\[(\w+)\]",
+      nodeid,
+    )
+    file = nodeid.partition("::")[0]
+    return f"{file}[{contract[1]}]" if contract else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+  return _ByProgram(config, log)
+
+
+def pytest_collection_modifyitems(items):
+  """Puts methods first, as they take the longest."""
   items.sort(key=lambda item: item.path.parent.name != "methods")
-  for item in items:
-    group = item.nodeid.partition("::")[0]
-    if item.path.stem == "contract_test" and hasattr(item, "callspec"):
-      group += str(item.callspec.params.get("name", ""))
-    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module", autouse=True)
