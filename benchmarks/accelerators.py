@@ -12,6 +12,7 @@ the largest of the first two, and rarely less than their sum with the third.
 import argparse
 from collections.abc import Callable, Iterator
 import dataclasses
+import math
 import os
 import statistics
 import sys
@@ -144,8 +145,9 @@ def count(job: Job, target: targets.Target) -> tuple[tuple[str, ...], float]:
   memory = compiled.memory_analysis()
   # Operations are counted before products are handed to a library, whose
   # kernels XLA cannot look into. The program is that of one device.
-  flops = lowered.cost_analysis()["flops"]
-  read = compiled.cost_analysis()["bytes accessed"]
+  # Some versions of JAX count nothing without a device.
+  flops = (lowered.cost_analysis() or {}).get("flops", math.nan)
+  read = (compiled.cost_analysis() or {}).get("bytes accessed", math.nan)
   started = sum(found.values())
   floors = (
     read / target.bandwidth,
