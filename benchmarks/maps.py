@@ -75,7 +75,12 @@ def judge(run: Path, further: str | None) -> Judged:
     )
   parts = [(splits["test"], 0), (splits[name], 1)]
   rows = [np.flatnonzero(part.labels == label) for part, label in parts]
-  masks = [part.masks for part, _ in parts]
+  marks = [
+    part.masks[at]
+    for (part, _), at in zip(parts, rows, strict=True)
+    if part.masks is not None
+  ]
+  masks = np.concatenate(marks) if len(marks) == len(parts) else None
   images = np.concatenate(
     [part.images[at] for (part, _), at in zip(parts, rows, strict=True)]
   )
@@ -95,9 +100,7 @@ def judge(run: Path, further: str | None) -> Judged:
       for (part, _), at in zip(parts, rows, strict=True)
       for row in at
     ),
-    None
-    if any(mask is None for mask in masks)
-    else np.concatenate([m[at] for m, at in zip(masks, rows, strict=True)]),
+    masks,
     found,
   )
 
