@@ -126,6 +126,8 @@ def init_states(
     UserError: weights that the stage wants were not imported.
   """
   own = _own_states(of_stage(stage, trials), earlier or {})
+  # Before a minute of compiling: a file may be missing.
+  networks = _networks(stage)
   # Runs once. On a CPU the generator's code takes 2 s to compile at this level
   # and 0.3 s to run, for DDAD's six members; 8 s and 0.3 s at the highest, 1 s
   # and 1 s at the lowest.
@@ -135,9 +137,7 @@ def init_states(
     compiler_options=options,
   )
   states = init(own)
-  if isinstance(stage, Pretrained):
-    return _imported(states, stage.origins)
-  return states
+  return _imported(states, networks) if networks else states
 
 
 def abstract_states(
@@ -236,16 +236,24 @@ def init_state(
   )
 
 
-def _imported(states: TrainState, origins: Mapping[str, str]) -> TrainState:
+def _networks(stage: Phase | Pretrained) -> dict[str, Any]:
+  """Variables of the networks that the stage imports, by part."""
+  origins = getattr(stage, "origins", {})
+  return {
+    part: pretrained.load(part).variables
+    for part, origin in origins.items()
+    if origin == "imported"
+  }
+
+
+def _imported(states: TrainState, networks: Mapping[str, Any]) -> TrainState:
   """The states with imported weights in place of random ones."""
   params, extra = dict(states.params), dict(states.extra)
-  for part, origin in origins.items():
-    if origin == "imported":
-      found = pretrained.load(part).variables
-      # A file of statistics has no "params"; its arrays are the variables.
-      params[part] = _in_place(params[part], found.get("params", found))
-      if "batch_stats" in found:
-        extra[part] = _in_place(extra[part], found["batch_stats"])
+  for part, found in networks.items():
+    # A file of statistics has no "params"; its arrays are the variables.
+    params[part] = _in_place(params[part], found.get("params", found))
+    if "batch_stats" in found:
+      extra[part] = _in_place(extra[part], found["batch_stats"])
   return dataclasses.replace(states, params=params, extra=extra)
 
 
