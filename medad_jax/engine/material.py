@@ -41,7 +41,7 @@ def prepare(
   settings: Settings,
   stages: Sequence[Stage],
   devices: Devices,
-  given: spec.Dataset | None,
+  given: spec.Dataset | None = None,
 ) -> Material:
   """Opens the data and divides it among the pools of all stages.
 
