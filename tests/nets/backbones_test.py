@@ -19,7 +19,10 @@ def test_patches_are_those_of_the_reference():
   np.testing.assert_allclose(backbones.patches(layers), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", backbones.BACKBONES)
+# Transformers take other sides, and have tests of their own.
+@pytest.mark.parametrize(
+  "name", sorted(set(backbones.BACKBONES) - {"dinov2_base", "rad_dino"})
+)
 def test_usual_layers_have_the_shapes_of_patches(name):
   backbone = backbones.BACKBONES[name]
   layers = (*backbone.patches, backbone.pooled)
