@@ -117,7 +117,7 @@ class Source:
 
   @functools.cached_property
   def _plans(self) -> dict[str, dict[str, Plan]]:
-    """What every row holds, by split and the row's name."""
+    """Plans of all rows, by split and the row's name."""
     if (self._folder / fastmri_lists.LISTS).is_dir():
       subjects, wanted = _from_lists(self._folder / fastmri_lists.LISTS)
     else:

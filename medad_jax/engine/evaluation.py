@@ -183,7 +183,7 @@ def _measure_set(
 
 
 def _suffix(name: str) -> str:
-  """What the files of a test split have in their names."""
+  """Ending of the names of a test split's files."""
   return name.removeprefix(_MAIN)
 
 

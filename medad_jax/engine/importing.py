@@ -238,7 +238,7 @@ def summary(sources: Sequence[Source], workdir: Path) -> str:
 
 
 def _recorded(record: Mapping[str, Any], slot: Slot) -> Mapping[str, Any]:
-  """What was kept of the file that a slot was imported from; or nothing."""
+  """Record of the file that a slot was imported from; empty without one."""
   wanted = slot.file.flag, slot.index, slot.trial
   for one in record.get("files", ()):
     if (one["flag"], one["member"], one["trial"]) == wanted:
@@ -366,7 +366,7 @@ def _finish_stages(
 def _description(
   config: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-  """What stands in the place of a training in run.json and in reports."""
+  """Description of an import, for run.json and reports."""
   precision = config.get("model", {}).get("precision", "float32")
   # A hash's beginning tells files apart; imported.json has all of it.
   imported = {

@@ -267,7 +267,7 @@ class Watch:
 
 
 def _values(scored: fold_data.Scored, scores: np.ndarray) -> np.ndarray:
-  """What scores [n points] say by the rules of `selection`, [rules points]."""
+  """Values [rules points] of scores [n points] by the rules of `selection`."""
   parts = scored.parts(np.asarray(scores, float))
   found = []
   for point in range(scores.shape[1]):

@@ -166,7 +166,7 @@ def _lines(
 
 
 def _costs(folder: Path) -> Mapping[str, int | float]:
-  """What the run's model has and takes, measured once."""
+  """Parameters, multiply-adds and speed of the run's model, measured once."""
   path = folder / _COSTS
   if path.exists():
     return files.read_json(path, "remove it; it is made again")

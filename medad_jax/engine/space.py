@@ -204,7 +204,7 @@ def _annotations(config: configuration.Config) -> dict[str, Any]:
 
 
 def _differs(name: str, value: Any, kinds: Mapping[str, Any]) -> bool:
-  """Whether trials of one program may have values of their own."""
+  """True if trials of one program may have values of their own."""
   # The field's type says whether its method takes an array for a number.
   return isinstance(value, float) and _takes_arrays(kinds[name])
 

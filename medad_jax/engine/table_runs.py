@@ -50,7 +50,7 @@ def chosen(
 
 
 def _titles(row: Any, flag: str) -> set[str]:
-  """What a flag may call a row; a class is no method."""
+  """Names of a row that a flag may give; a class is no method."""
   if flag == "classes":
     return {row.title} if row.averaged else set()
   return {row.group} if row.averaged else {row.group, row.title}

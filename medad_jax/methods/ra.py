@@ -244,7 +244,7 @@ class Method:
     return loss, (nets.extra, parts, None)
 
   def _nearness(self, scale, error, code) -> Float[Array, ""]:
-    """How near a code is to a standard normal, between 0 and 1."""
+    """Nearness of a code to a standard normal, in [0, 1]."""
     divergence = self.negative_weight * introspective.divergence(code)
     distance = self.error_weight * error + divergence
     return jnp.mean(jnp.exp(-2 * scale * distance))
