@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import joint, spec
-from medad_jax.engine import scorer, trained
+from medad_jax.data import spec
+from medad_jax.engine import opening, scorer, trained
 from medad_jax.report import draw, figures
 from medad_jax.types import UserError
 
@@ -73,6 +73,7 @@ def judge(run: Path, further: str | None) -> Judged:
       f"--set={further} was given, but the test sets of {run} are"
       f" {', '.join(sorted(splits))}; name one of them without 'test_'."
     )
+  # A further set may have no normal images: those of the main one stand in.
   parts = [(splits["test"], 0), (splits[name], 1)]
   rows = [np.flatnonzero(part.labels == label) for part, label in parts]
   marks = [
@@ -129,6 +130,7 @@ def columns(
       x_hat = scores.reconstruction[rows, 0]
       shown[f"{one.run}: x_hat"] = np.clip(x_hat / 2 + 0.5, 0, 1)
     maps = scores.maps[one.headline][rows, 0]
+    # A few glaring pixels would leave all others black.
     limit = np.quantile(maps, _BRIGHT)
     shown[f"{one.run}: {one.headline}"] = np.minimum(maps, limit)
   return rows, shown
@@ -159,16 +161,8 @@ def main(argv: list[str] | None = None) -> int:
 def _splits(model: trained.Trained) -> dict[str, spec.Split]:
   """The test sets of a model's data, as it scores them."""
   data = model.settings.data
-  found = joint.open_sets(
-    data.name,
-    data.dir,
-    image_size=data.stored,
-    channels=data.channels,
-    preparation=data.preparation,
-    need=("test",),
-    further_tests=True,
-    known=data.known,
-  ).splits
+  found = opening.open_data(data, ("test",)).splits
+  # Stored images may be larger, of which the middle is scored.
   return {name: one.center(data.image_size) for name, one in found.items()}
 
 

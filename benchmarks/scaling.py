@@ -36,6 +36,7 @@ BASE = {"members": 6, "devices": 1}
 def main(argv: list[str] | None = None) -> int:
   """Prints the tables of all axes."""
   args = _parse(argv)
+  # Before JAX starts its host, which cannot be divided later.
   if "devices" in args.axes and not args.time:
     jax.config.update("jax_num_cpu_devices", max(args.devices))
   with cli.sentences():
@@ -78,6 +79,7 @@ def print_counts(axis: str, found: Mapping[int, Program]) -> None:
 
 def print_times(axis: str, found: Mapping[int, Program], repeats: int) -> None:
   """Prints times of all sizes by turns, and as multiples of the first one."""
+  # All are there at once, as they take turns.
   sides = {value: program.start() for value, program in found.items()}
   times = turns.alternate(sides, repeats)
   first = next(iter(times.values()))
