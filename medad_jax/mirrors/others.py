@@ -46,12 +46,7 @@ class Ganomaly(twins.Twin):
 
   def probes(self, image):
     """The generator, with running statistics."""
-    x, net = tensor(image), self.method.net(types.Axis())
-    inputs = (jnp.asarray(image),)
-    probe = Probe(
-      "train/net", net, inputs, _TEST, lambda net: net(like(x, net))
-    )
-    return [probe]
+    return [_whole("train/net", self.method.net(types.Axis()), image)]
 
   def score(self, nets, image, states):
     """ "latent"."""
@@ -123,12 +118,7 @@ class TwoStage(twins.Twin):
 
   def probes(self, image):
     """One pass in test mode."""
-    x, net = tensor(image), self.method.net(types.Axis())
-    inputs = (jnp.asarray(image),)
-    probe = Probe(
-      "train/net", net, inputs, _TEST, lambda net: net(like(x, net))
-    )
-    return [probe]
+    return [_whole("train/net", self.method.net(types.Axis()), image)]
 
   def score(self, nets, image, states):
     """ "classifier" and "distance", from the density as it was estimated."""
