@@ -5,10 +5,6 @@ what they selected and not what they searched (Shvetsova et al., IEEE Access
 2021): these are grids of the values that occur among the selected ones.
 """
 
-from typing import get_args
-
-from medad_jax.methods import deep_if
-
 # Encoders take the last entries that they need, so seven suit all sides.
 _WIDTHS = (4, 8, 16, 32, 64)
 _LAYERS = (("relu3_2",), ("relu4_2",))
@@ -38,6 +34,19 @@ SPACES = {
   # Epochs alone, chosen along one run: --stop=best, validation.every=1.
   "deep_geo": {"train.learning_rate": (1e-3,)},
   "deep_if": {
-    "model.layer": get_args(deep_if.Layer),
+    "model.layer": (
+      "concat",
+      "conv2d_1a",
+      "conv2d_2a",
+      "conv2d_2b",
+      "maxpool_3a",
+      "conv2d_3b",
+      "conv2d_4a",
+      "maxpool_5a",
+      "mixed_5b",
+      "mixed_6a",
+      "mixed_7a",
+      "conv2d_7b",
+    ),
   },
 }
