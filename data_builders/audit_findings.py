@@ -7,14 +7,9 @@ import dataclasses
 import numpy as np
 
 from data_builders.audit_images import Seen
-from medad_jax.data import columns, spec
+from medad_jax.data import alike, columns, spec
 from medad_jax.scoring import metrics
 
-# Correlation of small images from which two count as nearly the same: scans of
-# one patient, or one picture stored twice. Of the copies among Brain Tumor's
-# images nine in ten reach 0.999.
-NEAR = 0.995
-_BLOCK = 256  # images that are compared at a time
 _TELLING = 0.1  # AUROC away from chance that is worth a sentence
 _APART = 0.2  # of a column's texts between classes, in total variation
 _MOST_TEXTS = 20  # of a column that is no name
@@ -60,12 +55,14 @@ def find(
   for test in tests:
     for other in (split for split in seen if not spec.is_test(split)):
       same, bytewise = _twins(seen[test], seen[other])
-      alike = _near(seen[test], seen[other], {row for row, _ in same})
+      equal = {row for row, _ in same}
+      pairs = alike.nearest(seen[test].small, seen[other].small)
+      close = [pair for pair in pairs if pair[0] not in equal]
       if same:
         twins.setdefault(test, {})[other] = same
-      if alike:
-        near.setdefault(test, {})[other] = alike
-      sentences += _about_pairs(seen[test], test, other, bytewise, same, alike)
+      if close:
+        near.setdefault(test, {})[other] = close
+      sentences += _about_pairs(seen[test], test, other, bytewise, same, close)
       sentences += _about_patients(seen, test, other, patient)
   sides = _both_classes(seen, tests)
   trivial: dict[str, float] = {}
@@ -96,31 +93,19 @@ def _twins(test: Seen, other: Seen) -> tuple[list[tuple[int, int]], set[int]]:
   return pairs, {r for r, file in enumerate(test.files) if file in bytewise}
 
 
-def _near(test: Seen, other: Seen, but: set[int]) -> list[tuple[int, int]]:
-  """Each test image with its nearest one, where that is near."""
-  pairs = []
-  for start in range(0, len(test.labels), _BLOCK):
-    alike = test.small[start : start + _BLOCK] @ other.small.T
-    best = alike.argmax(1)
-    for at, place in enumerate(best):
-      if alike[at, place] >= NEAR and start + at not in but:
-        pairs.append((start + at, int(place)))
-  return pairs
-
-
 def _about_pairs(
   seen: Seen,
   test: str,
   other: str,
   bytewise: set[int],
   same: list[tuple[int, int]],
-  alike: list[tuple[int, int]],
+  close: list[tuple[int, int]],
 ) -> Iterator[str]:
   rows = {row for row, _ in same}
   kinds = (
     ("have a byte-identical twin", bytewise),
     ("have a twin of equal pixels in another file", rows - bytewise),
-    ("have no twin but a near duplicate", {row for row, _ in alike}),
+    ("have no twin but a near duplicate", {row for row, _ in close}),
   )
   for what, found in kinds:
     for label, word in enumerate(("normal", "abnormal")):

@@ -9,14 +9,12 @@ from pathlib import Path
 
 from jaxtyping import Float, Int
 import numpy as np
-from PIL import Image
 import tensorflow_datasets as tfds
 
-from medad_jax.data import decode
+from medad_jax.data import alike, decode
 
-SIDE = 32  # pixels of the small image that near ones are found by
 _CHUNK = 32  # records a thread reads at a time
-# Scores that look at no anatomy. Symmetry is that of the small image to its
+# Scores that look at no anatomy. Symmetry is that of the thumbnail to its
 # mirror image: views of a head or a chest differ in it.
 SCORES = (
   "mean brightness",
@@ -38,8 +36,7 @@ class Seen:
     columns: texts by column.
     files: sha256 of each file.
     pixels: sha256 of each decoded picture and its size.
-    small: gray pictures of `SIDE` squared, mean 0 and norm 1; zeros of a flat
-      picture.
+    small: thumbnails of `data.alike`.
     scores: of `SCORES` by name.
     sizes: width and height as text.
   """
@@ -98,9 +95,9 @@ def _facts(record) -> tuple:
   with decode.open_image(data) as picture:
     whole, gray = np.asarray(picture), picture.convert("L")
   levels = np.asarray(gray, np.float32)
-  little = np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-  small = _centered(little.astype(np.float32))
-  symmetry = float(small @ _centered(little[:, ::-1].astype(np.float32)))
+  little = alike.little(np.asarray(gray))
+  small = alike.centered(little)
+  symmetry = float(small @ alike.centered(little[:, ::-1]))
   width, height = gray.size
   text = record.get("columns", {})
   return (
@@ -113,9 +110,3 @@ def _facts(record) -> tuple:
     (levels.mean(), levels.std(), len(data), width, height, symmetry),
     f"{width}x{height}",
   )
-
-
-def _centered(small: np.ndarray) -> np.ndarray:
-  flat = small.ravel() - small.mean()
-  norm = np.linalg.norm(flat)
-  return flat / norm if norm > 1 else np.zeros_like(flat)

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_builders import leaks, masks, notices, pictures, verify
+from data_builders import leaks, masks, notices, pictures, remote, verify
 from medad_jax.data import columns, store
 from medad_jax.types import UserError
 
@@ -62,6 +62,10 @@ class SetBuilder(
     COLUMNS: columns that are the same for all images of the set.
     SOURCE: what the source folder must look like; None when it has none.
     MD5: the checksum of the published archive, where it is known.
+    BENCHMARK: the source folder's path in MedIAnomaly's ~/MedIAnomaly-Data;
+      None for a set that is not there.
+    REMOTE: where the source's files are, all of them or their one archive;
+      empty where they are not for everybody, or no checksum is published.
     CITATION: who made the images, and who split them.
     HOMEPAGE: where the images are; TFDS records it.
     LICENSE: under which terms.
@@ -80,6 +84,8 @@ class SetBuilder(
   COLUMNS: ClassVar[Mapping[str, str]] = {}
   SOURCE: ClassVar[str | None] = None
   MD5: ClassVar[str | None] = None
+  BENCHMARK: ClassVar[str | None] = None
+  REMOTE: ClassVar[tuple[remote.Remote, ...]] = ()
   CITATION: ClassVar[str]
   HOMEPAGE: ClassVar[str] = ""
   LICENSE: ClassVar[str]

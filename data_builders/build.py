@@ -1,13 +1,16 @@
 """Builds a data set: `python -m medad_jax.build brain --source=DIR`.
 
 The set appears in DATA_DIR/NAME whole or not at all. Killed or stopped by bad
-files, the same command goes on without verifying sound files again.
+files, the same command goes on without verifying sound files again. Instead of
+--source, --download fetches what is published for everybody. `build all` builds
+whatever is in a folder that is laid out as MedIAnomaly's ~/MedIAnomaly-Data.
 """
 
 import argparse
 from collections.abc import Iterator, Mapping
 import contextlib
 import errno
+import functools
 import importlib
 import io
 import os
@@ -16,10 +19,12 @@ import shutil
 import sys
 from typing import Any
 
-from data_builders import archive, audit
+from data_builders import archive, audit, benchmark, remote
 from medad_jax import files
 from medad_jax.data import store
 from medad_jax.types import UserError
+
+_ALL = "all"  # in place of a builder: those of MedIAnomaly's folder
 
 # A full disk, a folder one may not write to: what a user can mend.
 _USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -30,6 +35,7 @@ def build(
   builder: str,
   *,
   source: str | os.PathLike[str] | None = None,
+  download: bool = False,
   data_dir: str | os.PathLike[str] | None = None,
   name: str | None = None,
   overwrite: bool = False,
@@ -41,6 +47,8 @@ def build(
     builder: a folder of `data_builders`.
     source: the folder it reads, or an archive of it; None for a generated
       set.
+    download: whether to fetch the source, which is removed when the set is
+      there.
     data_dir: where sets are; None for `store.default_data_dir()`.
     name: what to call the set; None for the builder's name, and what the
       options add to it.
@@ -66,10 +74,19 @@ def build(
       if source is not None:
         print("The source given now was not read; --overwrite builds anew.")
       return done
-    origin = _check_source(builder, kind, source)
-    with archive.unpacked(origin, kind.MD5, work / "source") as folder:
+    fetched = work / "download"
+    if download:
+      # Named as the set is, since that is recorded as its source.
+      origin = _download(builder, kind, fetched / builder)
+    else:
+      origin = _check_source(builder, kind, source)
+    # `MD5` need not be the sum of what is downloaded: CIFAR-10 has versions.
+    known = kind.REMOTE[0].md5 if download else kind.MD5
+    with archive.unpacked(origin, known, work / "source") as folder:
       settings = {**options, "source": folder, "origin": origin}
-      return _build(kind, name, root, work, settings)
+      built = _build(kind, name, root, work, settings)
+    shutil.rmtree(fetched, ignore_errors=True)
+    return built
 
 
 def find_builder(name: str) -> type[Any]:
@@ -94,24 +111,44 @@ def main(argv: list[str] | None = None) -> int:
   if isinstance(sys.stdout, io.TextIOWrapper):
     # The encoding of a terminal need not have the characters of a file's name.
     sys.stdout.reconfigure(errors="backslashreplace")
-  own = ("split_file", *_flags(args.builder))
   try:
-    folder = build(
-      args.builder,
-      source=args.source,
-      data_dir=args.data_dir,
-      name=args.name or _default_name(args.builder, args.split_file),
-      overwrite=args.overwrite,
-      options={k: v for k, v in vars(args).items() if k in own and v},
-    )
+    folders = _build_all(args) if args.builder == _ALL else [_build_one(args)]
   except UserError as error:
     print(f"data_builders: {error}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
     print("data_builders: interrupted; the same command goes on.")
     return 130
-  _report(folder)
+  for folder in folders:
+    _report(folder)
   return 0
+
+
+def _build_one(args: argparse.Namespace) -> Path:
+  own = ("split_file", *_flags(args.builder))
+  return build(
+    args.builder,
+    source=args.source,
+    download=args.download,
+    data_dir=args.data_dir,
+    name=args.name or _default_name(args.builder, args.split_file),
+    overwrite=args.overwrite,
+    options={k: v for k, v in vars(args).items() if k in own and v},
+  )
+
+
+def _build_all(args: argparse.Namespace) -> list[Path]:
+  if args.name or args.split_file:
+    raise UserError(
+      "all builds several sets; leave --name and --split_file out."
+    )
+  where = {"data_dir": args.data_dir, "overwrite": args.overwrite}
+  return benchmark.build_all(
+    {name: find_builder(name) for name in builder_names()},
+    functools.partial(build, **where),
+    args.source,
+    args.download,
+  )
 
 
 def _flags(builder: str) -> Mapping[str, Mapping[str, Any]]:
@@ -132,9 +169,14 @@ def _parser(nargs: str | None = None, **settings) -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="python -m medad_jax.build", description=__doc__, **settings
   )
-  parser.add_argument("builder", nargs=nargs, help=" | ".join(builder_names()))
-  parser.add_argument(
+  names = [_ALL, *builder_names()]
+  parser.add_argument("builder", nargs=nargs, help=" | ".join(names))
+  origin = parser.add_mutually_exclusive_group()
+  origin.add_argument(
     "--source", help="folder or archive of the original files"
+  )
+  origin.add_argument(
+    "--download", action="store_true", help="fetch what is free for everybody"
   )
   parser.add_argument(
     "--data_dir", help="where sets are kept [$MEDAD_DATA_DIR or ~/medad_data]"
@@ -159,14 +201,30 @@ def _default_name(builder: str, split_file: str | None) -> str | None:
   return None if stem == "data" else f"{builder}_{stem.removeprefix('data_')}"
 
 
+def _download(builder: str, kind: type[Any], folder: Path) -> Path:
+  """The source of a set that is published for everybody."""
+  if kind.SOURCE is None:
+    raise UserError(f"{builder} is generated; leave --download out.")
+  if not kind.REMOTE:
+    able = [name for name in builder_names() if find_builder(name).REMOTE]
+    raise UserError(
+      f"{builder} cannot be downloaded by this command (which knows"
+      f" {', '.join(able)}); get it at {kind.HOMEPAGE or 'its homepage'} and"
+      f" give --source=DIR, where DIR is {kind.SOURCE}."
+    )
+  print(f"{builder} is from {kind.HOMEPAGE}, license: {kind.LICENSE}")
+  return remote.download(kind.REMOTE, folder, kind.SOURCE)
+
+
 def _check_source(builder: str, kind: type[Any], source) -> Path:
   if kind.SOURCE is None:
     if source is not None:
       raise UserError(f"{builder} is generated; leave --source out.")
     return Path()
   if source is None:
+    also = ", or --download" if kind.REMOTE else ""
     raise UserError(
-      f"{builder} needs --source=DIR, where DIR is {kind.SOURCE}."
+      f"{builder} needs --source=DIR, where DIR is {kind.SOURCE}{also}."
     )
   origin = files.expanded(source)
   if not origin.exists():

@@ -29,6 +29,7 @@ LAYERS = (
     "medad_jax/losses",
     "medad_jax/interpolation",
     "medad_jax/files",
+    "medad_jax/fetch",
   },
   {"medad_jax/shipped", "medad_jax/published"},
   {"medad_jax/nets", "medad_jax/augment", "medad_jax/scoring"},
@@ -108,6 +109,7 @@ CORE = {"numpy", "jax", "flax", "optax", "jaxtyping"}
 # Everything else has its files, and the rest of the package does without it.
 OWNERS = {
   "PIL": {
+    "medad_jax/data/alike",
     "medad_jax/data/decode",
     "medad_jax/data/preparation",
     "medad_jax/data/scans",

@@ -1,6 +1,6 @@
 """Brain Tumor MRI (Kaggle, M. Nickparvar), as split by DDAD-ASR."""
 
-from data_builders import image_list
+from data_builders import image_list, remote
 
 
 class Builder(image_list.ImageListBuilder, skip_registration=True):
@@ -18,6 +18,8 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   COLUMNS = {"organ": "brain", "modality": "MR"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "ab6482f646262fc4669b0135d80a0482"
+  BENCHMARK = "BrainTumor"
+  REMOTE = (remote.zenodo("BrainTumor.tar.gz", MD5),)
   PUBLISHED = {
     "train": 1000,
     "unlabelled_normal": 400,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from data_builders import class_folders, leaks
+from data_builders import class_folders, leaks, remote
 
 
 class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
@@ -22,6 +22,8 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   SOURCE = "a folder with train, test/normal, test/tumor, test/annotation"
   MD5 = "237f2aee77e099f7483808ddec49a57c"
+  BENCHMARK = "BraTS2021"
+  REMOTE = (remote.zenodo("BraTS2021.tar.gz", MD5),)
   PUBLISHED = {"train": 4211, "test": 828 + 1948}
   FOLDERS = {
     "train": (("train", 0),),

@@ -1,6 +1,6 @@
 """Camelyon16 (metastases in lymph nodes), as split by MedIAnomaly."""
 
-from data_builders import class_folders
+from data_builders import class_folders, remote
 
 
 class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
@@ -19,6 +19,8 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   SOURCE = "a folder with train/good, test/good, test/Ungood"
   MD5 = "c26c026d1c315deb52720d4c195e874f"
+  BENCHMARK = "Camelyon16"
+  REMOTE = (remote.zenodo("Camelyon16.tar.gz", MD5),)
   PUBLISHED = {"train": 5088, "test": 1120 + 1113}
   FOLDERS = {
     "train": (("train/good", 0),),

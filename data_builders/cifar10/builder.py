@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 
-from data_builders import notices, packed
+from data_builders import notices, packed, remote
 from medad_jax.types import UserError
 
 _TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
@@ -41,6 +41,13 @@ class Builder(packed.PackedBuilder, skip_registration=True):
   SOURCE = (
     "the folder cifar-10-batches-bin or cifar-10-batches-py, with"
     " data_batch_1 to data_batch_5 and test_batch"
+  )
+  # The binary version: nobody has to trust a pickle.
+  REMOTE = (
+    remote.Remote(
+      "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+      "c32a1d4ab5d03f1284b67883e8d13530",
+    ),
   )
   PUBLISHED = {"train": 50000, "test": 10000}
 

@@ -19,6 +19,7 @@ class Builder(class_folders.ClassFolderBuilder, skip_registration=True):
   SOURCE = (
     "the folder CP-CHILD-A with Train/Non-Polyp, Test/Non-Polyp, Test/Polyp"
   )
+  BENCHMARK = "CP-CHILD/CP-CHILD-A"
   FOLDERS = {
     "train": (("Train/Non-Polyp", 0),),
     "test": (("Test/Non-Polyp", 0), ("Test/Polyp", 1)),

@@ -30,6 +30,7 @@ class Builder(base.SetBuilder, skip_registration=True):
   HOMEPAGE = "https://challenge.isic-archive.com/data/#2018"
   COLUMNS = {"organ": "skin", "modality": "dermatoscopy"}
   LICENSE = "CC BY-NC 4.0"
+  BENCHMARK = "ISIC2018_Task3"
   SOURCE = (
     "a folder with ISIC2018_Task3_{Training,Test}_Input and"
     " ISIC2018_Task3_{Training,Test}_GroundTruth"

@@ -1,6 +1,6 @@
 """LAG (large-scale attention-based glaucoma), as split by DDAD-ASR."""
 
-from data_builders import image_list
+from data_builders import image_list, remote
 
 
 class Builder(image_list.ImageListBuilder, skip_registration=True):
@@ -18,6 +18,8 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   COLUMNS = {"organ": "retina", "modality": "fundus photography"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "0b4034ae8d5275f7723a512adb218f86"
+  BENCHMARK = "LAG"
+  REMOTE = (remote.zenodo("LAG.tar.gz", MD5),)
   PUBLISHED = {
     "train": 1500,
     "unlabelled_normal": 832,

@@ -1,6 +1,6 @@
 """RSNA Pneumonia Detection Challenge, as split by DDAD-ASR."""
 
-from data_builders import image_list
+from data_builders import image_list, remote
 
 
 class Builder(image_list.ImageListBuilder, skip_registration=True):
@@ -18,6 +18,8 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   COLUMNS = {"organ": "chest", "modality": "X-ray"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "5d6b85ce4b2daad8f1760eb23c050a7d"
+  BENCHMARK = "RSNA"
+  REMOTE = (remote.zenodo("RSNA.tar.gz", MD5),)
   PUBLISHED = {
     "train": 3851,
     "unlabelled_normal": 4000,

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import scipy.io
 
-from data_builders import packed
+from data_builders import packed, remote
 from medad_jax.types import UserError
 
 _FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
@@ -32,6 +32,16 @@ class Builder(packed.PackedBuilder, skip_registration=True):
   HOMEPAGE = "http://ufldl.stanford.edu/housenumbers/"
   LICENSE = "for non-commercial use only, as the authors' page says"
   SOURCE = "a folder with train_32x32.mat and test_32x32.mat"
+  REMOTE = (
+    remote.Remote(
+      "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+      "e26dedcc434d2e4c54c9b2d4a06d8373",
+    ),
+    remote.Remote(
+      "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+      "eb5a983be6a315427106f1b164d9cef3",
+    ),
+  )
   PUBLISHED = {"train": 73257, "test": 26032}
 
   def read(self) -> Mapping[str, packed.Part]:

@@ -1,6 +1,6 @@
 """VinBigData Chest X-ray (VinDr-CXR), as split by DDAD-ASR."""
 
-from data_builders import image_list
+from data_builders import image_list, remote
 
 
 class Builder(image_list.ImageListBuilder, skip_registration=True):
@@ -18,6 +18,8 @@ class Builder(image_list.ImageListBuilder, skip_registration=True):
   COLUMNS = {"organ": "chest", "modality": "X-ray"}
   LICENSE = "CC BY 4.0 (the archive on Zenodo)"
   MD5 = "45cf848a4eba925062531c5f2d344ddc"
+  BENCHMARK = "VinCXR"
+  REMOTE = (remote.zenodo("VinCXR.tar.gz", MD5),)
   PUBLISHED = {
     "train": 4000,
     "unlabelled_normal": 5606,

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from medad_jax import files, published
+from medad_jax.data import columns
 from medad_jax.engine import comparison, outside
 from medad_jax.engine.workdir import decisive
 from medad_jax.report import comparison as report
 from medad_jax.report import results
-from medad_jax.scoring import intervals
+from medad_jax.scoring import by_patient, intervals
 from medad_jax.types import UserError
 
 _Run = tuple[results.Results, Path]
@@ -63,24 +64,33 @@ def _pair(a: Sequence[_Run], b: Sequence[_Run]) -> Iterator[report.Pair]:
     each = [comparison.scores_of(f / "scores.csv", headline) for _, f in runs]
     if None in each:
       return
-    columns = [column for one in each if one for column in one[1]]
-    found.append((folder.name, headline, _names(folder), each[0], columns))
-  (one, of, names, known, x), (other, another, others, _, y) = found
+    trained = [column for one in each if one for column in one[1]]
+    of = f"{folder.name} ({headline})"
+    found.append((of, _column(folder, "name"), each[0], trained, folder))
+  (one, names, known, x, folder), (other, others, _, y, _) = found
   # By name and order, since images of other sizes are the same ones.
   if names != others or len(x[0]) != len(y[0]) or known is None:
     return
-  labels = np.array(known[0])
-  split = [
-    tuple(np.array(columns).T[labels == label] for label in (0, 1))
-    for columns in (x, y)
-  ]
-  if difference := intervals.mean_auroc_difference(*split):
-    yield report.Pair(f"{one} ({of})", f"{other} ({another})", *difference)
+  labels, values = np.array(known[0]), [np.array(each).T for each in (x, y)]
+  texts = _column(folder, columns.PATIENT)
+  patients = (
+    columns.patients({columns.PATIENT: tuple(texts)}) if texts else None
+  )
+  if patients is None:
+    kinds = (0, 1)
+    split = [tuple(each[labels == kind] for kind in kinds) for each in values]
+    difference = intervals.mean_auroc_difference(*split)
+  else:
+    difference = by_patient.auroc_difference(labels, *values, patients)
+  if difference:
+    by = "image" if patients is None else "patient"
+    yield report.Pair(one, other, *difference, by)
 
 
-def _names(folder: Path) -> list[str]:
+def _column(folder: Path, title: str) -> list[str]:
+  """A column of a run's scores; nothing where there is none."""
   with (folder / "scores.csv").open(encoding="utf-8", newline="") as file:
-    return [row["name"] for row in csv.DictReader(file)]
+    return [row[title] for row in csv.DictReader(file) if title in row]
 
 
 def _ours(runs: Sequence[_Run]) -> list[report.Line]:

@@ -14,7 +14,7 @@ from medad_jax.engine import config as configuration
 from medad_jax.engine.workdir import decisive
 from medad_jax.report import results
 from medad_jax.report.comparison import Line
-from medad_jax.scoring import intervals
+from medad_jax.scoring import detection, intervals
 
 # Every line of a score has the first two; the others where they are measured.
 _METRICS = ("auroc", "ap", "pixel_auroc", "pixel_ap", "oracle_dice")
@@ -67,7 +67,8 @@ def lines(
     same = [each.sets[name] for each, _ in runs if name in each.sets]
     values = _pooled(same, headline, "auroc")
     if values:
-      ends = one.scores[headline].ranking.auroc_ci if len(runs) == 1 else None
+      score = one.scores[headline]
+      ends = _found_interval(score, "auroc") if len(runs) == 1 else None
       title = f"{made[0].method if made else run}, {name}"
       made.append(
         Line(
@@ -164,9 +165,7 @@ def _values(found: results.TestSet, name: str, metric: str) -> list[float]:
   if score is None:
     return []
   if metric == _RATE:
-    # Artifacts are no pathology, and the publication leaves them out.
-    at = score.detection.at.get("published") if score.detection else None
-    rate = (at.without_artefacts or at.total) if at else None
+    rate = _published_rate(score)
     per_seed: list[float | None] = [rate.rate] if rate else []
   elif metric in score.over_seeds:
     per_seed = list(score.over_seeds[metric].per_seed)
@@ -183,14 +182,33 @@ def _interval(
   """By sampling of the images: as measured, or of the mean of trainings."""
   (found, _), *others = runs
   score = found.main.scores.get(name)
-  if score is None or metric not in ("auroc", "ap"):
+  if score is None:
     return None
   # As the evaluation found it: by patients, where these are known.
-  if not others and not score.over_seeds:
-    return getattr(score.ranking, f"{metric}_ci")
-  if metric == "ap":
+  ends = _found_interval(score, metric)
+  if not others and (ends or not score.over_seeds):
+    return ends
+  # Of several runs, or of seeds that an earlier version has measured.
+  if metric != "auroc":
     return None
   return _over_trainings([folder / "scores.csv" for _, folder in runs], name)
+
+
+def _found_interval(
+  score: results.Score, metric: str
+) -> intervals.Interval | None:
+  if metric == _RATE:
+    rate = _published_rate(score)
+    return rate.rate_ci if rate else None
+  of = score.ranking if hasattr(score.ranking, metric) else score.pixels
+  return getattr(of, f"{metric}_ci", None)
+
+
+def _published_rate(score: results.Score) -> detection.Rate | None:
+  """The rate at the publication's threshold; None without that."""
+  at = score.detection.at.get("published") if score.detection else None
+  # Artifacts are no pathology, and the publication leaves them out.
+  return (at.without_artefacts or at.total) if at else None
 
 
 def _over_trainings(

@@ -15,6 +15,7 @@ from medad_jax.scoring import (
   fidelity,
   metrics,
   over_seeds,
+  pixel_intervals,
 )
 from medad_jax.types import Method
 
@@ -106,7 +107,12 @@ def measure(
     ]
   close, spread = _fidelity(found.fidelity)
   whole = TestSet(
-    {name: _over_seeds(parts) for name, parts in per_seed.items()},
+    {
+      name: _with_intervals(
+        _over_seeds(parts), truth, scores[name], name, found
+      )
+      for name, parts in per_seed.items()
+    },
     tuple(_comparisons(truth, scores)),
     close,
     spread,
@@ -185,7 +191,9 @@ def _regions(
     for row, mark in zip(at, marks, strict=True):
       healthy[row] &= ~mark
   named = tuple(kinds[i] or UNNAMED for i in at)
-  return detection.Regions(at, named, marks, healthy)
+  patients = columns.patients(_some_texts(test, rows))
+  whose = at if patients is None else patients[at]
+  return detection.Regions(at, named, marks, healthy, whose)
 
 
 def _with_normal(
@@ -262,6 +270,38 @@ def _over_seeds(scores: Sequence[Score]) -> Score:
   if first.detection is not None:
     found = detection.over_seeds([s.detection for s in scores if s.detection])
   return Score(**values, over_seeds=spreads, detection=found)
+
+
+def _with_intervals(
+  score: Score,
+  truth: evaluators.Truth,
+  values: np.ndarray,
+  name: str,
+  of: _Rows,
+) -> Score:
+  """The summary with intervals that one training's metrics do not have.
+
+  They describe sampling of images or patients with these trainings.
+  """
+  if values.shape[1] > 1:
+    auroc, ap = metrics.mean_intervals(truth.labels, values, truth.patients)
+    ranking = dataclasses.replace(score.ranking, auroc_ci=auroc, ap_ci=ap)
+    score = dataclasses.replace(score, ranking=ranking)
+  if score.pixels is None or truth.masks is None:
+    return score
+  maps = [of.maps(name, seed) for seed in range(values.shape[1])]
+  # Normal images of another set may follow the labels of these.
+  own = len(truth.masks)
+  patients = None if truth.patients is None else truth.patients[:own]
+  found = pixel_intervals.of_means(
+    [one for one in maps if one is not None],
+    truth.masks,
+    (truth.labels[:own], patients),
+    {key: getattr(score.pixels, key) for key in pixel_intervals.NAMES},
+  )
+  named = {f"{key}_ci": ends for key, ends in found.items()}
+  pixels = dataclasses.replace(score.pixels, **named)
+  return dataclasses.replace(score, pixels=pixels)
 
 
 def _fidelity(

@@ -50,6 +50,9 @@ def write(
   # Names may be the same in several sets.
   if columns.groups(test.columns):
     known["set"] = test.columns[columns.SET]
+  # Whoever compares runs resamples them.
+  if columns.PATIENT in test.columns:
+    known["patient"] = test.columns[columns.PATIENT]
   text = io.StringIO(newline="")
   table = csv.writer(text)
   table.writerow([*known, *found])

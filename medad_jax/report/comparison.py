@@ -100,8 +100,10 @@ class Pair:
     one: the run and its score.
     other: the run that is subtracted.
     difference: in [-1, 1].
-    interval: its 95 % interval by sampling of images; None without variance.
+    interval: its 95 % interval by sampling of images, or of patients where
+      they are known; None without variance.
     p: of the two-sided paired test.
+    by: "image" or "patient", which are sampled.
   """
 
   one: str
@@ -109,6 +111,7 @@ class Pair:
   difference: float
   interval: intervals.Interval | None
   p: float | None
+  by: str = "image"
 
 
 def sentences(pairs: Sequence[Pair]) -> list[str]:
@@ -116,7 +119,7 @@ def sentences(pairs: Sequence[Pair]) -> list[str]:
   return [
     f"AUROC of {pair.one} minus that of {pair.other}:"
     f" {pair.difference:+.3f} {_interval(pair.interval, '+')}, p"
-    f" {table.p_value(pair.p)}; paired by image, with these trainings."
+    f" {table.p_value(pair.p)}; paired by {pair.by}, with these trainings."
     for pair in pairs
   ]
 

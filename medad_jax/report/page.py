@@ -248,14 +248,15 @@ def _caveats(results: Results) -> Iterator[str]:
     yield (
       f"Means and standard deviations (n - 1) of {results.seeds} trainings,"
       f" seeds {results.seed} and on; curves and pictures are the first's."
-      " They do not hold the chance of which images were tested."
+      " Intervals beside them hold these trainings fixed, and say what other"
+      " test images might have given."
     )
   else:
     yield (
       f"One training (seed {results.seed}) says nothing of how results vary"
       " between trainings."
     )
-    yield from _sampling(results)
+  yield from _sampling(results)
   if any(score.ranking.ap == 1 for score in scores.values()):
     yield (
       "An average precision of 1 has no interval: resampled images are"
@@ -308,12 +309,13 @@ def _test(results: Results) -> str:
 
 
 def _sampling(results: Results) -> Iterator[str]:
-  """What the intervals of one training describe."""
+  """What the intervals describe."""
   known = [table.patients(found) for found in table.all_sets(results)]
   if None in known:
     yield (
       "Intervals describe the sampling of the test images (AUROC: Newcombe,"
-      " with DeLong's variance where that is larger; AP: stratified bootstrap)."
+      " with DeLong's variance where that is larger; AP and pixels: stratified"
+      " bootstrap of images)."
       " Where a set has ten images a patient, intervals of 95 % hold the true"
       " AUROC in 60 to 70 % of test sets."
     )

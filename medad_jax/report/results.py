@@ -30,7 +30,8 @@ class Score:
     ranking: of the images.
     pixels: of the maps; None where the set has no masks or the score no map.
     over_seeds: spread of each metric by its name; empty for one training. With
-      several, the metrics themselves are means.
+      several, the metrics themselves are means, and the intervals beside them
+      are by sampling of images or patients with these trainings.
     accuracy: the best that a threshold can have; None without two classes.
     detection: boxes that the maps find; None where there are none.
     over_draws: the same of the ranking's metrics over the random draws of one
@@ -271,7 +272,8 @@ def _plain(value: Any) -> dict[str, Any]:
 def _typed(kind: type[_Kind], tree: Mapping[str, Any]) -> _Kind:
   """The flat dataclass whose fields are among a tree's."""
   names = [field.name for field in dataclasses.fields(kind)]  # type: ignore
-  values = {name: tree[name] for name in names}
+  # Results of an earlier version lack fields that have a default.
+  values = {name: tree[name] for name in names if name in tree}
   return kind(
     **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
   )

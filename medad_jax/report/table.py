@@ -31,8 +31,9 @@ def results_table(results: Results) -> str:
   for name, found in results.sets.items():
     lines += ["", f"test set {name}, {images(found)}", ""]
     lines += _tables(results, found)
-  if results.seeds == 1:
-    lines += ["", *dict.fromkeys(map(basis, all_sets(results)))]
+  lines += ["", *dict.fromkeys(map(basis, all_sets(results)))]
+  if results.seeds > 1:
+    lines.append("They hold these trainings fixed; ± is over the seeds.")
   if said := alarm_sentences(results.operating):
     lines += ["", *said]
   return "\n".join(lines)
@@ -159,14 +160,16 @@ def fidelity_line(found: TestSet) -> str | None:
 
 
 def metric(score: Score, name: str) -> str:
-  """A metric with its deviation over seeds, or with its interval."""
-  if score.over_seeds:
-    spread = score.over_seeds[name]
-    return f"{number(spread.mean, 3)} ± {number(spread.std, 3)}"
+  """A metric with its interval, and of several trainings the deviation."""
   of: metrics.Ranking | pixel_metrics.Pixels | None = score.ranking
   if not hasattr(of, name):
     of = score.pixels
-  text = with_interval(getattr(of, name), getattr(of, f"{name}_ci", None))
+  ends = getattr(of, f"{name}_ci", None)
+  if score.over_seeds:
+    spread = score.over_seeds[name]
+    text = f"{number(spread.mean, 3)} ± {number(spread.std, 3)}"
+    return f"{text} {brackets(ends)}" if ends else text
+  text = with_interval(getattr(of, name), ends)
   drawn = score.over_draws.get(name)
   if drawn is not None and drawn.std is not None:
     text += f" (draws ± {number(drawn.std, 3)})"
@@ -179,8 +182,13 @@ def with_interval(
   """The value, and its interval in brackets."""
   if interval is None:
     return number(value, 3, sign)
+  return f"{number(value, 3, sign)} {brackets(interval, sign)}"
+
+
+def brackets(interval: Sequence[float], sign: str = "") -> str:
+  """An interval's ends in brackets."""
   low, high = (number(end, 3, sign) for end in interval)
-  return f"{number(value, 3, sign)} [{low}, {high}]"
+  return f"[{low}, {high}]"
 
 
 def p_value(p: float | None) -> str:
@@ -215,7 +223,7 @@ def _rate(found: detection.Rate) -> tuple[str, ...]:
 
 def _tables(results: Results, found: TestSet) -> list[str]:
   """Lines of the tables of one test set."""
-  spread = "mean ± std" if results.seeds > 1 else "[95% CI]"
+  spread = "mean ± std [95% CI]" if results.seeds > 1 else "[95% CI]"
   header = (
     *("score", f"AUROC {spread}", f"AP {spread}"),
     *("FPR at 95%", "at 99%", "chi2"),

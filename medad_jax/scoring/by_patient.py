@@ -7,6 +7,8 @@ apart, so that no draw lacks a class. A draw weights the same sorted images, so
 one sort serves all of them.
 """
 
+import math
+
 from jaxtyping import Float, Int, Integer
 import numpy as np
 
@@ -18,12 +20,12 @@ _CHUNK = 4_000_000  # numbers held at a time: 32 MB an array
 
 def intervals_of(
   labels: Integer[np.ndarray, "n"],
-  scores: Float[np.ndarray, "n"],
+  scores: Float[np.ndarray, "n *s"],
   patients: Int[np.ndarray, "n"],
   draws: int = _DRAWS,
   seed: int = 0,
 ) -> tuple[intervals.Interval | None, intervals.Interval | None]:
-  """95 % intervals of AUROC and average precision.
+  """95 % intervals of AUROC and average precision, or of their means.
 
   The AUROC's is the one of `intervals.auroc_interval` for as many cases as
   there are patients, times the ratio of the bootstrap's variance to that of
@@ -33,7 +35,8 @@ def intervals_of(
 
   Args:
     labels: 0 normal, 1 abnormal.
-    scores: finite; higher is more abnormal.
+    scores: finite; higher is more abnormal. Of several trainings, which are
+      held fixed, a column each: the intervals are those of the means.
     patients: a number a patient.
     draws: bootstrap samples.
     seed: of the draws; the same seed gives the same intervals.
@@ -45,10 +48,9 @@ def intervals_of(
   n, m = (len(np.unique(patients[labels == x])) for x in (0, 1))
   if min(n, m) < 2:
     return None, None
-  weights = _draw(labels, patients, draws, seed)
-  sample = _Sorted(labels, scores)
-  [area], [precision] = sample.measure(np.ones((1, len(labels)), np.int32))
-  areas, precisions = sample.measure(weights)
+  weights = draw(labels, patients, draws, seed)
+  [area], [precision] = _means(labels, scores, np.ones_like(weights[:1]))
+  areas, precisions = _means(labels, scores, weights)
   single = intervals.newcombe_variance(area, n, m)
   ratio = 1.0  # the images of a patient say the same
   if single > 0:
@@ -57,7 +59,7 @@ def intervals_of(
     measured = intervals.shrunk(float(areas.var(ddof=1)) / single, n, m)
     ratio = max(measured, least)
   ends = intervals.area_ends(float(area), n, m, ratio)
-  if precision == 1:
+  if math.isclose(precision, 1):
     return ends, None
   error = float(precisions.std(ddof=1))
   return ends, intervals.logit_interval(float(precision), error)
@@ -65,8 +67,8 @@ def intervals_of(
 
 def auroc_difference(
   labels: Integer[np.ndarray, "n"],
-  a: Float[np.ndarray, "n"],
-  b: Float[np.ndarray, "n"],
+  a: Float[np.ndarray, "n *s"],
+  b: Float[np.ndarray, "n *t"],
   patients: Int[np.ndarray, "n"],
   draws: int = _DRAWS,
   seed: int = 0,
@@ -75,7 +77,8 @@ def auroc_difference(
 
   Args:
     labels: 0 normal, 1 abnormal.
-    a: one score's finite values.
+    a: one score's finite values; of several trainings a column each, whose
+      mean AUROC it is.
     b: the other's.
     patients: a number a patient.
     draws: bootstrap samples, the same for both scores.
@@ -87,20 +90,29 @@ def auroc_difference(
   """
   if min(len(np.unique(patients[labels == x])) for x in (0, 1)) < 2:
     return None
-  weights = _draw(labels, patients, draws, seed)
-  once = np.ones((1, len(labels)), np.int32)
-  both = [_Sorted(labels, scores) for scores in (a, b)]
-  [value] = np.subtract(*(sample.measure(once)[0] for sample in both))
-  drawn = np.subtract(*(sample.measure(weights)[0] for sample in both))
+  weights = draw(labels, patients, draws, seed)
+  once = np.ones_like(weights[:1])
+  [value] = np.subtract(*(_means(labels, x, once)[0] for x in (a, b)))
+  drawn = np.subtract(*(_means(labels, x, weights)[0] for x in (a, b)))
   # Rounding aside, equal rankings differ in no draw.
   error = float(drawn.std(ddof=1))
   return intervals.difference(float(value), 0.0 if error < 1e-12 else error)
 
 
-def _draw(
-  labels: np.ndarray, patients: np.ndarray, draws: int, seed: int
+def draw(
+  labels: Integer[np.ndarray, "n"],
+  patients: Int[np.ndarray, "n"],
+  draws: int,
+  seed: int,
 ) -> Int[np.ndarray, "draws n"]:
-  """How often each image is in each draw."""
+  """How often each image is in each draw.
+
+  Args:
+    labels: 0 normal, 1 abnormal.
+    patients: a number a patient; of independent images `alone(labels)`.
+    draws: bootstrap samples.
+    seed: of the draws.
+  """
   everyone, whose = np.unique(patients, return_inverse=True)
   kinds = np.zeros(len(everyone), int)
   for label in (0, 1):
@@ -113,6 +125,21 @@ def _draw(
       equal = np.full(len(group), 1 / len(group))
       counts[:, group] = rng.multinomial(len(group), equal, draws)
   return counts[:, whose]
+
+
+def alone(labels: Integer[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+  """Numbers of patients of whom each has one image."""
+  return np.arange(len(labels))
+
+
+def _means(
+  labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """AUROC and average precision of every draw, the means over trainings."""
+  columns = scores.reshape(len(labels), -1).T
+  each = [_Sorted(labels, column).measure(weights) for column in columns]
+  areas, precisions = zip(*each, strict=True)
+  return np.mean(areas, 0), np.mean(precisions, 0)
 
 
 class _Sorted:

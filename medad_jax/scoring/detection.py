@@ -37,12 +37,15 @@ class Regions:
     marks: the pixels of each box; as a float, the share of each pixel that is
       inside, so that a resized box keeps the pixels at its edge.
     healthy: the pixels of each image that are known to be healthy.
+    patients: a number of each box's patient; of its image where no patient is
+      known. None where boxes are independent.
   """
 
   rows: Int[np.ndarray, "r"]
   classes: tuple[str, ...]
   marks: Bool[np.ndarray, "r h w"] | Float[np.ndarray, "r h w"]
   healthy: Bool[np.ndarray, "n h w"]
+  patients: Int[np.ndarray, "r"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +58,13 @@ class Rate:
     found_std: its standard deviation over draws, with n - 1; None of one draw.
     per_draw: how many each draw finds, training after training.
     rate: `found` / `boxes`, which is also the recall.
-    rate_ci: its Wilson interval of 95 %, as if boxes were independent.
+    rate_ci: its Wilson interval of 95 %, for as many boxes as `boxes` over
+      `design`.
     precision: the mean over boxes and draws; see `outcomes`.
     f1: the same mean.
+    design: how many times larger the rate's variance is than that of as many
+      independent boxes, as those of one patient or image are not; see
+      `intervals.design_effect`. The mean over trainings.
   """
 
   boxes: int
@@ -68,6 +75,7 @@ class Rate:
   rate_ci: intervals.Interval | None
   precision: float
   f1: float
+  design: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,35 +230,42 @@ def _at(maps: np.ndarray, regions: Regions, threshold: float) -> AtThreshold:
     outcomes(maps[row], mark, regions.healthy[row], threshold)
     for row, mark in zip(regions.rows, regions.marks, strict=True)
   ]
-  classes = {
-    name: [
-      one for one, of in zip(judged, regions.classes, strict=True) if of == name
-    ]
-    for name in sorted(set(regions.classes))
-  }
-  others = [
-    one for name, part in classes.items() if name != ARTEFACTS for one in part
-  ]
+  patients = regions.patients
+  if patients is None:
+    patients = np.arange(len(judged))
+  named = np.array(regions.classes)
+
+  def of(chosen: np.ndarray) -> Rate:
+    places = np.flatnonzero(chosen)
+    return _rate([judged[place] for place in places], patients[places])
+
+  classes = {name: of(named == name) for name in sorted(set(regions.classes))}
+  others = named != ARTEFACTS
   return AtThreshold(
     threshold,
-    _rate(judged),
-    _rate(others) if 0 < len(others) < len(judged) else None,
-    {name: _rate(part) for name, part in classes.items()},
+    of(np.ones(len(judged), bool)),
+    of(others) if 0 < others.sum() < len(judged) else None,
+    classes,
   )
 
 
-def _rate(judged: Sequence[Outcomes]) -> Rate:
-  per_draw = np.sum([one.found for one in judged], 0)
+def _rate(judged: Sequence[Outcomes], patients: np.ndarray) -> Rate:
+  found = np.array([one.found for one in judged])
   return _of_draws(
     len(judged),
-    tuple(int(count) for count in per_draw),
+    tuple(int(count) for count in found.sum(0)),
     float(np.mean([one.precision for one in judged])),
     float(np.mean([one.f1 for one in judged])),
+    intervals.design_effect(found.mean(1), patients),
   )
 
 
 def _of_draws(
-  count: int, per_draw: tuple[int, ...], precision: float, f1: float
+  count: int,
+  per_draw: tuple[int, ...],
+  precision: float,
+  f1: float,
+  design: float,
 ) -> Rate:
   found = statistics.fmean(per_draw)
   return Rate(
@@ -259,9 +274,10 @@ def _of_draws(
     found_std=statistics.stdev(per_draw) if len(per_draw) > 1 else None,
     per_draw=per_draw,
     rate=found / count,
-    rate_ci=intervals.wilson_interval(found, count),
+    rate_ci=intervals.wilson_interval(found / design, count / design),
     precision=precision,
     f1=f1,
+    design=design,
   )
 
 
@@ -285,4 +301,5 @@ def _merged_rate(found: Sequence[Rate]) -> Rate:
     tuple(count for one in found for count in one.per_draw),
     statistics.fmean(one.precision for one in found),
     statistics.fmean(one.f1 for one in found),
+    statistics.fmean(one.design for one in found),
   )

@@ -252,7 +252,33 @@ def _placements(
   return below(abnormal, normal) / (2 * n), doubled / (2 * m)
 
 
-def wilson_interval(found: int | float, count: int) -> Interval | None:
+def design_effect(
+  found: Float[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]
+) -> float:
+  """How many times larger the variance of a share is than with independence.
+
+  Kish (Survey Sampling, 1965): the variance of the ratio of found to all, by
+  linearization over clusters, over that of independent cases. It is at least 1,
+  and the nearer to the mean number of cases in a cluster (as if those said the
+  same) the fewer clusters there are, or where all cases say the same.
+
+  Args:
+    found: what share of a case counts, in [0, 1].
+    clusters: a number of each case's cluster.
+  """
+  _, whose, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+  count, total, share = len(sizes), len(found), float(found.mean())
+  most = total / count
+  single = share * (1 - share) / total
+  if single <= 0 or count < 2:
+    return most
+  excess = np.bincount(whose, found) - share * sizes
+  variance = count / (count - 1) * float(excess @ excess) / total**2
+  trust = count / (count + _PRIOR)
+  return max(1.0, trust * variance / single + (1 - trust) * most)
+
+
+def wilson_interval(found: int | float, count: int | float) -> Interval | None:
   """95 % interval of a proportion, inside [0, 1]; None of nothing.
 
   Wilson's score interval: the proportions from which the measured one differs
@@ -260,7 +286,7 @@ def wilson_interval(found: int | float, count: int) -> Interval | None:
 
   Args:
     found: how many, 0 to `count`; perhaps a mean over repetitions.
-    count: of how many.
+    count: of how many; of dependent cases, of how many independent ones.
   """
   if not count:
     return None

@@ -85,6 +85,29 @@ def rank(
   )
 
 
+def mean_intervals(
+  labels: Labels,
+  scores: Float[np.ndarray, "n s"],
+  patients: Int[np.ndarray, "n"] | None = None,
+) -> tuple[intervals.Interval | None, intervals.Interval | None]:
+  """95 % intervals of mean AUROC and average precision of several trainings.
+
+  They describe sampling of the test images, or patients, and hold the trainings
+  fixed.
+
+  Args:
+    labels: 0 normal, 1 abnormal.
+    scores: finite; a column a training.
+    patients: a number a patient; None where images are independent.
+  """
+  each = by_patient.alone(labels) if patients is None else patients
+  auroc_ci, ap_ci = by_patient.intervals_of(labels, scores, each)
+  if patients is None:
+    normal, abnormal = (scores[labels == x] for x in (0, 1))
+    auroc_ci = intervals.mean_auroc_interval(normal, abnormal)
+  return auroc_ci, ap_ci
+
+
 def compare(
   labels: Labels,
   a: Float[np.ndarray, "n"],

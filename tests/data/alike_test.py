@@ -46,3 +46,28 @@ def test_nearly_the_same_image_of_two_patients_is_told():
   images[5] = images[6] = np.clip(darker, 0, 255).astype(np.uint8)
   patients = np.array([0, 1, 2, 3, 4, 5, 2, 7])
   assert alike.near(images, patients) == [(2, 5), (5, 6)]
+
+
+def test_pairs_are_the_same_for_audits_and_for_folders():
+  images = tiny.images(9, shape=(48, 48, 3))
+  # A copy of half the contrast, and one whose number is just too far away.
+  images[6] = images[1] // 2 + 40
+  noise = np.random.RandomState(1).normal(0, 60, images[3].shape)
+  images[7] = np.clip(images[3] + noise, 0, 255).astype(np.uint8)
+  images[8] = 77  # flat: like nothing, also not itself
+  small = np.stack([alike.thumbnail(image) for image in images])
+  assert [*alike.nearest(small[:5], small[5:])] == [(1, 1)]
+  assert alike.near(images, np.arange(9)) == [(1, 6)]
+  likeness = small @ small.T
+  assert likeness[1, 6] >= alike.NEAR > likeness[3, 7] > 0.9
+  assert not small[8].any()
+
+
+def test_a_thumbnail_knows_no_storage():
+  gray = tiny.images(1, shape=(40, 40, 1))[0]
+  wanted = alike.thumbnail(gray)
+  colored = np.repeat(gray, 3, -1)
+  for other in (gray[..., 0], colored):
+    np.testing.assert_array_equal(alike.thumbnail(other), wanted)
+  assert wanted.shape == (alike.SIDE**2,)
+  np.testing.assert_allclose([wanted.sum(), wanted @ wanted], [0, 1], atol=1e-5)

@@ -101,7 +101,7 @@ def test_the_order_of_images_and_numbers_of_patients_are_of_no_matter():
 def test_patients_with_both_classes_stay_whole():
   rng = np.random.default_rng(6)
   labels, whose = np.tile([0, 1], 50), np.repeat(np.arange(10), 10)
-  drawn = by_patient._draw(labels, whose, 30, 0)
+  drawn = by_patient.draw(labels, whose, 30, 0)
   each = drawn.reshape(30, 10, 10)
   assert (each == each[:, :, :1]).all()
   assert (drawn.sum(1) == 100).all()
