@@ -19,6 +19,7 @@ MODULES = {
   "predict": "medad_jax.predict",
   "evaluate": "medad_jax.evaluate",
   "compare": "medad_jax.compare",
+  "by-step": "medad_jax.by_step",
   "export": "medad_jax.export",
   "search": "medad_jax.search",
   "reproduce": "medad_jax.reproduce",

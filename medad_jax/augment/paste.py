@@ -13,24 +13,26 @@ def paste(
   key: PRNGKeyArray,
   image: Float[Array, "h w c"],
   source: Float[Array, "h w c"],
+  chance: float = 0.5,
 ) -> tuple[Float[Array, "h w c"], Bool[Array, "h w"]]:
   """Blends a square of `source` into half of the images (Cai et al. 2023).
 
-  With probability one half nothing changes. Otherwise a square of half-width
-  5% to 20% of the width (3 to 12 at 64 pixels), centered at 10% to 90% of each
-  side (6 to 56) and clipped at the border, becomes
+  With probability 1 - `chance` nothing changes. Otherwise a square of
+  half-width 5% to 20% of the width (3 to 12 at 64 pixels), centered at 10% to
+  90% of each side (6 to 56) and clipped at the border, becomes
   `(1 - alpha) * image + alpha * source` with alpha uniform in [0, 1).
 
   Args:
     key: this example's key.
     image: the image to change.
     source: another image of the same shape.
+    chance: that there is a square.
 
   Returns:
     The image and the mask of the square.
   """
   height, width, _ = image.shape
-  on = jax.random.uniform(rng.stream(key, "on")) > 0.5
+  on = jax.random.uniform(rng.stream(key, "on")) > 1 - chance
   half = _integer(
     rng.stream(key, "half"), round(0.05 * width), round(0.2 * width)
   )

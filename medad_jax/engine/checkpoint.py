@@ -4,6 +4,7 @@
   checkpoints/<phase>/final       a finished phase, without its optimizer
   checkpoints/<phase>/damaged     checkpoints that can no longer be used
   checkpoints/<phase>_best        the best states so far, by a monitor
+  checkpoints/<phase>_kept/<n>    states that a validation saw, if they are kept
 
 Orbax writes to a temporary folder and renames it, so a killed process leaves
 the previous checkpoint in place. A file of checksums completes a checkpoint:
@@ -28,6 +29,7 @@ from medad_jax.engine import parallel, processes
 from medad_jax.types import TrainState, UserError
 
 _SUMS = "checksums.json"
+_KEPT = "_kept"
 _INTERRUPTED = "its writing was interrupted"
 _BLOCK = 1 << 24  # bytes a checksum reads at a time
 
@@ -260,6 +262,33 @@ def recover(folder: Path, note: Callable[[str], None]) -> None:
   with processes.first_before_others("recover"):
     for path in sorted(folder.glob("*/")):
       Checkpoints(folder, path.name).recover(note)
+
+
+def keep(folder: Path, phase: str, step: int, state: TrainState) -> None:
+  """Keeps the states of a step for good, without the optimizer's.
+
+  Args:
+    folder: the run's checkpoint folder.
+    phase: the phase's name.
+    step: steps behind the states.
+    state: of all members.
+
+  Raises:
+    UserError: they could not be written.
+  """
+  own = folder / f"{phase}{_KEPT}"
+  saved = Checkpoints(own, str(step))
+  # A resumed run comes by once more, with the same states.
+  if not saved.finished or _damage(own / str(step) / "final"):
+    saved.remove()
+    saved.finish(state)
+
+
+def kept(folder: Path, phase: str) -> dict[int, Checkpoints]:
+  """The checkpoints that `keep` has left, by their step; see it."""
+  own = folder / f"{phase}{_KEPT}"
+  steps = [int(path.parent.name) for path in own.glob("*/final")]
+  return {step: Checkpoints(own, str(step)) for step in sorted(steps)}
 
 
 def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:

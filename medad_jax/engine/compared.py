@@ -72,10 +72,11 @@ def _pair(a: Sequence[_Run], b: Sequence[_Run]) -> Iterator[report.Pair]:
   if names != others or len(x[0]) != len(y[0]) or known is None:
     return
   labels, values = np.array(known[0]), [np.array(each).T for each in (x, y)]
-  texts = _column(folder, columns.PATIENT)
-  patients = (
-    columns.patients({columns.PATIENT: tuple(texts)}) if texts else None
-  )
+  texts = {
+    name: tuple(_column(folder, name))
+    for name in (columns.PATIENT, columns.SET)
+  }
+  patients = columns.patients({k: text for k, text in texts.items() if text})
   if patients is None:
     kinds = (0, 1)
     split = [tuple(each[labels == kind] for kind in kinds) for each in values]

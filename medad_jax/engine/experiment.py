@@ -114,6 +114,7 @@ def _trained(
         scoring_batch=settings.evaluation.batch_size,
         validate_every=settings.validation.every,
         select=settings.select,
+        keep_checkpoints=settings.keep_checkpoints,
         # What was imported is no result of this training.
         data_text=f"{data.dataset.fingerprint} {settings.data.trained}"
         f"{folder.imported_text()}",

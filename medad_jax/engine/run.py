@@ -55,6 +55,7 @@ class Run:
     validate_every: epochs from one validation to the next.
     select: whose states a phase ends with: "last", or a monitor's name for
       those of its best value.
+    keep_checkpoints: whether every validation keeps the states that it sees.
     data_text: identifies the pixels that are trained on.
     method_text: identifies the method and all its fields.
     reuse: another run, whose finished stages are taken where they fit.
@@ -78,6 +79,7 @@ class Run:
   scoring_batch: int = 64
   validate_every: int = 10
   select: str = "last"
+  keep_checkpoints: bool = False
   data_text: str = ""
   method_text: str = ""
   reuse: Path | None = None

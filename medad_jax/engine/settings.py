@@ -212,6 +212,8 @@ class Settings:
     seeds: trainings in one program, from `seed` on.
     select: which weights of a phase count: "last", or those of the best value
       of a monitor, "synthetic" or "validation_loss".
+    keep_checkpoints: whether every validation keeps the states that it sees,
+      for `medad_jax.by_step`.
     parallel: how a program is spread over devices.
     until: the last stage to train before the evaluation; None for all.
     reuse: folder of another run, whose finished stages are taken over where
@@ -229,6 +231,7 @@ class Settings:
   select: str = "last"
   until: str | None = None
   reuse: str | None = None
+  keep_checkpoints: bool = False
   parallel: Literal["jit", "pmap"] = "jit"
   steps_per_call: Count = 8
   checkpoint_seconds: Seconds = 120.0

@@ -16,7 +16,9 @@ class Validation:
   """Measures a phase's members now and then, and remembers the best.
 
   A member's synthetic anomalies are the same at every measurement. Nothing is
-  measured where the phase has no monitor or no image was held out.
+  measured where the phase has no monitor or no image was held out. Where the
+  run keeps checkpoints, the states of every measurement stay, and of as many
+  steps without one.
 
   Args:
     phase: what is trained.
@@ -39,6 +41,8 @@ class Validation:
     self._phase, self._log = phase.name, settings.log
     self._every = settings.validate_every * epoch_steps
     self._best: dict[str, Any] | None = None
+    self._folder = settings.workdir / "checkpoints"
+    self._keeps = settings.keep_checkpoints
     if not self._monitors:
       return
     self._images = settings.images[held_out]
@@ -48,21 +52,23 @@ class Validation:
     self._batched = batched.Batched(
       self._values, settings.scoring_batch, settings.devices
     )
-    self._saved = checkpoint.Checkpoints(
-      settings.workdir / "checkpoints", f"{phase.name}_best"
-    )
+    self._saved = checkpoint.Checkpoints(self._folder, f"{phase.name}_best")
     if self._chosen is not None:
       self._best = self._remembered(target)
 
   def due(self, start: int, stop: int, last: int) -> bool:
     """True if a measurement is due after steps [start, stop) of `last`."""
-    if not self._monitors:
+    if not (self._monitors or self._keeps):
       return False
     # A call of several steps may pass a multiple without ending on it.
     return start // self._every < stop // self._every or stop == last
 
   def measure(self, step: int, states: TrainState) -> None:
     """Writes the members' values, and keeps the states of the best."""
+    if self._keeps:
+      checkpoint.keep(self._folder, self._phase, step, states)
+    if not self._monitors:
+      return
     # Monitors read no optimizer, which would be copied to every device.
     states = dataclasses.replace(states, opt={})
     # An image's partner is a row number, whatever the batch and the devices.

@@ -92,7 +92,7 @@ class Writers:
     """
     if not self._enabled:
       return 0.0
-    kept = _until(_read(self._workdir), phase, step)
+    kept = _until(records(self._workdir), phase, step)
     _replace(self._workdir / _METRICS, kept)
     # Events cannot be taken back, so the files are written anew.
     self._board.clear()
@@ -218,7 +218,7 @@ class Progress:
 
 def phase_seconds(workdir: Path) -> dict[str, float]:
   """Seconds that each phase trained, over all runs, by its name."""
-  return _seconds(_read(workdir))
+  return _seconds(records(workdir))
 
 
 def parameter_table(params: Params) -> tuple[str, str]:
@@ -299,8 +299,12 @@ def _drop_torn_line(path: Path) -> None:
     raise files.unwritable(path, error) from error
 
 
-def _read(workdir: Path) -> list[dict[str, Any]]:
-  """The records of metrics.jsonl, none where there is no such file."""
+def records(workdir: Path) -> list[dict[str, Any]]:
+  """The records of metrics.jsonl, none where there is no such file.
+
+  Raises:
+    UserError: it cannot be read, or a line is damaged.
+  """
   path = workdir / _METRICS
   if not path.exists():
     return []

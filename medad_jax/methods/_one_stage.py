@@ -65,7 +65,10 @@ class OneStage:
       steps.Descend(self.loss, self.optimizer),
       # CutPaste takes its patches from the image itself.
       inputs=types.Inputs(source=not self.recipe.same),
-      monitors={"synthetic": monitors.auroc(self.validate)},
+      monitors={
+        "synthetic": monitors.auroc(self.validate),
+        "validation_loss": monitors.mean(self.validation_loss),
+      },
       # XLA's convolutions with gradients are several times slower inside a loop
       # on CPUs.
       looped=False,
@@ -168,6 +171,12 @@ class OneStage:
     self, state: types.TrainState, view: Float[Array, "b t t c"]
   ) -> Float[Array, "b t t"]:
     """One member's anomaly map of views in [0, 1]."""
+    # The same activation as in `objective`.
+    last = jax.nn.relu if self.recipe.label == "raw" else jax.nn.sigmoid
+    return last(self._out(state, view))
+
+  def _out(self, state, view) -> Float[Array, "b t t"]:
+    """What a trained net says of views, before the activation."""
     out = _net.test(
       self.net(types.Axis()),
       state.params,
@@ -175,9 +184,7 @@ class OneStage:
       _padded(view),
       precision=self.precision,
     )
-    # The same activation as in `objective`.
-    last = jax.nn.relu if self.recipe.label == "raw" else jax.nn.sigmoid
-    return _cut(last(out), view)
+    return _cut(out, view)
 
   def score(self, preds, batch, fitted):
     """ "anomaly": the mean of the members' mean map."""
@@ -189,6 +196,21 @@ class OneStage:
 
   def validate(self, state, batch, key):
     """Scores of middle views, and of the same views with anomalies."""
+    view, made = self._held_out(batch, key)
+    images = {"normal": view, "synthetic": made.image}
+    return {
+      name: discrepancy.image_score(self.map(state, image / 255))
+      for name, image in images.items()
+    }
+
+  def validation_loss(self, state, batch, key):
+    """ "loss" of middle views with anomalies."""
+    _, made = self._held_out(batch, key)
+    out = self._out(state, made.image / 255)
+    return {"loss": self.objective(out, made.label)}
+
+  def _held_out(self, batch, key):
+    """Middle views, and the same views with anomalies."""
     # Middle views, as in tests: random crops would make the monitor noisy.
     view = as_uint8(frame.center(batch["image"]))
     other = as_uint8(frame.center(batch["source"]))
@@ -196,11 +218,7 @@ class OneStage:
     made = jax.vmap(synthesis.synthesize, (0, 0, 0, None))(
       keys, view, other, self.recipe
     )
-    images = {"normal": view, "synthetic": made.image}
-    return {
-      name: discrepancy.image_score(self.map(state, image / 255))
-      for name, image in images.items()
-    }
+    return view, made
 
 
 def as_uint8(image: Float[Array, "*b h w c"]) -> UInt8[Array, "*b h w c"]:

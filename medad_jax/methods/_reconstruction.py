@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from medad_jax import losses, steps, types
+from medad_jax import losses, rng, steps, types
+from medad_jax.augment import paste
 from medad_jax.methods import _constraint, _net
 from medad_jax.nets import autoencoder
 from medad_jax.ranges import Depth, Members, Width
@@ -89,11 +90,27 @@ class Reconstruction:
   ) -> dict[str, Float[Array, "b"]]:
     """ "error" of held-out images: the mean of each one's pixel map."""
     del key
+    return {"error": self._own_score(state, batch["image"])}
+
+  def validate(
+    self, state: types.TrainState, batch: types.Batch, key: PRNGKeyArray
+  ) -> dict[str, Float[Array, "b"]]:
+    """Scores of "normal" images, and of "synthetic" ones with a square each."""
+    keys = rng.per_example(key, batch["slot"])
+    # Every image: whatever stayed as it is would count as an anomaly, too.
+    made, _ = jax.vmap(lambda *one: paste.paste(*one, chance=1.0))(
+      keys, batch["image"], batch["source"]
+    )
+    images = {"normal": batch["image"], "synthetic": made}
+    return {name: self._own_score(state, x) for name, x in images.items()}
+
+  def _own_score(self, state, image) -> Float[Array, "b"]:
+    """The mean pixel map of one member."""
     # The whole image: `corrupt` belongs to training.
-    preds = self.reconstruct(state, batch["image"])
+    preds = self.reconstruct(state, image)
     variance = jnp.exp(preds["log_var"]) if "log_var" in preds else None
-    error = self.error(batch["image"], preds["x_hat"], variance)
-    return {"error": discrepancy.image_score(error)}
+    error = self.error(image, preds["x_hat"], variance)
+    return discrepancy.image_score(error)
 
   @property
   def score_names(self) -> tuple[str, ...]:
@@ -109,7 +126,10 @@ class Reconstruction:
       (types.NORMAL,) * self.members,
       self.init,
       self.step(),
-      monitors={"validation_loss": monitors.mean(self.validation_loss)},
+      monitors={
+        "validation_loss": monitors.mean(self.validation_loss),
+        "synthetic": monitors.auroc(self.validate),
+      },
       looped=self.looped,
       # More members leave the others as they are.
       made_of=dataclasses.replace(self, members=1),

@@ -127,7 +127,10 @@ class TwoStage(Densities):
       (types.NORMAL,) * self.members,
       self.init,
       steps.Descend(self.loss, self.optimizer),
-      monitors={"synthetic": monitors.auroc(self.validate)},
+      monitors={
+        "synthetic": monitors.auroc(self.validate),
+        "validation_loss": monitors.mean(self.validation_loss),
+      },
       # XLA's convolutions with gradients are several times slower inside a loop
       # on CPUs.
       looped=False,
@@ -238,18 +241,27 @@ class TwoStage(Densities):
 
   def validate(self, state, batch, key):
     """The classifier's scores of images, and of the mean of their views."""
+    normal, *made = map(_not_normal, self._held_out(state, batch, key))
+    return {"normal": normal, "synthetic": jnp.mean(jnp.stack(made), 0)}
+
+  def validation_loss(self, state, batch, key):
+    """ "loss": the mean cross-entropy of images and their views."""
+    each = [
+      losses.cross_entropy(logits, jnp.full(len(logits), label))
+      for label, logits in enumerate(self._held_out(state, batch, key))
+    ]
+    return {"loss": jnp.mean(jnp.stack(each), 0)}
+
+  def _held_out(self, state, batch, key) -> list[Float[Array, "b c"]]:
+    """Logits of images, then of each kind of view of them."""
     keys = rng.per_example(key, batch["slot"])
     image = to_levels(batch["image"])
     # Without jitter, as test images have none.
     made = [jax.vmap(view)(keys, image, batch) for view in self.views()]
-
-    def see(levels):
-      return _not_normal(self.outputs(state, from_levels(levels))["logits"])
-
-    return {
-      "normal": see(image),
-      "synthetic": jnp.mean(jnp.stack([see(x) for x in made]), 0),
-    }
+    return [
+      self.outputs(state, from_levels(levels))["logits"]
+      for levels in (image, *made)
+    ]
 
 
 def to_levels(image: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:

@@ -49,8 +49,8 @@ def intervals_of(
   if min(n, m) < 2:
     return None, None
   weights = draw(labels, patients, draws, seed)
-  [area], [precision] = _means(labels, scores, np.ones_like(weights[:1]))
-  areas, precisions = _means(labels, scores, weights)
+  [area], [precision] = measure(labels, scores, np.ones_like(weights[:1]))
+  areas, precisions = measure(labels, scores, weights)
   single = intervals.newcombe_variance(area, n, m)
   ratio = 1.0  # the images of a patient say the same
   if single > 0:
@@ -92,8 +92,8 @@ def auroc_difference(
     return None
   weights = draw(labels, patients, draws, seed)
   once = np.ones_like(weights[:1])
-  [value] = np.subtract(*(_means(labels, x, once)[0] for x in (a, b)))
-  drawn = np.subtract(*(_means(labels, x, weights)[0] for x in (a, b)))
+  [value] = np.subtract(*(measure(labels, x, once)[0] for x in (a, b)))
+  drawn = np.subtract(*(measure(labels, x, weights)[0] for x in (a, b)))
   # Rounding aside, equal rankings differ in no draw.
   error = float(drawn.std(ddof=1))
   return intervals.difference(float(value), 0.0 if error < 1e-12 else error)
@@ -132,10 +132,18 @@ def alone(labels: Integer[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
   return np.arange(len(labels))
 
 
-def _means(
-  labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """AUROC and average precision of every draw, the means over trainings."""
+def measure(
+  labels: Integer[np.ndarray, "n"],
+  scores: Float[np.ndarray, "n *s"],
+  weights: Int[np.ndarray, "d n"],
+) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d"]]:
+  """AUROC and average precision of every draw, the means over trainings.
+
+  Args:
+    labels: 0 normal, 1 abnormal.
+    scores: finite; of several trainings a column each.
+    weights: how often each image is in each draw.
+  """
   columns = scores.reshape(len(labels), -1).T
   each = [_Sorted(labels, column).measure(weights) for column in columns]
   areas, precisions = zip(*each, strict=True)

@@ -269,9 +269,9 @@ def design_effect(
   _, whose, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
   count, total, share = len(sizes), len(found), float(found.mean())
   most = total / count
-  single = share * (1 - share) / total
-  if single <= 0 or count < 2:
+  if count < 2 or not 0 < share < 1:
     return most
+  single = share * (1 - share) / (total - 1)
   excess = np.bincount(whose, found) - share * sizes
   variance = count / (count - 1) * float(excess @ excess) / total**2
   trust = count / (count + _PRIOR)

@@ -132,3 +132,31 @@ def test_a_ranking_says_how_many_patients_it_rests_on():
   assert found.auroc == alone.auroc
   wide, narrow = (r.auroc_ci[1] - r.auroc_ci[0] for r in (found, alone))
   assert wide > 1.5 * narrow
+
+
+def test_several_trainings_have_the_interval_of_their_mean():
+  labels, scores, whose = simulate(np.random.default_rng(10))
+  twice = np.stack([scores, 2 * scores], 1)
+  expected = by_patient.intervals_of(labels, scores, whose)
+  found = by_patient.intervals_of(labels, twice, whose)
+  np.testing.assert_allclose(found, expected)
+  noise = np.random.default_rng(11).normal(size=(len(labels), 2))
+  others = twice + noise
+  value, (low, high), _ = by_patient.auroc_difference(
+    labels, twice, others, whose
+  )
+  own = metrics.auroc(labels, scores)
+  each = [metrics.auroc(labels, column) for column in others.T]
+  assert value == pytest.approx(own - np.mean(each))
+  assert low < value < high
+
+
+def test_means_by_images_are_those_of_one_training_for_equal_ones():
+  labels, scores, whose = simulate(np.random.default_rng(12))
+  columns = np.stack([scores] * 3, 1)
+  auroc, ap = metrics.mean_intervals(labels, columns)
+  alone = metrics.rank(labels, scores)
+  np.testing.assert_allclose(auroc, alone.auroc_ci)
+  np.testing.assert_allclose(ap, alone.ap_ci, atol=0.02)
+  wide, _ = metrics.mean_intervals(labels, columns, whose)
+  assert wide[1] - wide[0] > 1.5 * (auroc[1] - auroc[0])

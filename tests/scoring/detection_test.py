@@ -197,3 +197,33 @@ def test_wilsons_interval_of_the_published_rate():
   low, high = intervals.wilson_interval(147, 171)
   assert (round(low, 3), round(high, 3)) == (0.8, 0.904)
   assert intervals.wilson_interval(0, 0) is None
+
+
+def test_boxes_of_one_image_widen_the_interval():
+  marks = np.zeros((6, 4, 4), bool)
+  marks[:, :2] = True
+  maps = np.zeros((6, 1, 4, 4), np.float32)
+  maps[:3] = 1
+  healthy = ~marks
+
+  def rate(patients):
+    regions = detection.Regions(
+      np.arange(6), ("a",) * 6, marks, healthy, patients
+    )
+    found = detection.detect(maps, regions, {"5%": 0.5})
+    assert found is not None
+    return found.at["5%"].total
+
+  apart, together = rate(None), rate(np.array([0, 0, 0, 1, 1, 1]))
+  assert apart.rate == together.rate == 0.5
+  assert apart.rate_ci == intervals.wilson_interval(3, 6)
+  assert together.design > 2 > apart.design == 1
+  assert np.diff(together.rate_ci) > 1.3 * np.diff(apart.rate_ci)
+  merged = detection.over_seeds(
+    [detection.Detection({"5%": at(rate_of)}) for rate_of in (apart, together)]
+  )
+  assert merged.at["5%"].total.design == (apart.design + together.design) / 2
+
+
+def at(rate):
+  return detection.AtThreshold(0.5, rate, None, {"a": rate})

@@ -243,3 +243,35 @@ def test_difference_without_variance_is_not_judged():
   low, high = np.arange(5.0), np.arange(5.0) + 10
   found = intervals.auroc_difference((low, high), (high, low))
   assert found == (1.0, None, None)
+
+
+def test_a_design_effect_is_one_for_independent_cases():
+  found = np.random.default_rng(0).random(400) < 0.4
+  assert intervals.design_effect(
+    found.astype(float), np.arange(400)
+  ) == pytest.approx(1, abs=0.01)
+
+
+def test_cases_that_say_the_same_count_once():
+  rng = np.random.default_rng(1)
+  whose = np.arange(200).repeat(5)
+  alike = (rng.random(200) < 0.4).repeat(5).astype(float)
+  assert intervals.design_effect(alike, whose) == pytest.approx(5, abs=0.1)
+  # All found: nothing tells how alike they are, so the worst is taken.
+  assert intervals.design_effect(np.ones(1000), whose) == 5
+  assert intervals.design_effect(np.ones(3), np.zeros(3, int)) == 3
+
+
+def test_rates_of_clusters_hold_the_truth():
+  rng, held, naive = np.random.default_rng(2), 0, 0
+  for _ in range(300):
+    whose = np.arange(40).repeat(5)
+    chance = rng.beta(1, 1, 40)[whose]  # on average one half
+    found = (rng.random(200) < chance).astype(float)
+    design = intervals.design_effect(found, whose)
+    low, high = intervals.wilson_interval(found.sum() / design, 200 / design)
+    held += low <= 0.5 <= high
+    low, high = intervals.wilson_interval(found.sum(), 200)
+    naive += low <= 0.5 <= high
+  assert 0.91 <= held / 300 <= 0.99
+  assert naive / 300 < 0.9

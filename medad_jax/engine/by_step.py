@@ -1,0 +1,213 @@
+"""AUROC by step: the checkpoints that a run's validations kept, scored.
+
+Here test labels meet checkpoints, after the training: what they choose is named
+`oracle_`. What a rule without labels chooses comes from the run's own record.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from medad_jax.data import columns, spec
+from medad_jax.engine import (
+  batched,
+  checkpoint,
+  material,
+  members,
+  opening,
+  scorer,
+  trained,
+  writers,
+)
+from medad_jax.engine.workdir import Workdir
+from medad_jax.report.by_step import Choice, Curves, Training
+from medad_jax.scoring import metrics
+from medad_jax.types import Monitor, Phase, TrainState, UserError
+
+LAST = "last"
+
+
+def curves(workdir: Path) -> Curves:
+  """The headline's AUROC of every kept checkpoint of a run.
+
+  Args:
+    workdir: of a finished run that was trained with `keep_checkpoints`.
+
+  Raises:
+    UserError: there is no such run, its data are not there, or its scores need
+      something that is estimated after the last phase.
+  """
+  folder = Workdir(workdir)
+  # Before the data are opened: it decides how many devices a CPU has.
+  model = trained.Trained.load(workdir)
+  stages = trained.stages_of(model.settings, model.method)
+  *_, last = stages
+  if not isinstance(last, Phase):
+    raise UserError(
+      f"{workdir} ends with the stage '{last.name}', which is estimated of the"
+      " trained net and would have to be estimated anew for every checkpoint;"
+      " give a run whose last stage is trained."
+    )
+  kept = checkpoint.kept(workdir / "checkpoints", last.name)
+  if not kept:
+    raise UserError(
+      f"{workdir} holds no checkpoints of its validations; train with"
+      " --config.keep_checkpoints in a new --workdir."
+    )
+  dataset = opening.open_data(model.settings.data, ("test",))
+  if "test" not in dataset.splits:
+    raise UserError(f"{workdir} has no test images, which this scores.")
+  folder.check_data(material.identity(dataset))
+  test = dataset.splits["test"].center(model.shape[0])
+  scoring = _Scoring(model, last, test)
+  steps = sorted(kept)
+  scores = [scoring.scores(kept[step].final(scoring.target)) for step in steps]
+  seen = _Seen(last, len(model.trials), _monitored(workdir, last, steps), kept)
+  return Curves(
+    run=workdir.name,
+    method=model.config["method"],
+    dataset=dataset.name,
+    score=scoring.headline,
+    steps=tuple(steps),
+    trainings=tuple(_trainings(model, scoring, seen, steps, scores)),
+  )
+
+
+class _Scoring:
+  """Scores of the test images with other states of the last phase.
+
+  Args:
+    model: the finished run.
+    phase: the last one.
+    test: what is scored.
+  """
+
+  def __init__(self, model: trained.Trained, phase: Phase, test: spec.Split):
+    *_, self.headline = model.method.score_names
+    self._model, self._phase, self.test = model, phase, test
+    function = scorer.score_function(model.method, len(model.trials))
+    # One program for all checkpoints.
+    self._batched = batched.Batched(
+      lambda states, batch: function(states, batch).scores.image,
+      model.settings.evaluation.batch_size,
+      model.devices,
+    )
+    self._codes = columns.encode(test.columns, model.codes, len(test))
+
+  @property
+  def target(self) -> TrainState:
+    """Shapes of the phase's states."""
+    model = self._model
+    who = {
+      stage.name: members.of_stage(stage, model.trials)
+      for stage in model.method.phases()
+    }
+    earlier = {k: (who[k], model.states[k]) for k in self._phase.reads}
+    return members.abstract_states(
+      self._phase, model.trials, model.shape, earlier
+    )
+
+  def scores(self, states: TrainState) -> np.ndarray:
+    """The headline's scores [n s]."""
+    every = {**self._model.states, self._phase.name: states}
+    placed = self._batched.place(every)
+    found = self._batched.whole(placed, self.test.images, self._codes)
+    # A run that stopped after a stage lacks the scores of later ones.
+    *_, self.headline = [
+      name for name in self._model.method.score_names if name in found
+    ]
+    return found[self.headline]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+  """What a run knew of its kept checkpoints without labels.
+
+  Attributes:
+    phase: the last one.
+    trials: trainings.
+    monitored: values [step member] of each monitor, by its name.
+    kept: checkpoints by step.
+  """
+
+  phase: Phase
+  trials: int
+  monitored: Mapping[str, np.ndarray]
+  kept: Mapping[int, checkpoint.Checkpoints]
+
+  def choices(self, steps: Sequence[int]) -> dict[str, np.ndarray]:
+    """The step [member] that each rule chooses; the last one comes first."""
+    count = self.phase.members * self.trials
+    found = {LAST: np.full(count, steps[-1])}
+    for name, values in self.monitored.items():
+      sign = 1 if self.phase.monitors[name].higher_is_better else -1
+      # As in training: ties go to the earlier states, and NaN never wins.
+      ranked = np.where(np.isnan(values), -np.inf, sign * values)
+      found[name] = np.array(steps)[ranked.argmax(0)]
+    return found
+
+  def states(self, chosen: np.ndarray, target: TrainState) -> TrainState:
+    """The states in which every member is at its own step."""
+    parts = {s: self.kept[s].final(target) for s in set(chosen.tolist())}
+    rows = [
+      jax.tree.map(lambda x, row=row: x[row], parts[step])
+      for row, step in enumerate(chosen.tolist())
+    ]
+    return jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
+
+
+def _trainings(
+  model: trained.Trained,
+  scoring: _Scoring,
+  seen: _Seen,
+  steps: Sequence[int],
+  scores: Sequence[np.ndarray],
+) -> Iterator[Training]:
+  """Curve and choices of every training."""
+  test = scoring.test
+  patients = columns.patients(test.columns)
+  chosen = {
+    rule: (at, scoring.scores(seen.states(at, scoring.target)))
+    for rule, at in seen.choices(steps).items()
+  }
+  for t, trial in enumerate(model.trials):
+    areas = [metrics.auroc(test.labels, one[:, t]) for one in scores]
+    if None in areas:
+      raise UserError(
+        "the test images are all of one class, so that no AUROC is defined;"
+        " give a run whose set has both."
+      )
+    made = []
+    for rule, (at, found) in chosen.items():
+      # Members are trial after trial.
+      own = np.reshape(at, (len(model.trials), -1))[t]
+      ranking = metrics.rank(test.labels, found[:, t], patients)
+      made.append(
+        Choice(rule, tuple(own.tolist()), ranking.auroc, ranking.auroc_ci)
+      )
+    yield Training(trial.seed, tuple(areas), tuple(made))
+
+
+def _monitored(
+  workdir: Path, phase: Phase, steps: Sequence[int]
+) -> dict[str, np.ndarray]:
+  """Values of every monitor at the steps, [step member]; of those recorded."""
+  records = [r for r in writers.records(workdir) if r["phase"] == phase.name]
+  found = {}
+  for name, monitor in phase.monitors.items():
+    values = _of(records, monitor)
+    if all(step in values for step in steps):
+      found[name] = np.array([values[step] for step in steps], float)
+  return found
+
+
+def _of(
+  records: Sequence[Mapping[str, Any]], monitor: Monitor
+) -> dict[int, list[float | None]]:
+  label = monitor.label
+  return {r["step"]: r[label] for r in records if label in r}
