@@ -23,8 +23,6 @@ _READ = 256  # images that are read at a time
 _BLOCK = 512  # thumbnails that are compared with all others at a time
 _MOST = 10_000  # pairs after which nobody looks further
 
-Thumbnails = Float[np.ndarray, "n d"]
-
 
 def groups(
   images: np.ndarray | Joined, patients: Int[np.ndarray, "n"] | None
@@ -81,7 +79,9 @@ def near(
   return found
 
 
-def nearest(small: Thumbnails, others: Thumbnails) -> Iterator[tuple[int, int]]:
+def nearest(
+  small: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"]
+) -> Iterator[tuple[int, int]]:
   """Yields each row and the most alike one of the others, if that is near.
 
   Args:

@@ -46,6 +46,7 @@ def curves(workdir: Path) -> Curves:
   # Before the data are opened: it decides how many devices a CPU has.
   model = trained.Trained.load(workdir)
   stages = trained.stages_of(model.settings, model.method)
+  # Earlier phases have no scores of their own: later ones would be of others.
   *_, last = stages
   if not isinstance(last, Phase):
     raise UserError(
@@ -64,6 +65,7 @@ def curves(workdir: Path) -> Curves:
     raise UserError(f"{workdir} has no test images, which this scores.")
   folder.check_data(material.identity(dataset))
   test = dataset.splits["test"].center(model.shape[0])
+  # The middle of larger images, as in an evaluation.
   scoring = _Scoring(model, last, test)
   steps = sorted(kept)
   scores = [scoring.scores(kept[step].final(scoring.target)) for step in steps]
@@ -114,6 +116,7 @@ class _Scoring:
 
   def scores(self, states: TrainState) -> np.ndarray:
     """The headline's scores [n s]."""
+    # Imported nets and earlier stages are those of the finished run.
     every = {**self._model.states, self._phase.name: states}
     placed = self._batched.place(every)
     found = self._batched.whole(placed, self.test.images, self._codes)
@@ -154,6 +157,7 @@ class _Seen:
   def states(self, chosen: np.ndarray, target: TrainState) -> TrainState:
     """The states in which every member is at its own step."""
     parts = {s: self.kept[s].final(target) for s in set(chosen.tolist())}
+    # Keys of draws belong to the states: they move along.
     rows = [
       jax.tree.map(lambda x, row=row: x[row], parts[step])
       for row, step in enumerate(chosen.tolist())
@@ -184,7 +188,7 @@ def _trainings(
       )
     made = []
     for rule, (at, found) in chosen.items():
-      # Members are trial after trial.
+      # Members are trial after trial, and each may be at a step of its own.
       own = np.reshape(at, (len(model.trials), -1))[t]
       ranking = metrics.rank(test.labels, found[:, t], patients)
       made.append(
@@ -201,6 +205,7 @@ def _monitored(
   found = {}
   for name, monitor in phase.monitors.items():
     values = _of(records, monitor)
+    # A run that changed its monitors on the way knows no choice.
     if all(step in values for step in steps):
       found[name] = np.array([values[step] for step in steps], float)
   return found

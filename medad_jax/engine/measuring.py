@@ -289,6 +289,7 @@ def _with_intervals(
     score = dataclasses.replace(score, ranking=ranking)
   if score.pixels is None or truth.masks is None:
     return score
+  # Once more from the disk: an evaluator sees one training at a time.
   maps = [of.maps(name, seed) for seed in range(values.shape[1])]
   # Normal images of another set may follow the labels of these.
   own = len(truth.masks)

@@ -65,6 +65,7 @@ class Validation:
 
   def measure(self, step: int, states: TrainState) -> None:
     """Writes the members' values, and keeps the states of the best."""
+    # Before anything is chosen: what is kept does not depend on the rule.
     if self._keeps:
       checkpoint.keep(self._folder, self._phase, step, states)
     if not self._monitors:

@@ -162,30 +162,33 @@ def picture(found: Sequence[Curves]) -> bytes:
     for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
   }
   figure.legend(
-    handles.values(), handles.keys(), loc="outside lower center", ncols=4
+    handles.values(), handles.keys(), loc="outside lower center", ncols=5
   )
   return figures.png(figure)
 
 
 def _panel(axes: figures.Axes, run: Curves) -> None:
   for place, training in enumerate(run.trainings):
-    color = f"C{place}"
-    axes.plot(run.steps, training.aurocs, color=color, linewidth=1)
+    color, label = f"C{place}", f"seed {training.seed}"
+    axes.plot(run.steps, training.aurocs, color=color, linewidth=1, label=label)
     for choice in training.choices:
       marker = _MARKERS.get(choice.rule, _OTHER)
-      _mark(axes, choice.step, choice.auroc, marker, color, choice.rule)
+      _mark(axes, [choice.step], [choice.auroc], marker, color)
+      _mark(axes, [], [], marker, "black", choice.rule)
     best = training.oracle_best
-    ceiling = run.steps[best], training.aurocs[best]
-    _mark(axes, *ceiling, _ORACLE, color, "oracle_best")
+    ceiling = [run.steps[best]], [training.aurocs[best]]
+    _mark(axes, *ceiling, _ORACLE, color)
+    # For the legend: a mark stands for a rule, whatever its color.
+    _mark(axes, [], [], _ORACLE, "black", "oracle_best")
   axes.set(title=run.run, xlabel="step", ylabel="AUROC on the test images")
   axes.grid(alpha=0.3)
 
 
-def _mark(axes, step, area, marker, color, label) -> None:
+def _mark(axes, steps, areas, marker, color, label=None) -> None:
   # Hollow, as two rules may choose the same step.
   axes.plot(
-    [step],
-    [area],
+    steps,
+    areas,
     marker,
     markersize=11 if marker == _ORACLE else 7,
     markerfacecolor="none",

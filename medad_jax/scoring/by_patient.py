@@ -105,7 +105,7 @@ def draw(
   draws: int,
   seed: int,
 ) -> Int[np.ndarray, "draws n"]:
-  """How often each image is in each draw.
+  """Counts of each image in each draw.
 
   Args:
     labels: 0 normal, 1 abnormal.

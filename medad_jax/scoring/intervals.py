@@ -255,7 +255,7 @@ def _placements(
 def design_effect(
   found: Float[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]
 ) -> float:
-  """How many times larger the variance of a share is than with independence.
+  """The variance of a share over that of as many independent cases.
 
   Kish (Survey Sampling, 1965): the variance of the ratio of found to all, by
   linearization over clusters, over that of independent cases. It is at least 1,

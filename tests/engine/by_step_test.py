@@ -37,6 +37,7 @@ def run(tmp_path_factory):
     "seeds": 2,
     "validation.share": 0.25,
     "validation.every": 1,
+    "steps_per_call": 2,
     "select": "validation_loss",
     "keep_checkpoints": True,
   }

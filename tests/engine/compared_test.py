@@ -1,12 +1,12 @@
 """Two runs on the same images: the difference of their headlines."""
 
 import csv
-import types
 
 import numpy as np
 import pytest
 
 from medad_jax.engine import compared
+from medad_jax.report import results
 from medad_jax.scoring import metrics
 
 
@@ -31,10 +31,11 @@ def run(folder, labels, scores, patients=None):
     for row, (label, score) in enumerate(zip(labels, scores, strict=True)):
       own = [patients[row]] if patients else []
       out.writerow([row, f"{row}.png", label, *own, score])
-  results = types.SimpleNamespace(
-    main=types.SimpleNamespace(scores={"rec": None})
-  )
-  return [(results, folder)]
+  # Only the names of its scores are asked for.
+  score = results.Score(metrics.rank(labels, np.asarray(scores, float)))
+  main = results.TestSet({"rec": score})
+  empty = ("mine", "ae", {}, 0, 1, 1, {}, (), {}, {}, {})
+  return [(results.Results(*empty, main), folder)]
 
 
 def test_runs_are_paired_by_patient_where_patients_are_known(values, tmp_path):

@@ -339,7 +339,13 @@ def test_several_seeds_show_their_spread(tmp_path, results):
   text = written(tmp_path, several)
   assert shown in text
   assert "of 3 trainings" in text
-  assert "Newcombe" not in text
+  # Their means have intervals, too, which know nothing of other trainings.
+  score = several.main.scores["r_dual"]
+  ranking = dataclasses.replace(score.ranking, auroc_ci=(0.61, 0.79))
+  held = {"r_dual": dataclasses.replace(score, ranking=ranking)}
+  text = written(tmp_path, with_scores(several, held))
+  assert f"{shown} [0.610, 0.790]" in text
+  assert "hold these trainings fixed" in text and "Newcombe" in text
 
 
 def test_pixels_have_a_table_of_their_own(tmp_path, results):

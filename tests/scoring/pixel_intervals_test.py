@@ -12,9 +12,9 @@ def draw(seed, images=30, each=1, side=16):
   """Maps, masks, labels and patients; half of the variance is the patient's."""
   rng = np.random.default_rng(seed)
   labels = np.repeat([0, 1], images)
-  whose = np.concatenate([np.arange(images) // each, 999 + labels[:images]])
-  whose[images:] = 1000 + np.arange(images) // each
-  shared = rng.normal(size=2000)[whose]
+  own = np.arange(images) // each
+  whose = np.concatenate([own, images + own])
+  shared = rng.normal(size=2 * images)[whose]
   maps = rng.normal(size=(2 * images, side, side))
   maps += 0.5 * shared[:, None, None]
   masks = np.zeros(maps.shape, bool)

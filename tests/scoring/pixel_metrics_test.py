@@ -247,7 +247,9 @@ def test_empty_set_is_undefined():
 
 def test_summary_is_plain():
   found = pixel_metrics.summarize(*next(sets()))
-  assert {type(v) for v in numbers(found).values()} == {float, int}
+  # Intervals are added where several trainings are seen at once.
+  values = {k: v for k, v in numbers(found).items() if not k.endswith("_ci")}
+  assert {type(v) for v in values.values()} == {float, int}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
