@@ -180,21 +180,25 @@ def _trainings(
     for rule, at in seen.choices(steps).items()
   }
   for t, trial in enumerate(model.trials):
-    areas = [metrics.auroc(test.labels, one[:, t]) for one in scores]
-    if None in areas:
-      raise UserError(
-        "the test images are all of one class, so that no AUROC is defined;"
-        " give a run whose set has both."
-      )
+    areas = tuple(_area(test, one[:, t]) for one in scores)
     made = []
     for rule, (at, found) in chosen.items():
       # Members are trial after trial, and each may be at a step of its own.
       own = np.reshape(at, (len(model.trials), -1))[t]
       ranking = metrics.rank(test.labels, found[:, t], patients)
-      made.append(
-        Choice(rule, tuple(own.tolist()), ranking.auroc, ranking.auroc_ci)
-      )
-    yield Training(trial.seed, tuple(areas), tuple(made))
+      area = _area(test, found[:, t])
+      made.append(Choice(rule, tuple(own.tolist()), area, ranking.auroc_ci))
+    yield Training(trial.seed, areas, tuple(made))
+
+
+def _area(test: spec.Split, scores: np.ndarray) -> float:
+  found = metrics.auroc(test.labels, scores)
+  if found is None:
+    raise UserError(
+      "the test images are all of one class, so that no AUROC is defined; give"
+      " a run whose set has both."
+    )
+  return found
 
 
 def _monitored(

@@ -67,11 +67,11 @@ def _pair(a: Sequence[_Run], b: Sequence[_Run]) -> Iterator[report.Pair]:
     trained = [column for one in each if one for column in one[1]]
     of = f"{folder.name} ({headline})"
     found.append((of, _column(folder, "name"), each[0], trained, folder))
-  (one, names, known, x, folder), (other, others, _, y, _) = found
+  (one, names, known, x, folder), (other, again, _, y, _) = found
   # By name and order, since images of other sizes are the same ones.
-  if names != others or len(x[0]) != len(y[0]) or known is None:
+  if names != again or len(x[0]) != len(y[0]) or known is None:
     return
-  labels, values = np.array(known[0]), [np.array(each).T for each in (x, y)]
+  labels, ours, others = np.array(known[0]), np.array(x).T, np.array(y).T
   texts = {
     name: tuple(_column(folder, name))
     for name in (columns.PATIENT, columns.SET)
@@ -79,10 +79,12 @@ def _pair(a: Sequence[_Run], b: Sequence[_Run]) -> Iterator[report.Pair]:
   patients = columns.patients({k: text for k, text in texts.items() if text})
   if patients is None:
     kinds = (0, 1)
-    split = [tuple(each[labels == kind] for kind in kinds) for each in values]
+    split = [
+      tuple(each[labels == kind] for kind in kinds) for each in (ours, others)
+    ]
     difference = intervals.mean_auroc_difference(*split)
   else:
-    difference = by_patient.auroc_difference(labels, *values, patients)
+    difference = by_patient.auroc_difference(labels, ours, others, patients)
   if difference:
     by = "image" if patients is None else "patient"
     yield report.Pair(one, other, *difference, by)

@@ -300,7 +300,7 @@ def _with_intervals(
     (truth.labels[:own], patients),
     {key: getattr(score.pixels, key) for key in pixel_intervals.NAMES},
   )
-  named = {f"{key}_ci": ends for key, ends in found.items()}
+  named: dict[str, Any] = {f"{key}_ci": ends for key, ends in found.items()}
   pixels = dataclasses.replace(score.pixels, **named)
   return dataclasses.replace(score, pixels=pixels)
 

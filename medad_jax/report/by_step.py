@@ -88,7 +88,7 @@ class Curves:
 
 def rows(found: Sequence[Curves]) -> list[tuple[str, ...]]:
   """Cells of the table, a rule and training a row; see `MEANING`."""
-  made = []
+  made: list[tuple[str, ...]] = []
   for run in found:
     for training in run.trainings:
       best = training.oracle_best

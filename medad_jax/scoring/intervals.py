@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from jaxtyping import Float, Int
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 _LEVEL = 0.95
 _Z = statistics.NormalDist().inv_cdf(0.5 + _LEVEL / 2)
@@ -312,10 +312,24 @@ def _variance(placements: np.ndarray) -> float:
   return float(placements.var(ddof=1)) / len(placements)
 
 
-def logit_interval(value: float, error: float) -> Interval:
-  """The interval of a share in (0, 1) whose standard error is known."""
+def logit_interval(
+  value: float, error: float, cases: int | None = None
+) -> Interval:
+  """The interval of a share in (0, 1) whose standard error is known.
+
+  Args:
+    value: as measured.
+    error: its standard error.
+    cases: resampled cases that a bootstrap had the error from, which are few:
+      it then counts as one of `cases - 1` degrees of freedom, and is corrected
+      for what resampling of so few loses. None where they are many.
+  """
+  wide = _Z
+  if cases is not None:
+    wide = float(special.stdtrit(cases - 1, 0.5 + _LEVEL / 2))
+    wide *= math.sqrt(cases / (cases - 1))
   center = math.log(value / (1 - value))
-  half = _Z * error / (value * (1 - value))
+  half = wide * error / (value * (1 - value))
   return _sigmoid(center - half), _sigmoid(center + half)
 
 

@@ -52,25 +52,27 @@ def of_means(
   labels, patients = clusters
   none: dict[str, intervals.Interval | None] = dict.fromkeys(NAMES)
   each = by_patient.alone(labels) if patients is None else patients
-  with_lesion = masks.any((1, 2))
-  if len(np.unique(each[with_lesion])) < 2:
+  cases = len(np.unique(each[masks.any((1, 2))]))
+  if cases < 2:
     return none
   weights = by_patient.draw(labels, each, _DRAWS, seed)
   drawn = [_drawn(one, masks, weights) for one in maps]
   return {
-    name: _interval(values[name], np.mean([one[name] for one in drawn], 0))
+    name: _interval(
+      values[name], np.mean([one[name] for one in drawn], 0), cases
+    )
     for name in NAMES
   }
 
 
 def _interval(
-  value: float | None, drawn: Float[np.ndarray, "d"]
+  value: float | None, drawn: Float[np.ndarray, "d"], cases: int
 ) -> intervals.Interval | None:
   # A draw may lack all lesions where few images have one.
   known = drawn[np.isfinite(drawn)]
   if value is None or not 0 < value < 1 or len(known) < 2:
     return None
-  return intervals.logit_interval(value, float(known.std(ddof=1)))
+  return intervals.logit_interval(value, float(known.std(ddof=1)), cases)
 
 
 def _drawn(

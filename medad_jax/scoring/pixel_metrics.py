@@ -10,7 +10,7 @@ which may be a `np.memmap`, that takes 4 bytes a pixel and 8 an abnormal one:
 
 from collections.abc import Iterator
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Bool, Float, Int
 import numpy as np
@@ -91,7 +91,7 @@ def summarize(
   # In this order, what sorting the positives takes is freed before the pool.
   positives, sizes = _sorted_positives(maps, masks)
   pool = _sorted_pool(maps)
-  found: dict[str, float | None] = dict.fromkeys(_DEFINED)
+  found: dict[str, Any] = dict.fromkeys(_DEFINED)
   if 0 < len(positives) < len(pool):
     found |= areas(pool, positives, sizes) | oracle_dice(pool, positives)
   return Pixels(**found, n_pixels=len(pool), n_positive=len(positives))

