@@ -109,6 +109,11 @@ OTHERS = {
 }
 # Critic and generator play against each other: neither loss has to fall.
 GAMES = (("fanogan", "gan"), ("piad", "train"))
+# Their steps are those of `ae` or `nsa` with another loss or other anomalies.
+ALIKE = (
+  *("ae_l1", "ae_ssim", "ae_spatial", "ae_perceptual", "constrained_ae"),
+  *("cutpaste", "fpi", "pii"),
+)
 # One loss, an ensemble, two stages, parts that move in turn.
 KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
 # The one that every way to spread work is tried with, by kind: a method, or a
@@ -323,7 +328,13 @@ def test_a_checkpoint_keeps_the_states(name, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, *map(numbers, (restored, states)))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ())
+    for name in METHODS
+  ],
+)
 def test_a_mesh_changes_nothing(name):
   one, many = trained(name), trained(name, mesh=(2, 2))
   for phase in one[1]:
