@@ -323,9 +323,9 @@ def _limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
 
 def _side_by_side(
   figure: Figure, titles: Sequence[str], rows: int
-) -> Sequence[Axes]:
+) -> list[Axes]:
   """An empty column of that many cells for each title."""
-  columns = figure.subplots(1, len(titles), squeeze=False)[0]
+  columns = list(figure.subplots(1, len(titles), squeeze=False)[0])
   for title, axes in zip(titles, columns, strict=True):
     # Row r lies between r and r + 1, counted from the top.
     axes.set(xlim=(0, 1), ylim=(rows, 0), aspect="equal")
