@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 import pytest
 
-from benchmarks import coverage
+from benchmarks import coverage, coverage_of_sets
 from medad_jax.scoring import intervals, metrics
 
 
@@ -275,3 +275,17 @@ def test_rates_of_clusters_hold_the_truth():
     naive += low <= 0.5 <= high
   assert 0.91 <= held / 300 <= 0.99
   assert naive / 300 < 0.9
+
+
+@pytest.mark.parametrize("kind", coverage_of_sets.KINDS)
+def test_the_command_of_coverage_measures_each_kind(kind, monkeypatch, capsys):
+  monkeypatch.setattr(coverage_of_sets, "_TRUTH", 400)
+  monkeypatch.setattr(coverage_of_sets, "SIZES", (30,))
+  monkeypatch.setattr(coverage_of_sets, "SHIFTS", (1.0,))
+  arguments = [f"--of={kind}", "--draws=10", "--patients=2"]
+  assert coverage.main(arguments) == 0
+  _, line = capsys.readouterr().out.splitlines()
+  assert line.startswith("  30 a class, shift 1: ")
+  cells = line.partition(": ")[2].split(", ")
+  shares = [float(cell.split()[-2]) for cell in cells]
+  assert all(0.5 <= share <= 1 for share in shares), line
