@@ -44,6 +44,8 @@ def run(tmp_path_factory):
     "train.learning_rate": 0.02,
     "model.members": 2,
     "seeds": 2,
+    "mesh.member": 1,
+    "mesh.batch": 1,
     "validation.share": 0.25,
     "validation.every": 1,
     "steps_per_call": 2,
