@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from medad_jax import fetch
 from medad_jax.nets import resnet, vgg
 from medad_jax.types import UserError
 from medad_jax.weights import catalog, importer, pretrained, tensor_file
@@ -243,6 +244,7 @@ def test_download(source, cache, monkeypatch):
 
 
 def test_downloads_that_fail(source, cache, monkeypatch):
+  monkeypatch.setattr(fetch, "_PAUSE", 0.0)
   change(monkeypatch, "vgg19_r42", url=source.as_uri())
   with pytest.raises(UserError, match="is not the official file"):
     importer.download("vgg19_r42")
