@@ -131,7 +131,7 @@ def test_a_torn_last_line_is_dropped(tmp_path, cut):
   path = tmp_path / "metrics.jsonl"
   whole = path.read_bytes()
   path.write_bytes(whole[:-cut])
-  assert len(writers._read(tmp_path)) == 1  # read as it is, torn
+  assert len(writers.records(tmp_path)) == 1  # read as it is, torn
   log = writers.Writers(tmp_path)
   assert len(lines(tmp_path)) == 1
   log.scalars("train", 4, {"loss": 1.0})
