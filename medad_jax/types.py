@@ -254,6 +254,22 @@ class Phase:
     return len(self.pools)
 
 
+class Spread(Protocol):
+  """Runs a function of rows over all devices, as one program."""
+
+  def __call__(
+    self, function: Callable[[Array, Array, Axis], Any], rows: Any
+  ) -> Any:
+    """The function's results, on the host.
+
+    Args:
+      function: (part of the rows, their numbers, axis) -> arrays that are the
+        same on every device; padding has the number -1.
+      rows: all of them, [n ...].
+    """
+    ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Fit:
   """A stage in closed form: an estimate from features of all rows of a pool.
@@ -270,6 +286,8 @@ class Fit:
     reads: earlier stages that `features` needs.
     draws: whether `estimate` draws at random; it is then called with the seed
       of the member's trial as its second argument.
+    spreads: whether `estimate` computes over the devices; it is then called
+      with a `Spread` as its last argument.
     made_of: as in `Phase`.
   """
 
@@ -279,6 +297,7 @@ class Fit:
   estimate: Callable[..., Mapping[str, Any]]
   reads: tuple[str, ...] = ()
   draws: bool = False
+  spreads: bool = False
   made_of: Any = None
 
   shared: ClassVar[bool] = False
