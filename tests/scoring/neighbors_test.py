@@ -59,9 +59,7 @@ def test_the_coreset_is_the_references():
     (4, {"mode": "pmap"}),
   ],
 )
-@pytest.mark.parametrize(
-  ("points", "size"), [(1, 1), (2, 2), (6, 3), (97, 60), (97, 97)]
-)
+@pytest.mark.parametrize(("points", "size"), [(1, 1), (6, 3), (97, 97)])
 def test_a_coreset_is_greedy_on_any_mesh(count, mesh, points, size):
   """On few places, so that many rows are equal or equally far."""
   rng = np.random.RandomState(points + size)
