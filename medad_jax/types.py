@@ -254,6 +254,7 @@ class Phase:
     return len(self.pools)
 
 
+@runtime_checkable
 class Spread(Protocol):
   """Runs a function of rows over all devices, as one program."""
 
