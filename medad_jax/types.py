@@ -148,6 +148,10 @@ Loss = Callable[
 ]
 # uint8 images [n h w c] as stored -> arrays [n ...] by their names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
+# (function, rows [n ...]) -> its results, on the host. The function sees a part
+# of the rows, their numbers (-1 of padding) and the axis that they are split
+# along; its arrays are the same on every device.
+Spread = Callable[[Callable[[Array, Array, Axis], Any], Any], Any]
 
 
 @runtime_checkable
@@ -252,23 +256,6 @@ class Phase:
   def members(self) -> int:
     """The number of members."""
     return len(self.pools)
-
-
-@runtime_checkable
-class Spread(Protocol):
-  """Runs a function of rows over all devices, as one program."""
-
-  def __call__(
-    self, function: Callable[[Array, Array, Axis], Any], rows: Any
-  ) -> Any:
-    """The function's results, on the host.
-
-    Args:
-      function: (part of the rows, their numbers, axis) -> arrays that are the
-        same on every device; padding has the number -1.
-      rows: all of them, [n ...].
-    """
-    ...
 
 
 @dataclasses.dataclass(frozen=True)

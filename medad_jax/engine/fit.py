@@ -95,7 +95,7 @@ def estimate(
 
 
 def over(devices: Devices) -> Spread:
-  """What runs functions of rows over the devices."""
+  """A runner of functions of rows over the devices."""
   count = len(devices.all)
   # As for features: nothing here has members, so that all share the rows.
   layout = Devices(devices.all, devices.mode, member=1).layout(1, count)
