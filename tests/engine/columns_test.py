@@ -128,8 +128,10 @@ def read(folder):
   "fields",
   [
     {"data.feed": "resident"},
-    {"data.feed": "grain"},
-    {"data.feed": "resident", "parallel": "pmap"},
+    pytest.param({"data.feed": "grain"}, marks=pytest.mark.slow),
+    pytest.param(
+      {"data.feed": "resident", "parallel": "pmap"}, marks=pytest.mark.slow
+    ),
     {"data.feed": "grain", "mesh.member": 2, "mesh.batch": 2},
   ],
   ids=str,

@@ -81,7 +81,7 @@ def test_every_method_runs_on_eight_devices(name, tmp_path):
     assert "on 8 device(s)" in log
 
 
-@pytest.mark.parametrize("name", contract.KINDS)
+@pytest.mark.parametrize("name", ["ae", "ddad", "cutpaste_2s"])
 def test_a_method_of_each_kind_runs_on_three_devices(
   name, tmp_path, monkeypatch
 ):
@@ -93,21 +93,21 @@ def test_a_method_of_each_kind_runs_on_three_devices(
   assert "on 2 device(s)" in log
 
 
-@pytest.mark.parametrize("until", ["ensemble", "refine_dual"])
-def test_a_run_stops_after_a_stage_and_is_evaluated(until, tmp_path):
-  results, _ = run("ddad", tmp_path, until=until)
-  refined = {"r_dual"} if until == "refine_dual" else set()
-  assert {k for k in results["scores"] if k.startswith("r_")} == refined
-  again, log = run("ddad", tmp_path)  # goes on with the rest
+def test_a_run_stops_after_a_stage_is_evaluated_and_goes_on(tmp_path):
+  results, _ = run("ddad", tmp_path, until="ensemble")
+  assert not {k for k in results["scores"] if k.startswith("r_")}
+  results, log = run("ddad", tmp_path, until="refine_dual")
+  assert {k for k in results["scores"] if k.startswith("r_")} == {"r_dual"}
+  results, log = run("ddad", tmp_path)
   assert "ensemble: already trained" in log
-  assert {"r_dual", "r_intra"} <= set(again["scores"])
+  assert {"r_dual", "r_intra"} <= set(results["scores"])
 
 
 def test_a_stage_that_all_scores_need_is_named(tmp_path):
   with pytest.raises(
-    UserError, match="until='train'.*need the stage 'density'"
+    UserError, match="until='features'.*need the stage 'bank'"
   ):
-    run("cutpaste_2s", tmp_path, until="train")
+    run("patchcore", tmp_path, until="features")
 
 
 def test_held_out_images_are_scored_and_kept(tmp_path):

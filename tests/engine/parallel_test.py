@@ -128,7 +128,13 @@ def published():
   return compiled, compiled((1, 1)).cost_analysis()["flops"]
 
 
-@pytest.mark.parametrize("mesh", [(4, 2), (2, 4), (1, 8)])
+@pytest.mark.parametrize(
+  "mesh",
+  [
+    (4, 2),
+    *(pytest.param(m, marks=pytest.mark.slow) for m in ((2, 4), (1, 8))),
+  ],
+)
 def test_work_divides_without_gathering(published, mesh):
   compiled, flops_on_one = published
   found = compiled(mesh)

@@ -69,7 +69,9 @@ def test_a_larger_ensemble_trains_its_new_members(first, tmp_path):
   assert phases == {"ensemble", "refine_dual"}  # teachers are others now
 
 
-@pytest.mark.parametrize("change", ["seed", "rate", "rows"])
+@pytest.mark.parametrize(
+  "change", [pytest.param("seed", marks=pytest.mark.slow), "rate", "rows"]
+)
 def test_what_would_come_out_differently_is_trained(first, tmp_path, change):
   method, options = tiny.method(2, refine_epochs=0), {}
   if change == "seed":
@@ -112,7 +114,9 @@ def test_a_run_without_a_newer_field_is_taken_where_it_has_its_default(
 
 
 # The other run may be gone when the command is repeated.
-@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(
+  "there", [pytest.param(True, marks=pytest.mark.slow), False]
+)
 def test_a_run_killed_after_taking_over_goes_on_the_same(
   first, tmp_path, there
 ):

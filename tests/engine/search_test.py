@@ -202,7 +202,12 @@ def test_patience_ends_a_program_early(root, tmp_path):
 @pytest.mark.parametrize(
   ("method", "texts", "fields"),
   [
-    ("dpa", ["train.learning_rate=0.01,0.001"], {"train.epochs": 1}),
+    pytest.param(
+      "dpa",
+      ["train.learning_rate=0.01,0.001"],
+      {"train.epochs": 1},
+      marks=pytest.mark.slow,
+    ),
     ("deep_if", ["model.layer=conv2d_2b,conv2d_1a"], None),
   ],
 )

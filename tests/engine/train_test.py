@@ -60,7 +60,15 @@ def undisturbed(tmp_path_factory):
 
 
 # Calls: 3 + 2 of the ensemble (6 steps of all, 4 of the UDM), 3 of the net.
-@pytest.mark.parametrize("lines", [0, 1, 4, 6])
+@pytest.mark.parametrize(
+  "lines",
+  [
+    pytest.param(0, marks=pytest.mark.slow),
+    1,
+    pytest.param(4, marks=pytest.mark.slow),
+    6,
+  ],
+)
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, undisturbed, lines):
   assert_same(killed_and_resumed(run, tmp_path, lines), undisturbed[0])
 

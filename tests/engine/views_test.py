@@ -190,7 +190,9 @@ def run(root, name, text, augment, **fields):
   return root / name
 
 
-@pytest.mark.parametrize("text", ["stretch", "shrink:24"])
+@pytest.mark.parametrize(
+  "text", [pytest.param("stretch", marks=pytest.mark.slow), "shrink:24"]
+)
 def test_scoring_sees_the_middle_and_no_draws(text, tmp_path):
   images = write_set(tmp_path, text)
   folder = run(tmp_path, "run", text, "truncate,flip,crop")

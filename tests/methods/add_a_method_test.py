@@ -36,7 +36,13 @@ def example(request, tmp_path, monkeypatch):
   monkeypatch.setitem(contract.MODEL, name, {})
   yield name
   sys.modules.pop(f"medad_jax.methods.{name}", None)
-  for cached in (contract.build, contract.trained, contract.program_of):
+  for cached in (
+    contract.build,
+    contract.initial,
+    contract.program_of,
+    contract.scorer_of,
+    contract.trained,
+  ):
     cached.cache_clear()
 
 
@@ -49,7 +55,7 @@ def test_an_example_keeps_the_contract(example, tmp_path):
   contract.test_it_is_a_method(example)
   contract.test_steps_are_finite_and_learn_a_fixed_batch(example)
   contract.test_scores_depend_on_the_image_alone(example)
-  contract.test_a_checkpoint_keeps_the_scores(example, tmp_path / "run")
+  contract.test_a_checkpoint_keeps_the_states(example, tmp_path / "run")
   contract.test_a_mesh_changes_nothing(example)
   found = contract.scores(example, tiny.images(3, seed=1))
   assert set(found) == {EXAMPLES[example]}

@@ -105,6 +105,7 @@ def test_steps_in_float64(case):
     close(found[key], norm, rtol=of_norms, err_msg=key)
 
 
+@pytest.mark.slow
 def test_steps_in_float32():
   """Three steps of the case with the largest gap, and what they change."""
   case = "dpa_cifar_wo_pg"
@@ -119,7 +120,9 @@ def test_steps_in_float32():
     close(found[key], norm, rtol=of_norms, err_msg=key)
 
 
-@pytest.mark.parametrize("tag", ["gray", "rgb"])
+@pytest.mark.parametrize(
+  "tag", ["gray", pytest.param("rgb", marks=pytest.mark.slow)]
+)
 def test_distances_and_their_gradients(tag):
   wanted, method = golden.load("dpa_losses"), dpa.Method()
   config = wanted["config"]

@@ -240,6 +240,7 @@ def moments(opt):
   return int(adam.count), first, second, len(jax.tree.leaves(adam.mu))
 
 
+@pytest.mark.slow
 def test_the_references_run_over_five_stages():
   """Its 15 steps: losses and the optimizer's state, renewed at each stage."""
   wanted = golden.load("dpa_pg_run")

@@ -128,6 +128,7 @@ def test_dae_noise():
   close(jnp.std(noisy), 0.783919)
 
 
+@pytest.mark.slow
 def test_dae():
   given = images(count=2), coarse()
   x, noise = (np.asarray(array, np.float32) for array in given)
@@ -195,6 +196,7 @@ def test_ganomaly():
   close(done.metrics[3]["disc_loss"], 0.01835198, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_ae_perceptual():
   method = ae_perceptual.Method(**NET)
   net = synthetic_vgg.variables(synthetic_vgg.medianomaly, 1.5)["params"]
