@@ -148,9 +148,8 @@ Loss = Callable[
 ]
 # uint8 images [n h w c] as stored -> arrays [n ...] by their names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
-# (function, rows [n ...]) -> its results, on the host. The function sees a part
-# of the rows, their numbers (-1 of padding) and the axis that they are split
-# along; its arrays are the same on every device.
+# (function, rows [n ...]) -> its results, on the host. The function takes a part
+# of the rows, their numbers (-1 is padding) and an axis; all devices agree.
 Spread = Callable[[Callable[[Array, Array, Axis], Any], Any], Any]
 
 
@@ -274,8 +273,7 @@ class Fit:
     reads: earlier stages that `features` needs.
     draws: whether `estimate` draws at random; it is then called with the seed
       of the member's trial as its second argument.
-    spreads: whether `estimate` computes over the devices; it is then called
-      with a `Spread` as its last argument.
+    spreads: whether `estimate` has a last argument, a `Spread`, to use devices.
     made_of: as in `Phase`.
   """
 
