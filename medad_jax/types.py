@@ -148,7 +148,7 @@ Loss = Callable[
 ]
 # uint8 images [n h w c] as stored -> arrays [n ...] by their names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
-# (function, rows [n ...]) -> its results, on the host. The function takes a part
+# (function, rows [n ...]) -> its results, on the host. It is called with a part
 # of the rows, their numbers (-1 is padding) and an axis; all devices agree.
 Spread = Callable[[Callable[[Array, Array, Axis], Any], Any], Any]
 
