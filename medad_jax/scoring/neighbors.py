@@ -91,22 +91,24 @@ def coreset(
     The rows, in the order of the choice, and the largest distance of a point
     from the nearest one of them.
   """
-  # Summed along the first axis a distance has the same bits in a part of any
-  # size; a product of matrices would read as much and round by the size.
-  columns = points.T
+  # Seen from row 0 numbers are small, whichever part of the rows this is.
+  points = points - axis.gather(points[:1])[0]
+  squares = jnp.sum(points**2, -1)
 
   def farthest(far):
     at = jnp.argmax(far)
-    own = far[at], ids[at], columns[:, at]
-    lengths, rows, found = axis.gather(jax.tree.map(lambda x: x[None], own))
+    own = far[at], ids[at], points[at], squares[at]
+    lengths, *found = axis.gather(jax.tree.map(lambda x: x[None], own))
     # Parts are in the rows' order, and of equal ones argmax takes the first.
     best = jnp.argmax(lengths)
-    return rows[best], found[best]
+    return (x[best] for x in found)
 
   def choose(number, carry):
     chosen, far = carry
-    row, point = farthest(far)
-    gaps = jnp.sum((columns - point[:, None]) ** 2, 0)
+    row, point, square = farthest(far)
+    # Products read less than all differences.
+    products = jnp.matmul(points, point, precision="highest")
+    gaps = jnp.maximum(squares - 2 * products + square, 0)
     far = jnp.where(ids == row, -1, jnp.minimum(far, gaps))
     return chosen.at[number].set(row), far
 
