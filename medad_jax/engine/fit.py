@@ -1,6 +1,7 @@
 """Stages in closed form: features of the normal images, then an estimate."""
 
 from collections.abc import Callable, Iterator
+import dataclasses
 import time
 from typing import Any
 
@@ -96,9 +97,11 @@ def estimate(
 
 def over(devices: Devices) -> Spread:
   """A runner of functions of rows over the devices."""
-  count = len(devices.all)
-  # As for features: nothing here has members, so that all share the rows.
-  layout = Devices(devices.all, devices.mode, member=1).layout(1, count)
+  # Nothing here has members: all devices share the rows, but cores of a CPU,
+  # on which parts side by side are slower than the whole, as batches are.
+  alone = dataclasses.replace(devices, member=1, batch=None)
+  layout = alone.layout(1, len(devices.all))
+  count = layout.used
 
   def spread(function, rows):
     ids = np.arange(-(-len(rows) // count) * count, dtype=np.int32)
