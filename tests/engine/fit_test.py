@@ -95,9 +95,10 @@ def test_an_estimate_that_was_not_saved_is_told_of_once(tmp_path, monkeypatch):
 def test_cores_of_a_cpu_do_not_share_rows():
   """They would wait for each other at every step."""
   devices = Devices(tuple(jax.devices()[:2]), whole_batches=True)
-  spread = fit.over(devices)
-  sizes = spread(lambda part, ids, axis: (axis.size, len(part)), np.ones(5))
-  assert sizes == (1, 5)
+  found = fit.over(devices)(
+    lambda part, ids, axis: jnp.array([axis.size, len(part)]), np.ones(5)
+  )
+  assert found.tolist() == [1, 5]
 
 
 def test_seeds_have_estimates_of_their_own(tmp_path):
