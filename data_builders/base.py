@@ -49,6 +49,16 @@ class Row:
   healthy: Path | None = None
 
 
+class Info(tfds.core.DatasetInfo):
+  """A set's facts, which no server knows."""
+
+  def initialize_from_bucket(self) -> None:
+    """Leaves out TFDS's look at its server.
+
+    That makes a temporary folder for each builder, which nobody removes.
+    """
+
+
 class SetBuilder(
   tfds.core.GeneratorBasedBuilder, abc.ABC, skip_registration=True
 ):
@@ -171,7 +181,7 @@ class SetBuilder(
       features["healthy"] = tfds.features.Image(shape=(None, None, 1))
     if names := self.columns():
       features["columns"] = {name: tfds.features.Text() for name in names}
-    return tfds.core.DatasetInfo(
+    return Info(
       builder=self,
       description=inspect.getdoc(type(self)),
       features=tfds.features.FeaturesDict(features),

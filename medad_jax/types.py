@@ -148,6 +148,9 @@ Loss = Callable[
 ]
 # uint8 images [n h w c] as stored -> arrays [n ...] by their names in `Batch`.
 Prepare = Callable[[Any], Mapping[str, Any]]
+# (function, rows [n ...]) -> its results, on the host. It is called with a part
+# of the rows, their numbers (-1 is padding) and an axis; all devices agree.
+Spread = Callable[[Callable[[Array, Array, Axis], Any], Any], Any]
 
 
 @runtime_checkable
@@ -270,6 +273,7 @@ class Fit:
     reads: earlier stages that `features` needs.
     draws: whether `estimate` draws at random; it is then called with the seed
       of the member's trial as its second argument.
+    spreads: whether `estimate` has a last argument, a `Spread`, to use devices.
     made_of: as in `Phase`.
   """
 
@@ -279,6 +283,7 @@ class Fit:
   estimate: Callable[..., Mapping[str, Any]]
   reads: tuple[str, ...] = ()
   draws: bool = False
+  spreads: bool = False
   made_of: Any = None
 
   shared: ClassVar[bool] = False

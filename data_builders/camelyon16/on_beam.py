@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from data_builders import base
 from data_builders.camelyon16 import task as one
 from data_builders.camelyon16.task import Task
 from medad_jax import shipped
@@ -65,7 +66,7 @@ class _Outcomes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _info(self) -> tfds.core.DatasetInfo:
     text = tfds.features.Text
     features = tfds.features.FeaturesDict({"slide": text(), "problem": text()})
-    return tfds.core.DatasetInfo(builder=self, features=features)
+    return base.Info(builder=self, features=features)
 
   def _split_generators(self, dl_manager) -> dict[str, Any]:
     del dl_manager

@@ -331,7 +331,8 @@ def fold(
     found[pool.name] = own[np.isin(turns % pool.of, pool.folds)]
     if not len(found[pool.name]):
       raise UserError(
-        f"{len(own)} normal images were given, which leave none to"
-        f" '{pool.name}', one of {pool.of} parts; give {pool.of} or more."
+        f"normal images to train on are {len(own)} here, of which"
+        f" '{pool.name}', one of {pool.of} parts, gets none; give more of them,"
+        " of more patients."
       )
   return found

@@ -312,6 +312,9 @@ def _not_built(root: Path, name: str) -> str:
   built = store.built_names(root)
   there = f"sets there: {', '.join(built)}" if built else "no sets there"
   where = f" in {root} ({there})" if root.is_dir() else f": {root} is no folder"
+  if name == "folder":  # of configs/folder.py, mostly without its flag
+    where += "; give your images with --config.data.normal=DIR, or"
+    return f"there is no data set 'folder'{where} {_build_command(root, name)}."
   return (
     f"there is no data set '{name}'{where}; {_build_command(root, name)}, or"
     " set config.data.dir or MEDAD_DATA_DIR to where it was built."

@@ -94,6 +94,25 @@ def with_hyper(config: Config, hyper: Mapping[str, Any]) -> dict[str, Any]:
   return changed
 
 
+def completed(config: Config) -> tuple[dict[str, Any], list[fields.Field]]:
+  """A saved configuration with today's fields, and those that it lacked.
+
+  It takes their defaults: a field comes with one that means what runs did
+  before there was the field (docs/architecture.md, "Add a field").
+
+  Raises:
+    UserError: it has a field or a method that there is no longer.
+  """
+  _check_names(config)
+  flat, whole = flatten(config), _copied(config)
+  # Which methods there are is no default's to say.
+  known = fields.of(config["method"], config.get("backbone"))
+  lacking = [f for f in known if f.place and f.name not in flat]
+  for field in lacking:
+    _put(whole, field.name, ranges.plain(field.default, field.annotation))
+  return whole, lacking
+
+
 def flatten(config: Config, prefix: str = "") -> dict[str, Any]:
   """{"data": {"dir": 1}} -> {"data.dir": 1}, tuples as lists."""
   flat: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from medad_jax.engine import (
   members,
   opening,
   processes,
+  reuse,
   run,
   train,
   trained,
@@ -118,8 +119,9 @@ def _trained(
         # What was imported is no result of this training.
         data_text=f"{data.dataset.fingerprint} {settings.data.trained}"
         f"{folder.imported_text()}",
-        method_text=repr(method),
+        method=method,
         reuse=other,
+        newer={} if other is None else reuse.newer(other),
         columns=data.columns,
         view=settings.data.view,
       )

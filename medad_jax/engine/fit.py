@@ -1,6 +1,7 @@
 """Stages in closed form: features of the normal images, then an estimate."""
 
 from collections.abc import Callable, Iterator
+import dataclasses
 import time
 from typing import Any
 
@@ -9,8 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax.data.joined import Joined
-from medad_jax.engine import batched, checkpoint, members, program, run
-from medad_jax.types import Fit, TrainState
+from medad_jax.engine import (
+  batched,
+  checkpoint,
+  members,
+  parallel,
+  program,
+  run,
+)
+from medad_jax.engine.devices import Devices
+from medad_jax.types import Fit, Spread, TrainState
 
 # Members that another run has finished, and their states; None for none.
 Given = Callable[[], tuple[list[int], TrainState] | None]
@@ -61,6 +70,7 @@ def estimate(
   seen = batched.Batched(
     stage.features, settings.scoring_batch, settings.devices
   )
+  spread = (over(settings.devices),) if stage.spreads else ()
   found = [
     # On the host: estimators are numpy's or scikit-learn's, once a run.
     stage.estimate(
@@ -71,6 +81,7 @@ def estimate(
         settings.pools[member.rows],
       ),
       *((member.seed,) if stage.draws else ()),
+      *spread,
     )
     for member in who
   ]
@@ -82,6 +93,29 @@ def estimate(
     # Never used, but a state has one key a member.
     key=jax.random.split(jax.random.key(0), len(found)),
   )
+
+
+def over(devices: Devices) -> Spread:
+  """A runner of functions of rows over the devices."""
+  # Nothing here has members: all devices share the rows, but cores of a CPU,
+  # on which parts side by side are slower than the whole, as batches are.
+  alone = dataclasses.replace(devices, member=1, batch=None)
+  layout = alone.layout(1, len(devices.all))
+  count = layout.used
+
+  def spread(function, rows):
+    ids = np.arange(-(-len(rows) // count) * count, dtype=np.int32)
+    # Parts are equal; the rows of padding are copies that nobody may count.
+    parts = rows[ids % len(rows)], np.where(ids < len(rows), ids, -1)
+    call = layout.lift(
+      lambda *part: function(*part, layout.axis),
+      (parallel.EXAMPLE, parallel.EXAMPLE),
+      parallel.WHOLE,
+    )
+    found = call(*layout.put(parts, parallel.EXAMPLE))
+    return jax.device_get(layout.get(found, parallel.WHOLE))
+
+  return spread
 
 
 def _features(

@@ -7,6 +7,7 @@ member. Members that agree in all of these are copied instead of trained.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -16,9 +17,10 @@ import jax
 import numpy as np
 
 from medad_jax import files
-from medad_jax.engine import checkpoint, members, processes
-from medad_jax.engine.run import Run
-from medad_jax.types import Fit, Stage, TrainState
+from medad_jax.engine import checkpoint, fields, members, processes
+from medad_jax.engine import config as configuration
+from medad_jax.engine.run import Newer, Run
+from medad_jax.types import Fit, Stage, TrainState, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +30,35 @@ class Origin:
   Attributes:
     common: hash of what all members share.
     members: for each member, a hash of what is its own.
+    there: as `common`, without fields that are newer than the run to reuse.
   """
 
   common: str
   members: tuple[str, ...]
+  there: str = ""
 
   @property
   def text(self) -> str:
     """All of it, for stages that read this one."""
     return " ".join((self.common, *self.members))
+
+
+def newer(other: Path) -> Newer:
+  """Fields of methods that another run's configuration lacks.
+
+  Empty where there is no configuration that this version reads.
+  """
+  try:
+    config = files.read_json(other / "config.json", "reuse another run")
+    _, lacking = configuration.completed(config)
+    default = fields.default_of(config["method"], config.get("backbone"))
+  except (UserError, LookupError):
+    return {}  # its stages' hashes decide alone
+  return {
+    (type(_owner(default, field.place)), field.place[-1]): field.default
+    for field in fields.of_method(default)
+    if field in lacking
+  }
 
 
 def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
@@ -49,16 +71,17 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
   """
   # A stage may name the fields that reach it; otherwise all fields count.
   made_of = getattr(stage, "made_of", None)
+  made_of = run.method if made_of is None else made_of
   # Chained: whatever changes an earlier stage changes this one.
-  reads = [earlier[name].text for name in getattr(stage, "reads", ())]
-  fields = run.method_text if made_of is None else repr(made_of)
+  reads = [earlier[name] for name in getattr(stage, "reads", ())]
   rows = {
     name: hashlib.sha256(np.asarray(pool, np.int64).tobytes()).hexdigest()
     for name, pool in run.pools.items()
   }
-  common = (stage.name, run.data_text, run.shape, fields, *reads)
+  common = (stage.name, run.data_text, run.shape)
+  there = [dataclasses.replace(o, common=o.there).text for o in reads]
   return Origin(
-    _hash(common),
+    _hash((*common, text(made_of, {}), *(o.text for o in reads))),
     tuple(
       _hash(
         (
@@ -71,14 +94,35 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
       )
       for member in members.of_stage(stage, run.trials)
     ),
+    _hash((*common, text(made_of, run.newer), *there)),
   )
+
+
+def text(value: Any, without: Newer) -> str:
+  """Its `repr`, but for fields that have their default where these lack them.
+
+  So an older version, which did not have the fields, wrote it.
+  """
+  if isinstance(value, tuple):
+    parts = [text(part, without) for part in value]
+    return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+  if not dataclasses.is_dataclass(value):
+    return repr(value)
+  shown = [
+    f"{field.name}={text(own, without)}"
+    for field in dataclasses.fields(value)
+    for own in (getattr(value, field.name),)
+    for key in ((type(value), field.name),)
+    if key not in without or without[key] != own
+  ]
+  return f"{type(value).__qualname__}({', '.join(shown)})"
 
 
 def keep(stage: Stage, run: Run, origin: Origin) -> None:
   """Writes a finished stage's origin beside its checkpoint."""
   if processes.first():
-    path = _path(run.workdir, stage.name)
-    files.write_json(path, dataclasses.asdict(origin))
+    own = {"common": origin.common, "members": origin.members}
+    files.write_json(_path(run.workdir, stage.name), own)
 
 
 def found(
@@ -99,7 +143,7 @@ def found(
     return None
   saved = checkpoint.Checkpoints(run.reuse / "checkpoints", stage.name)
   there = _read(_path(run.reuse, stage.name))
-  if there is None or not saved.finished or there.common != origin.common:
+  if there is None or not saved.finished or there.common != origin.there:
     return None
   here = [m for m, own in enumerate(origin.members) if own in there.members]
   # Estimates are cheap, and are taken over as a whole or not at all.
@@ -157,6 +201,11 @@ def remembered(workdir: Path, stage: str) -> list[int]:
 
 def _taken(workdir: Path, stage: str) -> Path:
   return workdir / "checkpoints" / f"{stage}.taken.json"
+
+
+def _owner(value: Any, place: Sequence[str]) -> Any:
+  """The dataclass that has the field at this place."""
+  return functools.reduce(getattr, place[:-1], value)
 
 
 def _resized(target: TrainState | None, count: int) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from medad_jax.engine.devices import Devices
 from medad_jax.types import Method, Phase, TrainState
 
 States = dict[str, TrainState]
+# Fields that an older version lacks, and their defaults.
+Newer = Mapping[tuple[type, str], Any]
 
 
 @runtime_checkable
@@ -57,8 +59,9 @@ class Run:
       those of its best value.
     keep_checkpoints: whether every validation keeps the states that it sees.
     data_text: identifies the pixels that are trained on.
-    method_text: identifies the method and all its fields.
+    method: whose stages these are; its fields decide what they give.
     reuse: another run, whose finished stages are taken where they fit.
+    newer: fields that this other run lacks.
     columns: codes of the columns that phases read, of all rows of the feed.
     method_of: the method with numbers of a trial in place, by field; None
       where trials differ in their seed alone.
@@ -81,8 +84,9 @@ class Run:
   select: str = "last"
   keep_checkpoints: bool = False
   data_text: str = ""
-  method_text: str = ""
+  method: Any = None
   reuse: Path | None = None
+  newer: Newer = dataclasses.field(default_factory=dict)
   columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   method_of: Callable[[Mapping], Method] | None = None
   view: views.Views | None = None

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Mapping
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 from pathlib import Path
 import platform
+import sys
 import time
 from typing import IO, Any
 
+import medad_jax
 from medad_jax import files
 from medad_jax.data import columns
 from medad_jax.engine import config as configuration
@@ -123,8 +126,10 @@ class Workdir:
   def config(self) -> dict[str, Any]:
     """The configuration that the folder's run was trained with.
 
+    Fields that are newer than the run have their defaults, and a line says so.
+
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: there is none, it is damaged, or this version lacks a field.
     """
     if not self._config.exists():
       raise UserError(
@@ -135,15 +140,20 @@ class Workdir:
     if not isinstance(found.get("method"), str):
       raise UserError(f"{self._config} names no method; {_REMEDY}.")
     try:
-      configuration.settings_of(found)
-      # Built to be checked: fields of another version are reported here.
-      configuration.build_method(found)
+      whole, lacking = configuration.completed(found)
+      configuration.settings_of(whole)
+      # Built to be checked: values of another version are reported here.
+      configuration.build_method(whole)
     except UserError as error:
       raise UserError(
-        f"{self._config} holds no configuration of this version ({error});"
+        f"{self._config} is of medad_jax {self._version()} and no configuration"
+        f" of {medad_jax.__version__} ({error}); use that version, or"
         f" {_REMEDY}."
       ) from error
-    return found
+    if lacking and processes.first():
+      taken = _named([f"{f.name}={f.default!r}" for f in lacking])
+      _say(f"{self._config} is older than {taken}, which are the defaults.")
+    return whole
 
   def check_data(self, data: Mapping[str, Any]) -> None:
     """Checks that data sets are those that the run was trained on.
@@ -247,6 +257,15 @@ class Workdir:
     """
     return self._record()["data"]
 
+  def _version(self) -> str:
+    """The version that trained last, as far as it was recorded."""
+    try:
+      last = self._record()["starts"][-1]
+      version, commit = last["versions"]["medad_jax"], last["commit"]
+    except (UserError, LookupError, TypeError):
+      return "(unknown version)"
+    return f"{version} (commit {commit[:10]})" if commit else version
+
   def _record(self) -> dict[str, Any]:
     if not self._run.exists():
       raise UserError(
@@ -313,6 +332,12 @@ def _check_same(
       f"{path} holds a run of another configuration, which differs in"
       f" {_named(differ)}; use the same values or another --workdir."
     )
+
+
+@functools.cache
+def _say(text: str) -> None:
+  """Prints a note once, however often a command reads the folder."""
+  print(f"medad_jax: {text}", file=sys.stderr, flush=True)
 
 
 def _named(offenders: list[str]) -> str:

@@ -14,6 +14,7 @@ checkpoints. The fit has no random seed: several give the same.
 """
 
 import dataclasses
+import functools
 from typing import Literal
 
 import jax
@@ -67,7 +68,14 @@ class Method:
     """ "features", not trained, then "bank" and "standard"."""
     return (
       types.Pretrained("features", self.init, {self.net: self.weights}),
-      types.Fit("bank", (BANK,), self.features, self.fill, ("features",)),
+      types.Fit(
+        "bank",
+        (BANK,),
+        self.features,
+        self.fill,
+        ("features",),
+        spreads=True,
+      ),
       types.Fit(
         "standard",
         (HELD_OUT,),
@@ -105,7 +113,7 @@ class Method:
       "patches": backbones.patches(found),
     }
 
-  def fill(self, batches):
+  def fill(self, batches, spread):
     """The bank: a coreset of patches, vectors, and a Gaussian a position."""
     patches = neighbors.Reservoir(self.sampled)
     vectors = neighbors.Reservoir(self.vectors)
@@ -117,7 +125,9 @@ class Method:
       chosen = self._chosen(depth(found))
       moments.add(flat[:, :, chosen])
     sample = patches.rows()
-    rows, _ = neighbors.coreset(sample, self.coreset)
+    size = min(self.coreset, len(sample))
+    choose = functools.partial(neighbors.coreset, size=size)
+    rows, _ = spread(choose, sample)
     return {
       "coreset": sample[rows],
       "vectors": vectors.rows(),
@@ -193,8 +203,9 @@ def standardization(batches) -> dict[str, np.ndarray]:
   found = np.concatenate(list(batches)).astype(np.float64)
   if len(found) < 2:
     raise types.UserError(
-      "scores are standardized on a fifth of the normal images, which is"
-      f" {len(found)} of them here; give 10 normal images or more."
+      "scores are standardized on a fifth of the normal images to train on,"
+      f" which is {len(found)} of them here, and want two; give more normal"
+      " images, of more patients."
     )
   deviation = np.maximum(found.std(0, ddof=1), 1e-12)
   return {

@@ -5,13 +5,13 @@ Anomaly Detection", CVPR 2022, section 3): patch features of normal images, of
 which a greedy choice keeps those that cover the others best.
 """
 
-import functools
-
 import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
+
+from medad_jax.axis import Axis
 
 
 class Reservoir:
@@ -71,20 +71,53 @@ class Reservoir:
 
 
 def coreset(
-  points: Float[np.ndarray, "n d"], size: int
-) -> tuple[Int[np.ndarray, "m"], float]:
+  points: Float[Array, "m d"],
+  ids: Int[Array, "m"],
+  axis: Axis,
+  size: int,
+) -> tuple[Int[Array, "size"], Float[Array, ""]]:
   """A greedy choice of rows: the farthest from those chosen, from row 0 on.
 
+  Of rows equally far the lowest is chosen, and none twice, so that the choice
+  does not depend on the number of devices. Memory is that of the points.
+
   Args:
-    points: at least one.
-    size: rows to choose; all are chosen where there are fewer.
+    points: this device's part of all rows, in their order.
+    ids: the number of each; -1 for padding, which is never chosen.
+    axis: where the rows are split.
+    size: rows to choose, at most as many as there are.
 
   Returns:
     The rows, in the order of the choice, and the largest distance of a point
     from the nearest one of them.
   """
-  rows, squares = _greedy(jnp.asarray(points), min(size, len(points)))
-  return np.asarray(rows), float(np.sqrt(np.max(squares)))
+  # Seen from row 0 numbers are small, whichever part of the rows this is.
+  points = points - axis.gather(points[:1])[0]
+  squares = jnp.sum(points**2, -1)
+
+  def farthest(far):
+    at = jnp.argmax(far)
+    own = far[at], ids[at], points[at], squares[at]
+    lengths, *found = axis.gather(jax.tree.map(lambda x: x[None], own))
+    # Parts are in the rows' order, and of equal ones argmax takes the first.
+    best = jnp.argmax(lengths)
+    return (x[best] for x in found)
+
+  def choose(number, carry):
+    chosen, far = carry
+    row, point, square = farthest(far)
+    # Products read less than all differences.
+    products = jnp.matmul(points, point, precision="highest")
+    gaps = jnp.maximum(squares - 2 * products + square, 0)
+    far = jnp.where(ids == row, -1, jnp.minimum(far, gaps))
+    return chosen.at[number].set(row), far
+
+  # Below any distance for what cannot be chosen, and so it stays.
+  start = jnp.where(ids < 0, -1, jnp.inf).astype(points.dtype)
+  chosen = jnp.zeros(size, ids.dtype)
+  chosen, far = lax.fori_loop(0, size, choose, (chosen, start))
+  left = axis.gather(jnp.max(far)[None])
+  return chosen, jnp.sqrt(jnp.maximum(jnp.max(left), 0))
 
 
 def nearest(
@@ -118,25 +151,3 @@ def nearest(
     return jnp.sort(jnp.linalg.norm(gaps, axis=-1), -1)
 
   return lax.map(of_block, queries)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _greedy(points, size):
-  # Products read less than all differences; the middle is the best origin.
-  points -= jnp.mean(points, 0)
-  squares = jnp.sum(points**2, -1)
-
-  def left(distances, row):
-    products = jnp.matmul(points, points[row], precision="highest")
-    found = squares - 2 * products + squares[row]
-    return jnp.minimum(distances, jnp.maximum(found, 0))
-
-  def choose(number, carry):
-    rows, distances = carry
-    distances = left(distances, rows[number - 1])
-    row = jnp.argmax(distances).astype(jnp.int32)
-    return rows.at[number].set(row), distances
-
-  start = jnp.zeros(size, jnp.int32), jnp.full(len(points), jnp.inf)
-  rows, distances = lax.fori_loop(1, size, choose, start)
-  return rows, left(distances, rows[-1])

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -115,6 +116,17 @@ def test_masks_of_any_mode_are_gray_in_the_set(mode, tmp_path):
   np.testing.assert_array_equal(
     found["test/abnormal/1.png"][..., 0], np.where(marks, 255, 0)
   )
+
+
+def test_a_build_leaves_nothing_in_the_folder_of_temporary_files(
+  tmp_path, monkeypatch
+):
+  source = sources.make("rsna", tmp_path / "source")
+  temporary = tmp_path / "temporary"
+  temporary.mkdir()
+  monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+  build.build("rsna", source=source, data_dir=tmp_path)
+  assert list(temporary.iterdir()) == []
 
 
 def test_facts_are_json(tmp_path):

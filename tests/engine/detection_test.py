@@ -14,7 +14,7 @@ from medad_jax.data import columns, spec
 from medad_jax.engine import measuring
 from medad_jax.report import table
 from medad_jax.training import Length, Optimizer
-from tests.engine.evaluation_test import evaluate, make_config
+from tests.engine.evaluated import evaluate, make_config
 
 SIZE = 16
 CONFIG = make_config(SIZE, method="drawing", model={})

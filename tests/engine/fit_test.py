@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax.engine import checkpoint, fit, members
+from medad_jax.engine.devices import Devices
 from medad_jax.types import NORMAL, Fit, TrainState
 from tests import tiny
 
@@ -89,6 +90,15 @@ def test_an_estimate_that_was_not_saved_is_told_of_once(tmp_path, monkeypatch):
     fit.fit(stage(), settings, before())
   fit.fit(stage(), settings, before())
   assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_cores_of_a_cpu_do_not_share_rows():
+  """They would wait for each other at every step."""
+  devices = Devices(tuple(jax.devices()[:2]), whole_batches=True)
+  found = fit.over(devices)(
+    lambda part, ids, axis: jnp.array([axis.size, len(part)]), np.ones(5)
+  )
+  assert found.tolist() == [1, 5]
 
 
 def test_seeds_have_estimates_of_their_own(tmp_path):

@@ -8,7 +8,14 @@ import pytest
 
 from medad_jax.data import decode, folder, manifest
 from medad_jax.engine import config as configuration
-from medad_jax.engine import experiment, material, prediction, trained
+from medad_jax.engine import (
+  experiment,
+  material,
+  opening,
+  prediction,
+  trained,
+)
+from medad_jax.engine.settings import Data
 from medad_jax.types import UserError
 from tests import tiny
 from tests.data_builders import sources
@@ -110,10 +117,16 @@ def test_folders_that_cannot_be_trained_on_are_told(tmp_path):
     opened(one, tmp_path)
 
 
+def test_a_folder_that_was_not_named_is_asked_for(tmp_path):
+  data = Data(name="folder", dir=str(tmp_path))
+  with pytest.raises(UserError, match="images with --config.data.normal=DIR"):
+    opening.open_data(data, ("train",))
+
+
 def test_one_image_is_too_few(tmp_path):
   (tmp_path / "one").mkdir()
   Image.fromarray(tiny.images(1)[0, ..., 0]).save(tmp_path / "one" / "x.png")
-  with pytest.raises(UserError, match="1 normal images .*give 5 or more"):
+  with pytest.raises(UserError, match="are 1 here.*standard.*give more"):
     run(tmp_path / "one", tmp_path / "run")
 
 

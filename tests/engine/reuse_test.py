@@ -1,19 +1,23 @@
 """Stages of another run are taken over where they would come out equal."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
-from medad_jax.engine import members, train
+from medad_jax import files
+from medad_jax.engine import config as configuration
+from medad_jax.engine import members, reuse, train
+from medad_jax.training import Length
 from tests import tiny
 from tests.killed import Killed, Killer
 
 
-def run(workdir, method, reuse=None, log=None, **options):
+def run(workdir, method, other=None, log=None, **options):
   """A whole training, and the phases that logged steps in it."""
-  options |= {"method_text": repr(method), "reuse": reuse}
+  options |= {"method": method, "reuse": other}
   if log is not None:
     options["log"] = log
   settings = tiny.run(workdir, tiny.feed(), **options)
@@ -82,6 +86,31 @@ def test_what_would_come_out_differently_is_trained(first, tmp_path, change):
   taken = "2 of 4" if change == "rows" else None  # the UDM saw the same rows
   assert (f"{taken} member(s) taken" in log) == (change == "rows")
   assert ("taken" in log) == (change == "rows")
+
+
+@pytest.mark.parametrize("rows", [None, 8])
+def test_a_run_without_a_newer_field_is_taken_where_it_has_its_default(
+  first, tmp_path, rows
+):
+  """An older version's texts lack the field, and so does its config.json."""
+  method, older = tiny.method(2), shutil.copytree(first[0], tmp_path / "older")
+  config = configuration.defaults("ddad", "ae")
+  del config["train"]["pass_rows"]
+  files.write_json(older / "config.json", config)
+  newer = reuse.newer(older)
+  assert newer == {(Length, "pass_rows"): None}
+  assert reuse.text(method, {}) == repr(method)  # as in the files of today
+  settings = tiny.run(older, tiny.feed(), method=method, newer=newer)
+  origins = {}
+  for stage in method.phases():
+    found = reuse.origin_of(stage, settings, origins)
+    origins[stage.name] = dataclasses.replace(found, common=found.there)
+    reuse.keep(stage, settings, origins[stage.name])
+  length = dataclasses.replace(method.length, pass_rows=rows)
+  now = dataclasses.replace(method, length=length)
+  _, (phases, log) = run(tmp_path / "now", now, older, newer=newer)
+  assert (phases == set()) == (rows is None)
+  assert ("4 of 4 member(s) taken" in log) == (rows is None)
 
 
 # The other run may be gone when the command is repeated.

@@ -119,6 +119,19 @@ def test_other_sizes_in_the_configuration_are_one_sentence(copy):
     experiment.evaluate_run(copy / "run", str(copy / "data"))
 
 
+def test_a_run_older_than_some_fields_is_evaluated_and_goes_on(copy, capfd):
+  path, before = copy / "run" / "config.json", results(copy / "run")
+  older = json.loads(path.read_text())
+  del older["data"]["axis"], older["evaluation"]["prevalence"]
+  path.write_text(json.dumps(older))
+  experiment.evaluate_run(copy / "run", str(copy / "data"))
+  assert results(copy / "run")["scores"] == before["scores"]
+  assert capfd.readouterr().err.count("is older than data.axis='axial'") == 1
+  experiment.train_and_evaluate(config(copy / "data"), copy / "run")
+  assert results(copy / "run")["scores"] == before["scores"]
+  assert json.loads(path.read_text())["data"]["axis"] == "axial"
+
+
 def test_a_damaged_origin_of_weights_is_one_sentence_and_can_be_mended(copy):
   """A process that was killed while it wrote the file left it so."""
   path = copy / "run" / "weights.json"

@@ -5,6 +5,7 @@
 The first process leaves what all of them found in DIR/found.npz.
 """
 
+import functools
 import os
 from pathlib import Path
 import signal
@@ -17,6 +18,7 @@ from medad_jax.data import stream
 from medad_jax.engine import (
   checkpoint,
   cli,
+  fit,
   processes,
   scorer,
   train,
@@ -24,6 +26,7 @@ from medad_jax.engine import (
 )
 from medad_jax.engine.devices import Devices
 from medad_jax.engine.workdir import Workdir
+from medad_jax.scoring import neighbors
 from tests import tiny
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -35,7 +38,7 @@ KILLED = flags.DEFINE_integer(
 def find(
   workdir: Path, checkpoint_seconds: float = 1e9
 ) -> dict[str, np.ndarray]:
-  """Parameters and scores of a run on two devices, by name."""
+  """Parameters, scores and a coreset of a run on two devices, by name."""
   devices = Devices(tuple(jax.devices()[:2]), member=2, batch=1)
   settings = tiny.run(
     workdir,
@@ -53,7 +56,10 @@ def find(
   params = {k: (v.params, v.extra) for k, v in states.items()}
   leaves = jax.tree_util.tree_leaves_with_path(params)
   named = {jax.tree_util.keystr(path): np.asarray(x) for path, x in leaves}
-  return named | scores
+  choose = functools.partial(neighbors.coreset, size=8)
+  pixels = tiny.images(11).reshape(11, -1).astype(np.float32)
+  rows, radius = fit.over(devices)(choose, pixels)
+  return named | scores | {"coreset": rows, "radius": radius}
 
 
 def kill_after(saves: int) -> None:

@@ -93,6 +93,52 @@ def test_a_folder_of_an_earlier_version_is_refused(claimed, config):
       check()
 
 
+def saved(folder, *without, **more):
+  """The folder's config.json as another version would have written it."""
+  path = folder.path / "config.json"
+  config = json.loads(path.read_text())
+  for name in without:
+    section, _, field = name.rpartition(".")
+    del (config[section] if section else config)[field]
+  config["model"] |= more
+  path.write_text(json.dumps(config))
+
+
+def test_fields_newer_than_a_run_have_their_defaults(claimed, config, capfd):
+  before = claimed.config()
+  assert capfd.readouterr().err == ""
+  saved(claimed, "data.axis", "train.pass_rows", "mesh", "select")
+  assert claimed.config() == before
+  assert claimed.config() == before
+  assert capfd.readouterr().err == (
+    f"medad_jax: {claimed.path}/config.json is older than select='last',"
+    " data.axis='axial', mesh.member=None, mesh.batch=None,"
+    " train.pass_rows=None, which are the defaults.\n"
+  )
+  other = copy.deepcopy(config)
+  other["data"]["axis"] = "coronal"
+  with pytest.raises(UserError, match=r"data.axis \(axial there, coronal now"):
+    claimed.claim(other, DATA)
+  claimed.claim(config, DATA)
+  assert json.loads((claimed.path / "config.json").read_text()) == before
+
+
+def test_a_field_that_is_gone_is_refused_with_the_version(claimed, config):
+  """So is one whose meaning changed: it has another name then."""
+  claimed.start(HERE | {"versions": {"medad_jax": "0.0.9"}, "commit": "c" * 40})
+  saved(claimed, dropout=0.5)
+  for read in (claimed.config, lambda: claimed.claim(config, DATA)):
+    with pytest.raises(UserError) as caught:
+      read()
+    said = str(caught.value)
+    assert "is of medad_jax 0.0.9 (commit cccccccccc)" in said
+    assert "config.model.dropout is no field of ddad" in said
+    assert said.endswith(".") and "\n" not in said
+  (claimed.path / "run.json").unlink()
+  with pytest.raises(UserError, match="unknown version.*model.dropout"):
+    claimed.config()
+
+
 @pytest.mark.parametrize("name", ["config.json", "run.json"])
 @pytest.mark.parametrize(
   "text",

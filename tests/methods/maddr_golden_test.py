@@ -1,10 +1,9 @@
-"""MADDR's terms and hosts against numbers of the official code in PyTorch.
+"""MADDR's terms and hosts of one stage against the official code in PyTorch.
 
 Steps are compared with float64 runs where those are stored: float32 runs drift
 from them, also the official code's.
 """
 
-import dataclasses
 import zlib
 
 import jax
@@ -12,52 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.methods import (
-  _constraint,
-  dpa,
-  fanogan,
-  ganomaly_original,
-  memae_2d,
-)
-from medad_jax.training import Optimizer
+from medad_jax.methods import ganomaly_original, memae_2d
 from medad_jax.types import Axis
-from medad_jax.weights import conversion, residual_names
-from tests.golden import cases, filler, layout, perceptual
+from tests.golden import cases, filler, layout
 from tests.golden.cases import close
 from tests.methods import stepping
-
-MODES = ("released", "intended")
-PLAIN = _constraint.Constraint()
-CONSTRAINTS = {
-  "plain": PLAIN,
-  **{
-    mode: _constraint.Constraint(mode, organ_width=10, modality_width=10)
-    for mode in MODES
-  },
-}
-HEADS = {"fc1.weight": (2, 10), "fc1.bias": (2,)}
-HEADS |= {"fc2.weight": (2, 10), "fc2.bias": (2,)}
-
-
-def labels(of_sets):
-  """Organ and modality of LiTS (0), COVID-CT (1) and X-rays (2)."""
-  of_sets = jnp.asarray(of_sets, jnp.int32)
-  return {"organ": jnp.int32(of_sets > 0), "modality": jnp.int32(of_sets > 1)}
-
-
-def batch(case="maddr", count=4):
-  image = cases.channels_last(filler.named_images(case, (count, 1, 64, 64)))
-  return {**cases.batch_of(image), **labels([0, 1, 2, 2])}
-
-
-def with_heads(case, mode, params, extra):
-  """Parameters and the rest with filled heads, where the mode has them."""
-  heads = jax.tree.map(jnp.asarray, layout.heads(filler.named(case, HEADS)))
-  if mode == "intended":
-    params = {**params, "net": {**params["net"], "heads": heads}}
-  if mode == "released":
-    extra = {**extra, "heads": heads}
-  return params, extra
+from tests.methods.maddr import (
+  CONSTRAINTS,
+  MODES,
+  batch,
+  check_gradients,
+  check_rows,
+  labels,
+  norm_of,
+  with_heads,
+)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -115,51 +83,9 @@ def steps_of(method, params, extra, count, kind):
   return done.metrics, jax.device_get(done.grads)
 
 
-def norm_of(tree):
-  return np.sqrt(sum(np.vdot(x, x) for x in jax.tree.leaves(tree)))
-
-
-def check_gradients(grads, stats, expected, norms, convert, rtol):
-  """The norm of every parameter's first gradient, by PyTorch's key.
-
-  Args:
-    grads: of a net and perhaps of its "heads", or by part.
-    stats: running statistics beside them.
-    expected: the case, with "shapes".
-    norms: of a float32 run.
-    convert: from a `state_dict` to trees like `grads` and `stats`.
-    rtol: what is allowed. Before a batch norm, biases have no gradient but
-      for rounding.
-  """
-  grads, heads = apart(grads)
-  shapes = {
-    k: v for k, v in expected["shapes"].items() if not k.startswith("fc")
-  }
-  found = layout.by_key(grads, apart(stats)[0], shapes, convert)
-  if heads is not None:
-    found |= layout.by_key(heads, {}, HEADS, lambda x: (layout.heads(x), {}))
-  least = 2e-6 * max(norms.values())
-  for key, norm in norms.items():
-    close(norm_of(found[key]), norm, rtol=rtol, atol=least, err_msg=key)
-
-
-def apart(tree):
-  """A tree without heads, and these."""
-  net = tree.get("net", {})
-  if "heads" in net:
-    rest, heads = apart(net)
-    return {**tree, "net": rest}, heads
-  return {k: v for k, v in tree.items() if k != "heads"}, tree.get("heads")
-
-
 def cast(x, kind):
   x = jnp.asarray(x)
   return x.astype(kind) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-
-def check_rows(found, wanted, tolerances):
-  close(found[0], wanted[0], rtol=tolerances[0])
-  close(found, wanted, rtol=tolerances[1])
 
 
 def memae(mode):
@@ -287,133 +213,3 @@ def test_ganomaly_scores():
   close(
     cases.channels_first(out["x_hat"])[:1], expected["train_x_hat"], atol=2e-4
   )
-
-
-@pytest.mark.parametrize(
-  "mode", [pytest.param("intended", marks=pytest.mark.slow), "released"]
-)
-def test_fanogan(mode):
-  expected = cases.load("maddr_fanogan")
-  shapes = {
-    k: v for k, v in expected["shapes"].items() if not k.startswith("fc")
-  }
-  params, extra = layout.fanogan(filler.named("fanogan16", shapes))
-  params, extra = jax.tree.map(jnp.asarray, (params, extra))
-  gan = cases.state_of(None, None).replace(
-    params={name: params[name] for name in ("generator", "critic")},
-    extra={"generator": extra["generator"]},
-  )
-  start = with_heads(
-    "fanogan16", mode, {"net": params["encoder"]}, {"net": extra["encoder"]}
-  )
-  method = fanogan.Method(width=16, constraint=CONSTRAINTS[mode])
-  given = batch("fanogan")
-  context = dataclasses.replace(cases.CONTEXT, own={"gan": gan})
-  step = method.phases()[-1].step
-  state = cases.state_of(None, None).replace(params=start[0], extra=start[1])
-  state = state.replace(opt=step.start(state.params))
-
-  @jax.jit
-  def take(state):
-    grads, _ = jax.grad(method.loss, has_aux=True)(
-      state.params, state.extra, given, context
-    )
-    return *step(state, given, context), grads
-
-  rows, gradients = [], []
-  parts = ("error", "features", "focal_organ", "focal_modality")
-  for _ in range(2):
-    state, metrics, grads = take(state)
-    found = [metrics[name] for name in (*parts, "center", "loss")]
-    rows.append([*found, norm_of(grads)])
-    gradients.append(grads["net"])
-  wanted = expected[f"losses_{mode}"]
-  check_rows(rows, wanted, (3e-5, 5e-4))
-  case = {"shapes": {k: v for k, v in shapes.items() if k[:7] == "encoder"}}
-  norms = expected[f"grad_norms_{mode}"]
-  statistics = start[1]["net"]
-
-  def convert(state):
-    return tuple(tree["encoder"] for tree in layout.fanogan(state))
-
-  check_gradients(gradients[0], statistics, case, norms, convert, 6e-5)
-
-
-DPA_TABLE = {**residual_names.encoder(), **residual_names.decoder()}
-
-
-def net_of(state):
-  """DPA's parameters, and none that run."""
-  return conversion.to_flax(DPA_TABLE, state)["params"]["net"], {}
-
-
-def of_dpa(mode):
-  """The method, its start, the case, and VGG19 for its context."""
-  expected = cases.load("maddr_dpa")
-  shapes = {
-    k: v for k, v in expected["shapes"].items() if not k.startswith("fc")
-  }
-  net, _ = net_of(filler.named("maddr_dpa", shapes))
-  method = dpa.Method(
-    channels=(16, 16, 16, 32, 32, 32, 64),
-    decoder_channels=(64, 32, 32, 32, 16, 16, 16),
-    latent=128,
-    layers=("relu3_2", "relu4_2"),
-    l1_weight=0.1,
-    constraint=CONSTRAINTS[mode],
-    optimizer=Optimizer(learning_rate=1e-3),
-  )
-  own = {"features": jax.tree.map(jnp.asarray, perceptual.features())}
-  start = with_heads("maddr_dpa", mode, {"net": net}, {})
-  return method, *jax.tree.map(jnp.asarray, start), expected, own
-
-
-@pytest.mark.parametrize(
-  "mode", ["intended", pytest.param("released", marks=pytest.mark.slow)]
-)
-def test_dpa(mode):
-  """Two plain steps, and one of mixed images."""
-  method, params, extra, expected, own = of_dpa(mode)
-  plain = batch()
-  order, share = expected["perm"], jnp.float32(expected["lam"])
-  other = {name: plain[name][order] for name in ("image", *labels([0]))}
-  batches = [
-    _constraint.mix(plain, other, x) for x in (jnp.ones(()),) * 2 + (share,)
-  ]
-  context = dataclasses.replace(cases.CONTEXT, own=own)
-  step = method.phases()[-1].step
-  state = cases.state_of(None, None).replace(params=params, extra=extra)
-  state = state.replace(opt=step.start(state.params))
-  take, rows, grads = jax.jit(lambda s, b: step(s, b, context)), [], []
-  for given in batches:
-    state, metrics = take(state, given)
-    parts = ("focal_organ", "focal_modality", "center", "loss")
-    rows.append([metrics[name] for name in parts])
-    # Of Adam, which begins at 0.
-    grads.append(jax.tree.map(lambda x: 10 * x, state.opt[0].mu))
-  wanted = expected[f"losses_{mode}"]
-  check_rows(rows, wanted[:, 2:6], (3e-5, 3e-2))
-  close(norm_of(grads[0]), wanted[0, 6], rtol=1e-3)
-  norms = expected[f"grad_norms_{mode}"]
-  check_gradients(grads[0]["net"], {}, expected, norms, net_of, 2e-3)
-
-
-def test_dpa_scores():
-  method, params, extra, expected, own = of_dpa("plain")
-  state = cases.state_of(None, None).replace(params=params, extra=extra)
-  given = batch()
-
-  @jax.jit
-  def found(state):
-    preds = method.predict({"train": state, **own}, given)
-    several = jax.tree.map(lambda x: x[None], (preds, own))
-    return preds, method.score(several[0], given, several[1]).image["rec"]
-
-  preds, score = found(state)
-  x_hat = cases.channels_first(preds["x_hat"])
-  close(x_hat[:2], expected["eval_x_hat"], atol=5e-6)
-  close(preds["latent"], expected["eval_z"].reshape(4, -1), atol=8e-6)
-  close(score, expected["score"], rtol=2e-6)
-  l1 = np.mean(np.abs(preds["x_hat"] - given["image"]), (1, 2, 3))
-  close(l1, expected["score_l1"], rtol=2e-6)
-  close(score - 0.1 * l1, expected["score_perceptual"], rtol=3e-6)
