@@ -30,7 +30,7 @@ ROUNDING = {
   "dpa_channel_rule": (1e-7, 1e-6, 4e-6),
 }
 # The others take as many steps of larger nets.
-QUICK = ("dpa_camelyon_wo_pg", "dpa_camelyon_unsup_l1", "dpa_channel_rule")
+QUICK = ("dpa_camelyon_unsup_l1", "dpa_channel_rule")
 
 
 def double(tree):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.engine import members, scorer
+from medad_jax.engine import fit, members, scorer
 from medad_jax.types import Context, Fit, Phase, TrainState
 from tests import tiny
 from tests.methods import contract_test as contract
@@ -108,7 +108,9 @@ def estimated(stage: Fit, made) -> TrainState:
     return found / found.sum(-1, keepdims=True)  # some are probabilities
 
   seed = (0,) if stage.draws else ()
-  params = stage.estimate(iter([jax.tree.map(features, made)]), *seed)
+  spread = (fit.over(tiny.devices()),) if stage.spreads else ()
+  seen = iter([jax.tree.map(features, made)])
+  params = stage.estimate(seen, *seed, *spread)
   return TrainState(
     step=jnp.ones(1, jnp.int32),
     params=jax.tree.map(lambda x: jnp.asarray(x)[None], params),
