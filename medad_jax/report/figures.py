@@ -222,7 +222,8 @@ def contact_sheet(columns: Mapping[str, np.ndarray]) -> bytes:
     columns: images [n h w c] in [0, 1] or maps [n h w], by name.
   """
   rows = len(next(iter(columns.values())))
-  figure = canvas(_CELL * len(columns), 0.7 + (_CELL + 0.05) * rows)
+  width = (_CELL + 0.15) * len(columns)
+  figure = canvas(width, 0.7 + (_CELL + 0.05) * rows)
   cells = _side_by_side(figure, list(columns), rows)
   for values, axes in zip(columns.values(), cells, strict=True):
     for place, value in enumerate(values):
@@ -328,7 +329,8 @@ def _side_by_side(
   columns = list(figure.subplots(1, len(titles), squeeze=False)[0])
   for title, axes in zip(titles, columns, strict=True):
     # Row r lies between r and r + 1, counted from the top.
-    axes.set(xlim=(0, 1), ylim=(rows, 0), aspect="equal")
+    # From the top, as columns with a color scale have less room below.
+    axes.set(xlim=(0, 1), ylim=(rows, 0), aspect="equal", anchor="N")
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
   return columns
@@ -343,6 +345,7 @@ def _color_bar(figure: Figure, column: Axes) -> None:
     extend="both",
     fraction=0.04,
     pad=0.01,
+    panchor=False,  # the column stays level with its neighbors
   )
   bar.ax.tick_params(labelsize=6)
   bar.ax.locator_params(nbins=3)
