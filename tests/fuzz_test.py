@@ -168,7 +168,7 @@ def one():
 
 
 def may_be_an_array(field: fields.Field) -> bool:
-  """Whether a trial's number may take its place in a program."""
+  """True if a trial's number may take its place in a program."""
   return ranges.problem(field.name, jnp.zeros(()), field.annotation) is None
 
 
@@ -180,7 +180,7 @@ SEEN: set = set()  # what was traced, by owner and value
 )
 @pytest.mark.parametrize("name", METHODS)
 def test_a_value_is_refused_or_traces(name, every):
-  """Of the values that are taken, the last is traced, or every one.
+  """Trace the last of the values that are taken, or every one.
 
   The fast half traces one method of each kind.
   """

@@ -186,7 +186,7 @@ def sources() -> list[Path]:
 
 
 def problems(path: Path, source: str) -> list[str]:
-  """What the file does against the rules."""
+  """Breaches of the rules by a file."""
   module = path.with_suffix("").as_posix().removesuffix("/__init__")
   tree = ast.parse(source)
   return [
@@ -245,7 +245,7 @@ def _may_import(module: str, name: str) -> bool:
 
 
 def _sees(module: str, name: str) -> bool:
-  """Whether the module may look so far into the operations' folder."""
+  """True if the module may look so far into the operations' folder."""
   if name.startswith(f"{OPS}/cpu"):
     return module == OPS or module.startswith(f"{OPS}/cpu")
   if _layer(module) == "medad_jax/methods" and "/weights" in name:

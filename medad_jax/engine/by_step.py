@@ -6,6 +6,7 @@ Here test labels meet checkpoints, after the training: what they choose is named
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ def curves(workdir: Path) -> Curves:
   if "test" not in dataset.splits:
     raise UserError(f"{workdir} has no test images, which this scores.")
   folder.check_data(material.identity(dataset))
-  test = dataset.splits["test"].center(model.shape[0])
   # The middle of larger images, as in an evaluation.
+  test = dataset.splits["test"].center(model.shape[0])
   scoring = _Scoring(model, last, test)
   steps = sorted(kept)
   scores = [scoring.scores(kept[step].final(scoring.target)) for step in steps]
@@ -101,9 +102,10 @@ class _Scoring:
     )
     self._codes = columns.encode(test.columns, model.codes, len(test))
 
-  @property
+  @functools.cached_property
   def target(self) -> TrainState:
     """Shapes of the phase's states."""
+    # Kept: every checkpoint is restored into it, and its nets are traced.
     model = self._model
     who = {
       stage.name: members.of_stage(stage, model.trials)
@@ -129,7 +131,7 @@ class _Scoring:
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-  """What a run knew of its kept checkpoints without labels.
+  """A run's own record of its kept checkpoints, without labels.
 
   Attributes:
     phase: the last one.

@@ -121,7 +121,7 @@ def measure(
 
 
 class _Rows:
-  """What is kept of some of the images."""
+  """Results that are kept of some of the images."""
 
   def __init__(self, kept: Kept, rows: np.ndarray, every: bool):
     self._kept, self._rows, self._every = kept, rows, every
@@ -175,7 +175,7 @@ def _truth(
 def _regions(
   test: spec.Split, rows: np.ndarray, masks: np.ndarray | None
 ) -> detection.Regions | None:
-  """What is to be found: boxes of the set, or those around its masks."""
+  """Regions to find: boxes of the set, or those around its masks."""
   if masks is None:
     return None
   classes = test.columns.get(columns.FINDING, ("",) * len(test))

@@ -46,9 +46,6 @@ RUN_FIELDS = (
 )
 # A file server needs this long to notice that another machine has died.
 _WAIT_SECONDS = 120.0
-# Settings that decide nothing and are younger than runs that may be asked: what
-# those did.
-_YOUNGER = {"keep_checkpoints": False}
 _SHOWN = 8  # offenders that one sentence names; the others are counted
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
@@ -136,7 +133,7 @@ class Workdir:
         f"{self.path} holds no run (no config.json); give the --workdir of a"
         " training run."
       )
-    found = _YOUNGER | files.read_json(self._config, _REMEDY)
+    found = files.read_json(self._config, _REMEDY)
     if not isinstance(found.get("method"), str):
       raise UserError(f"{self._config} names no method; {_REMEDY}.")
     try:

@@ -176,7 +176,7 @@ class OneStage:
     return last(self._out(state, view))
 
   def _out(self, state, view) -> Float[Array, "b t t"]:
-    """What a trained net says of views, before the activation."""
+    """The output of a trained net for views, before the activation."""
     out = _net.test(
       self.net(types.Axis()),
       state.params,

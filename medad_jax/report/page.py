@@ -283,7 +283,7 @@ def _caveats(results: Results) -> Iterator[str]:
 
 
 def _about_thresholds(results: Results) -> Iterator[str]:
-  """Where thresholds of scores and of maps come from."""
+  """Yields sentences on the origin of the thresholds of scores and maps."""
   yield (
     "Nothing was chosen by these images: a threshold, an epoch or a score that"
     " was picked by its result on them would have to be judged on others."
@@ -309,7 +309,7 @@ def _test(results: Results) -> str:
 
 
 def _sampling(results: Results) -> Iterator[str]:
-  """What the intervals describe."""
+  """Yields sentences on the meaning of the intervals."""
   known = [table.patients(found) for found in table.all_sets(results)]
   if None in known:
     yield (

@@ -1,4 +1,4 @@
-"""What stops an evaluation, and what is left then."""
+"""Evaluations that stop early, and the files that they leave."""
 
 import dataclasses
 import errno

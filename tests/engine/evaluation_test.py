@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind, and what it does not depend on."""
+"""Files of an evaluation, and what they do not depend on."""
 
 import csv
 import dataclasses

@@ -21,7 +21,7 @@ def stage(estimate=None):
 
 
 def before(trials=tiny.TRIALS):
-  """What an earlier stage left."""
+  """States of an earlier stage."""
   count = len(trials)
   state = TrainState(
     step=jnp.zeros(count, jnp.int32),
@@ -55,7 +55,7 @@ def test_an_estimate_sees_every_row_of_its_pool_once(tmp_path):
 
 
 def test_features_are_a_stream(tmp_path):
-  """What the program holds does not grow from batch to batch."""
+  """The program's memory does not grow from batch to batch."""
   held = []
 
   def estimate(batches):

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, and what stops it there."""
+"""Files that a run leaves in its folder, and what stops it there."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What every method keeps: the test walks the folder, so a new one is in it."""
+"""Contract of all methods: the test walks the folder, so a new one is in it."""
 
 import dataclasses
 import functools
