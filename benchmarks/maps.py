@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import spec
+from medad_jax.data import alike, spec
 from medad_jax.engine import opening, scorer, trained
 from medad_jax.report import draw, figures
 from medad_jax.types import UserError
@@ -112,7 +112,7 @@ def columns(
   """Rows that are shown, and what is shown of them by the column's title.
 
   Raises:
-    UserError: the runs have different test images.
+    UserError: the runs have different test images, or show other parts of them.
   """
   first = judged[0]
   if others := [j.run for j in judged if j.names != first.names]:
@@ -121,6 +121,16 @@ def columns(
       " runs of one set."
     )
   rows = draw.gallery_rows(first.labels, first.scores)
+  # A generated set has other images of the same names at another size.
+  pictures = _thumbnails(first, rows)
+  for other in judged[1:]:
+    likeness = (pictures * _thumbnails(other, rows)).sum(1)
+    if (likeness < alike.NEAR).any():
+      name = first.names[rows[int(likeness.argmin())]]
+      raise UserError(
+        f"{name} is one picture to {first.run} and another to {other.run}; give"
+        " runs of one set, whose images are cut alike."
+      )
   shown = {"image": first.images[rows] / 255}
   if first.masks is not None:
     shown["mask"] = first.masks[rows].astype(float)[..., None]
@@ -156,6 +166,11 @@ def main(argv: list[str] | None = None) -> int:
     scores = ", ".join(f"{one.run} {one.scores[row]:.3g}" for one in judged)
     print(f"{judged[0].names[row]}: {scores}")
   return 0
+
+
+def _thumbnails(judged: Judged, rows: Sequence[int]) -> np.ndarray:
+  """Small pictures of rows, [n d], whose products are their likeness."""
+  return np.stack([alike.thumbnail(judged.images[row]) for row in rows])
 
 
 def _splits(model: trained.Trained) -> dict[str, spec.Split]:
