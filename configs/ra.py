@@ -11,7 +11,8 @@ trained on a part of IXI, and tested on the rest and on lesions that are made in
 it. Any other set is trained by the published settings, too, but for `phantom`,
 which is a small one, to try: images of 64x64, four levels of 16 to 64 channels
 (published: five of 64 to 512), a code of 64, and 600 steps of 8 images (132,000
-of 8) at four times the rate.
+of 8) at four times the rate. Divergences of codes weigh a quarter, as errors are
+summed over a quarter of the pixels.
 
 SqueezeNet's weights, and those of LPIPS, are needed unless model.weights is
 random: `python -m medad_jax.weights` imports squeezenet1_1, lpips_squeeze,
@@ -33,6 +34,9 @@ def get_config(dataset: str = "phantom") -> ConfigDict:
     config.data.image_size = 64
     config.model.widths = (16, 32, 64, 64)
     config.model.latent = 64
+    # With the weights for 128x128 all codes become alike, and images with them.
+    config.model.divergence_weight = 1 / 4
+    config.model.negative_weight = 128 / 4
     config.train.steps = 600
     config.train.learning_rate = 2e-4
     return config
