@@ -11,8 +11,8 @@ trained on a part of IXI, and tested on the rest and on lesions that are made in
 it. Any other set is trained by the published settings, too, but for `phantom`,
 which is a small one, to try: images of 64x64, four levels of 16 to 64 channels
 (published: five of 64 to 512), a code of 64, and 600 steps of 8 images (132,000
-of 8) at four times the rate. Divergences of codes weigh a quarter, as errors are
-summed over a quarter of the pixels.
+of 8) at four times the rate. Divergences of codes weigh a quarter, as errors
+are summed over a quarter of the pixels.
 
 SqueezeNet's weights, and those of LPIPS, are needed unless model.weights is
 random: `python -m medad_jax.weights` imports squeezenet1_1, lpips_squeeze,

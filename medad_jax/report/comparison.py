@@ -21,6 +21,7 @@ MEANING = (
   " it does not. The interval beside a mean is the sampling of the test images"
   " with these trainings. Verdicts are not adjusted for the number of lines."
 )
+_LONG = 40  # characters of a protocol, from which on it stands below the table
 _HEADER = (
   "method",
   "metric",
@@ -126,22 +127,25 @@ def sentences(pairs: Sequence[Pair]) -> list[str]:
 
 def text(lines: Sequence[Line]) -> str:
   """The table for the terminal, a block a data set."""
-  blocks = []
+  blocks, notes = [], _notes(lines)
   for dataset, own in _by_dataset(lines).items():
-    header, rows = _cells(own)
+    header, rows = _cells(own, notes)
     blocks.append("\n".join([dataset, *table.aligned(header, rows, 0)]))
-  return "\n\n".join([*blocks, MEANING])
+  below = [f"({n}) {protocol}" for n, protocol in enumerate(notes, 1)]
+  return "\n\n".join([*blocks, *below, MEANING])
 
 
 def markdown(lines: Sequence[Line]) -> str:
   """Tables in Markdown, one a data set, with the sources below."""
-  parts = []
+  parts, notes = [], _notes(lines)
   for dataset, own in _by_dataset(lines).items():
-    header, rows = _cells(own)
+    header, rows = _cells(own, notes)
     marked = [header, ["---"] * len(header), *rows]
     parts += [f"## {dataset}", ""]
     parts += [f"| {' | '.join(map(_escaped, row))} |" for row in marked]
     parts.append("")
+  for n, protocol in enumerate(notes, 1):
+    parts += [f"({n}) `{protocol}`", ""]
   sources = dict.fromkeys(
     f"{value.source} ({value.confidence})"
     for line in lines
@@ -219,7 +223,18 @@ def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
   return found
 
 
-def _cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+def _notes(lines: Sequence[Line]) -> dict[str, str]:
+  """What stands in a cell for each protocol that is too long for one."""
+  long = dict.fromkeys(x.protocol for x in lines if len(x.protocol) > _LONG)
+  return {
+    protocol: f"{protocol.split(', ')[0]}, and more ({n})"
+    for n, protocol in enumerate(long, 1)
+  }
+
+
+def _cells(
+  lines: Sequence[Line], notes: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
   """The header and the cells of one data set's lines."""
   more = list(dict.fromkeys(name for line in lines for name in line.more))
   named = len({(line.run, line.method) for line in lines}) > len(
@@ -233,7 +248,7 @@ def _cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
       *([line.run] if named else []),
       *(line.method, line.metric, _ours(line), _interval(line.interval)),
       *(_published(line), _difference(line), line.verdict),
-      *([line.protocol] if departs else []),
+      *([notes.get(line.protocol, line.protocol)] if departs else []),
       *(line.more.get(name, "") for name in more),
     ]
     for line in lines

@@ -55,6 +55,16 @@ def test_markdown_has_all_that_is_known():
   assert "- ae: no a|b" in comparison.markdown([failed])
 
 
+def test_a_long_protocol_stands_once_below_the_table():
+  changed = ", ".join(["a tenth of the protocol", *["data.image_size=32"] * 3])
+  line = dataclasses.replace(LINE, protocol=changed)
+  for page in (comparison.text, comparison.markdown):
+    found = page([line, line])
+    assert found.count(changed) == 1
+    assert found.count("a tenth of the protocol, and more (1)") == 2
+  assert comparison.csv_text([line, line]).count(changed) == 2
+
+
 def test_csv_is_read_back():
   more = dataclasses.replace(LINE, more={"parameters": "12"}, published=())
   [first, second] = csv.DictReader(
