@@ -191,3 +191,33 @@ def test_slices_and_secondary_captures(finished, tmp_path):
   drawn = pixels(out / "overlays" / "x.dcm.png")
   np.testing.assert_array_equal(made.pixel_array, drawn)
   assert found["x.dcm"]["score"] in made.ImageComments
+
+
+def test_names_and_patients_are_no_formulas(finished, tmp_path):
+  names = ["+x.dcm", "-1.png", "=cmd.png", "@a.png"]
+  folder, run = tmp_path / "images", finished / "run"
+  folder.mkdir()
+  pictures = tiny.images(4, 4)[..., 0]
+  for name, picture in zip(names, pictures, strict=True):
+    if name.endswith(".png"):
+      Image.fromarray(picture).save(folder / name)
+  scans_test.write_dicom(
+    folder / names[0], pictures[0].astype(np.uint16), PatientID="=1+1"
+  )
+  for part in ("1/2", "2/2"):
+    prediction.predict(run, folder, tmp_path / "out", shard=part, wanted=TABLE)
+  path = prediction.merge(tmp_path / "out")
+  found = table(path)
+  # As paths they are the same files, and in the order of the folder.
+  assert list(found) == [f"./{name}" for name in names]
+  assert [folder / name for name in found] == [folder / name for name in names]
+  assert found["./+x.dcm"]["patient"] == "'=1+1"
+  assert [row[:2] for row in prediction.rows(path)] == [
+    [name, "=1+1" * (name == names[0])] for name in names
+  ]
+  outcome.tell(tmp_path / "out")
+  assert "./=cmd" not in (tmp_path / "out" / "report.html").read_text()
+  # Shards see their finished rows, and so does a run that goes on.
+  whole = path.read_bytes()
+  prediction.predict(run, folder, tmp_path / "out", wanted=TABLE)
+  assert path.read_bytes() == whole
