@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 import tempfile
 from typing import Any
@@ -239,18 +240,19 @@ def _mask(path: Path, frame: decode.Frame, read: reading.Read):
 
 def _tell(source: _Source, split: str, found: _Found) -> None:
   """Prints what was found, or says that nothing was."""
+  where = _where(source, split)
   bad = [f"  {name}: {why}" for name, why in found.unreadable.items()]
   if (more := len(bad) - _SHOWN) > 0:
     bad = [*bad[:_SHOWN], f"  and {more} more"]
   if not found.names:
     listed = "; ".join(text.strip() for text in bad) or "its slices are empty"
     raise UserError(
-      f"no image of {source.folder} ({split}) can be read ({listed}); give"
+      f"no image of {where} ({split}) can be read ({listed}); give"
       " files that hold images."
     )
   kind = {manifest.TRAIN: "normal", manifest.UNLABELLED: "unlabelled"}
   what = kind.get(split, split)
-  lines = [f"{len(found.names):,} {what} images in {source.folder}"]
+  lines = [f"{len(found.names):,} {what} images in {where}"]
   for title, name in (("sides", "size"), ("modes", "mode"), ("bits", "bits")):
     counts = found.counts[name]
     shown = [f"{k} ({n:,})" for k, n in counts.most_common(_SHOWN)]
@@ -266,6 +268,14 @@ def _tell(source: _Source, split: str, found: _Found) -> None:
     count = len(found.unreadable)
     lines += [f"  {count:,} files have no image that can be read:", *bad]
   print("\n".join(lines), flush=True)
+
+
+def _where(source: _Source, split: str) -> Path:
+  """The folder of a split's files: that of all images, or one beside it."""
+  own = [e.path.parent for e in source.entries if e.split == split]
+  if all(path.is_relative_to(source.folder) for path in own):
+    return source.folder
+  return Path(os.path.commonpath([path.absolute() for path in own]))
 
 
 def _about_patients(found: _Found) -> list[str]:

@@ -289,6 +289,8 @@ def _say_alarms(model: trained.Trained, workdir: Path) -> None:
   # One sentence for each seed, since each has its own threshold.
   for alarm in found:
     print("\n".join(table.alarm_sentences(alarms.facts(alarm))))
+  for sentence in table.weights_sentences(evaluation.weights_of(workdir)):
+    print(sentence)
   print(
     "there are no test images; score others with\n  python -m"
     f" medad_jax.predict --workdir={workdir} --images=DIR --out=OUT"

@@ -12,6 +12,7 @@ from medad_jax.engine import (
   experiment,
   material,
   opening,
+  outcome,
   prediction,
   trained,
 )
@@ -80,6 +81,9 @@ def test_a_folder_is_trained_on_and_new_images_are_scored(
   assert [row["file"] for row in rows] == [f"{k:02d}.png" for k in range(24)]
   assert all(row["p_value"] and row["flag"] == "" for row in rows)
   assert len(list((out / "overlays").iterdir())) == 24
+  outcome.tell(out)
+  page = (out / "report.html").read_text()
+  assert "exceeds the largest value of all held-out normal images" in page
 
 
 def test_a_folder_is_read_once(normals, tmp_path, capsys):
@@ -95,6 +99,16 @@ def test_a_folder_is_read_once(normals, tmp_path, capsys):
   more = opened(normals, tmp_path / "data")
   assert more.fingerprint != first.fingerprint
   assert more.counts == {"train": 27}
+
+
+def test_every_folder_is_named_by_its_own_images(normals, tmp_path, capsys):
+  other = tmp_path / "new ones"
+  other.mkdir()
+  Image.fromarray(tiny.images(1, 9)[0, ..., 0]).save(other / "x.png")
+  opened(normals, tmp_path / "data", other)
+  said = capsys.readouterr().out
+  assert f"26 normal images in {normals}\n" in said
+  assert f"1 unlabelled images in {other}\n" in said
 
 
 def test_copies_are_counted(normals, tmp_path, capsys):

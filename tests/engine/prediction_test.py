@@ -1,6 +1,7 @@
 """Predictions for folders: the scores of `evaluate`, and what goes wrong."""
 
 import csv
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -152,6 +153,20 @@ def test_a_page_shows_the_whole(finished, images, tmp_path):
   assert "broken.png" in page and "sub/ü 日本.png" in page
   assert page.count("data:image/png") == 13  # one is the histogram
   assert "c,&quot;d&quot;.png" in page
+  assert "no more than the asked share of normal images exceeds" in page
+
+
+def test_weights_that_are_not_the_official_ones_are_told(
+  finished, images, tmp_path
+):
+  run, out = tmp_path / "run", tmp_path / "out"
+  shutil.copytree(finished / "run", run)
+  prediction.predict(run, images / "sub", out, wanted=TABLE)
+  assert "official" not in outcome.tell(out)
+  (run / "weights.json").write_text('{"vgg19": "random"}')
+  said = "Pretrained weights are not the official ones: vgg19 random."
+  assert said in outcome.tell(out)
+  assert said in (out / "report.html").read_text()
 
 
 def test_a_merged_table_has_its_page(finished, images, tmp_path):
