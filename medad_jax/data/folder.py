@@ -252,7 +252,8 @@ def _tell(source: _Source, split: str, found: _Found) -> None:
     )
   kind = {manifest.TRAIN: "normal", manifest.UNLABELLED: "unlabelled"}
   what = kind.get(split, split)
-  lines = [f"{len(found.names):,} {what} images in {where}"]
+  count = len(found.names)
+  lines = [f"{count:,} {what} image{'s' * (count > 1)} in {where}"]
   for title, name in (("sides", "size"), ("modes", "mode"), ("bits", "bits")):
     counts = found.counts[name]
     shown = [f"{k} ({n:,})" for k, n in counts.most_common(_SHOWN)]
@@ -265,8 +266,8 @@ def _tell(source: _Source, split: str, found: _Found) -> None:
   if found.empty_slices:
     lines.append(f"  {found.empty_slices:,} empty slices are left out")
   if bad:
-    count = len(found.unreadable)
-    lines += [f"  {count:,} files have no image that can be read:", *bad]
+    lines.append(f"  no image can be read of {len(found.unreadable):,} files:")
+    lines += bad
   print("\n".join(lines), flush=True)
 
 

@@ -108,7 +108,7 @@ def test_every_folder_is_named_by_its_own_images(normals, tmp_path, capsys):
   opened(normals, tmp_path / "data", other)
   said = capsys.readouterr().out
   assert f"26 normal images in {normals}\n" in said
-  assert f"1 unlabelled images in {other}\n" in said
+  assert f"1 unlabelled image in {other}\n" in said
 
 
 def test_copies_are_counted(normals, tmp_path, capsys):
