@@ -266,8 +266,8 @@ def _tell(source: _Source, split: str, found: _Found) -> None:
   if found.empty_slices:
     lines.append(f"  {found.empty_slices:,} empty slices are left out")
   if bad:
-    lines.append(f"  no image can be read of {len(found.unreadable):,} files:")
-    lines += bad
+    count = len(found.unreadable)
+    lines += [f"  files without an image that can be read: {count:,}", *bad]
   print("\n".join(lines), flush=True)
 
 

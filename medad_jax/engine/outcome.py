@@ -76,11 +76,14 @@ def _alarm(workdir: Path) -> alarms.Alarms | None:
 
 
 def _lead(count: int, flags: int, bad: int, alarm) -> str:
-  said = f"{count:,} images have scores"
+  said = "1 image has a score"
+  if count != 1:
+    said = f"{count:,} images have scores"
   if alarm is not None and alarm.threshold is not None and count:
     said += f", of which {flags:,} ({flags / count:.1%}) are flagged"
   if bad:
-    said += f"; {bad:,} have none, and the table says why"
+    have = "has" if bad == 1 else "have"
+    said += f"; {bad:,} {have} none, and the table says why"
   return f"{said}."
 
 

@@ -148,7 +148,7 @@ def test_a_page_shows_the_whole(finished, images, tmp_path):
   prediction.predict(finished / "run", images, out)
   said = outcome.tell(out, normal=True)
   assert said.startswith("12 images have scores, of which ")
-  assert "1 have none" in said and "rift" in said
+  assert "1 has none" in said and "rift" in said
   page = (out / "report.html").read_text()
   assert "broken.png" in page and "sub/ü 日本.png" in page
   assert page.count("data:image/png") == 13  # one is the histogram
