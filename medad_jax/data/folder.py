@@ -303,4 +303,10 @@ def _about_twins(found: _Found) -> list[str]:
     shown = [f"{found.names[a]} and {found.names[b]}" for a, b in pairs[:3]]
     more = f" and {len(pairs) - 3:,} more pairs" if len(pairs) > 3 else ""
     lines.append(f"  nearly the same image: {', '.join(shown)}{more}")
+    if whose is None:
+      # Held-out images with a sister in training score lower than new patients.
+      lines.append(
+        "    (where they are of one patient, name patients in a list for"
+        " data.manifest, or new ones cause more false alarms than promised)"
+      )
   return lines

@@ -117,6 +117,20 @@ def test_copies_are_counted(normals, tmp_path, capsys):
   assert "pixel for pixel copies of another image: 1" in capsys.readouterr().out
 
 
+def test_near_duplicates_are_told_with_what_they_mean(
+  normals, tmp_path, capsys
+):
+  opened(normals, tmp_path / "data")
+  assert "nearly the same" not in capsys.readouterr().out
+  with Image.open(normals / "inner/03.png") as picture:
+    darker = Image.fromarray(np.asarray(picture) // 2)
+  darker.save(normals / "inner/near.png")
+  opened(normals, tmp_path / "data")
+  said = capsys.readouterr().out
+  assert "nearly the same image: inner/03.png and inner/near.png\n" in said
+  assert "name patients in a list for data.manifest" in said
+
+
 def test_folders_that_cannot_be_trained_on_are_told(tmp_path):
   one = tmp_path / "one"
   one.mkdir()
