@@ -154,7 +154,7 @@ def test_a_folder_that_was_not_named_is_asked_for(tmp_path):
 def test_one_image_is_too_few(tmp_path):
   (tmp_path / "one").mkdir()
   Image.fromarray(tiny.images(1)[0, ..., 0]).save(tmp_path / "one" / "x.png")
-  with pytest.raises(UserError, match="are 1 here.*standard.*give more"):
+  with pytest.raises(UserError, match="train on, 1: .*standard.*give more"):
     run(tmp_path / "one", tmp_path / "run")
 
 
