@@ -21,6 +21,7 @@ SIDE = 32  # pixels a side of a thumbnail
 
 _READ = 256  # images that are read at a time
 _BLOCK = 512  # thumbnails that are compared with all others at a time
+_TILE = 2048  # thumbnails that are compared with as many others at a time
 _MOST = 10_000  # pairs after which nobody looks further
 
 
@@ -69,11 +70,11 @@ def near(
     part = preparation.to_uint8(np.asarray(images[at : at + _READ]))
     small[at : at + len(part)] = [little(image) for image in part]
   found: list[tuple[int, int]] = []
-  for at in range(0, len(small), _BLOCK):
-    own = centered(small[at : at + _BLOCK])
+  for at in range(0, len(small), _TILE):
+    own = centered(small[at : at + _TILE])
     pairs: list[tuple[int, int]] = []
-    for to in range(at, len(small), _BLOCK):
-      likeness = own @ centered(small[to : to + _BLOCK]).T
+    for to in range(at, len(small), _TILE):
+      likeness = own @ centered(small[to : to + _TILE]).T
       rows, others = np.nonzero(likeness >= NEAR)
       rows, others = rows + at, others + to
       apart = (rows < others) & (patients[rows] != patients[others])

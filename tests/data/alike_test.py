@@ -54,7 +54,7 @@ def test_pairs_are_the_same_whatever_is_compared_at_a_time(monkeypatch):
   wanted = [(1, 4), (1, 7), (3, 10), (4, 7)]
   patients = np.arange(11)
   assert alike.near(images, patients) == wanted
-  monkeypatch.setattr(alike, "_BLOCK", 3)
+  monkeypatch.setattr(alike, "_TILE", 3)
   monkeypatch.setattr(alike, "_READ", 2)
   assert alike.near(images, patients) == wanted
 
