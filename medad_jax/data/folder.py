@@ -262,7 +262,7 @@ def _tell(source: _Source, split: str, found: _Found) -> None:
     lines.append(f"  {title}: {', '.join(shown)}")
   if found.counts["mode"]["RGB"] and source.frame.channels == 1:
     lines.append("  color becomes gray: set data.channels=3 to keep it")
-  lines += [*_about_patients(found), *_about_twins(found)]
+  lines += [*_about_patients(found), *_about_twins(found, split)]
   if found.empty_slices:
     lines.append(f"  {found.empty_slices:,} empty slices are left out")
   if bad:
@@ -290,7 +290,7 @@ def _about_patients(found: _Found) -> list[str]:
   return lines
 
 
-def _about_twins(found: _Found) -> list[str]:
+def _about_twins(found: _Found, split: str) -> list[str]:
   images = found.images[: len(found.names)]
   groups = alike.groups(images, None)
   lines = []
@@ -303,7 +303,7 @@ def _about_twins(found: _Found) -> list[str]:
     shown = [f"{found.names[a]} and {found.names[b]}" for a, b in pairs[:3]]
     more = f" and {len(pairs) - 3:,} more pairs" if len(pairs) > 3 else ""
     lines.append(f"  nearly the same image: {', '.join(shown)}{more}")
-    if whose is None:
+    if whose is None and split == manifest.TRAIN:
       # Held-out images with a sister in training score lower than new patients.
       lines.append(
         "    (where they are of one patient, name patients in a list for"
