@@ -186,7 +186,7 @@ def evaluate_run(
     data = configuration.settings_of(model.config).data
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
-    dataset = opening.open_data(data, ("test",))
+    dataset = opening.open_tests(data, folder.data())
     if "test" not in dataset.splits:
       raise UserError(
         f"{workdir} was trained on {data.on_disk}, without test images; score a"

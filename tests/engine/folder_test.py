@@ -238,6 +238,11 @@ def test_a_list_with_labels_is_evaluated_by_site(listed, tmp_path, capsys):
   said = capsys.readouterr().out
   assert "labels: 8 normal, 8 abnormal" in said
   assert "from 5 held-out normal images of 5 patients" in said
+  # A list is known by its training images, too, which are not read again.
+  experiment.evaluate_run(tmp_path / "run", out=tmp_path / "again")
+  assert "as read before: train (24), test (16)" in capsys.readouterr().out
+  scores = (tmp_path / "run" / "scores.csv").read_bytes()
+  assert (tmp_path / "again" / "scores.csv").read_bytes() == scores
   # The same files, as a folder: the same bits.
   path = prediction.predict(
     tmp_path / "run", tmp_path / "test", tmp_path / "out"
