@@ -61,8 +61,8 @@ def open_folder(
   """Opens images on disk; each split of the entries is one of the set.
 
   What was found is printed before anything is trained. The arrays are cached
-  with built sets; files that have changed are read again. Memory does not grow
-  with the number of images.
+  with built sets; files that have changed are read again. Memory grows by a
+  thumbnail and a name for each image.
 
   Args:
     folder: that names are given below.
