@@ -8,7 +8,6 @@ confidence, no more than the rest of the splits may.
 """
 
 import argparse
-import csv
 from pathlib import Path
 import sys
 from typing import NamedTuple
@@ -16,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from medad_jax import files
+from medad_jax.engine import comparison
+from medad_jax.report import results
 from medad_jax.scoring import conformal
 from medad_jax.types import UserError
 
@@ -54,21 +55,20 @@ class Rates(NamedTuple):
 
 
 def normal_scores(run: Path) -> np.ndarray:
-  """The headline scores of a run's normal test images.
+  """The headline scores of a run's normal test images, of its first seed.
 
   Raises:
-    UserError: there is no scores.csv.
+    UserError: the run has not been evaluated.
   """
-  path = run / "scores.csv"
-  try:
-    with path.open(newline="") as file:
-      rows = list(csv.DictReader(file))
-  except OSError as error:
+  *_, headline = results.Results.load(run / "results.json").main.scores
+  found = comparison.scores_of(run / "scores.csv", headline)
+  if found is None:
     raise UserError(
-      f"{path} cannot be read ({error.strerror}); give folders of finished runs"
-    ) from error
-  *_, headline = rows[0]
-  return np.array([float(r[headline]) for r in rows if r["label"] == "0"])
+      f"{run} holds no scores.csv with {headline}; give folders of runs that"
+      " were evaluated."
+    )
+  labels, seeds = found
+  return np.array(seeds[0])[np.array(labels) == 0]
 
 
 def split(

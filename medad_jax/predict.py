@@ -5,9 +5,11 @@
   python -m medad_jax.predict --out=OUT --merge
 
 OUT/scores.csv has a row for every image, and so for every slice of a volume:
-score, p-value and flag, or the reason why there is none. OUT/overlays shows
-where images are above what held-out normal images reach, OUT/report.html the
-whole in one page. A killed run goes on with the same command.
+score, p-value and flag, or the reason why there is none. A name that a
+spreadsheet would take for a formula has "./" in front, a patient an apostrophe.
+OUT/overlays shows where images are above what held-out normal images reach,
+OUT/report.html the whole in one page. A killed run goes on with the same
+command.
 """
 
 from absl import flags

@@ -127,7 +127,9 @@ def state_of(stage, shape, earlier):
 def fitted(stage, own, shape):
   """The state of an estimate, of features as the stage makes them."""
   seen = jax.eval_shape(stage.features, own, batch_of(None, shape))
-  params = products_test.estimated(stage, seen).params
+  # An estimate is computed, also while what is around it is traced.
+  with jax.ensure_compile_time_eval():
+    params = products_test.estimated(stage, seen).params
   params = jax.tree.map(lambda x: x[0], params)
   return jax.eval_shape(lambda: TrainState(one(), params, {}, {}, key()))
 

@@ -8,7 +8,7 @@ check of a folder of normal images both go by it.
 from collections.abc import Iterator
 import hashlib
 
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped, UInt8
 import numpy as np
 
 from medad_jax.data import preparation
@@ -21,6 +21,7 @@ SIDE = 32  # pixels a side of a thumbnail
 
 _READ = 256  # images that are read at a time
 _BLOCK = 512  # thumbnails that are compared with all others at a time
+_TILE = 2048  # thumbnails that are compared with as many others at a time
 _MOST = 10_000  # pairs after which nobody looks further
 
 
@@ -63,16 +64,22 @@ def near(
     images: gray levels [n h w c]; read in parts.
     patients: a number of each image's patient; images of one are not compared.
   """
-  small = np.empty((len(images), SIDE**2), np.float32)
+  # A kilobyte an image: as numbers that can be multiplied it would be four.
+  small = np.empty((len(images), SIDE, SIDE), np.uint8)
   for at in range(0, len(images), _READ):
     part = preparation.to_uint8(np.asarray(images[at : at + _READ]))
-    small[at : at + len(part)] = [thumbnail(image) for image in part]
+    small[at : at + len(part)] = [little(image) for image in part]
   found: list[tuple[int, int]] = []
-  for at in range(0, len(small), _BLOCK):
-    likeness = small[at : at + _BLOCK] @ small[at:].T
-    rows, others = (n + at for n in np.nonzero(likeness >= NEAR))
-    apart = (rows < others) & (patients[rows] != patients[others])
-    found += zip(rows[apart].tolist(), others[apart].tolist(), strict=True)
+  for at in range(0, len(small), _TILE):
+    own = centered(small[at : at + _TILE])
+    pairs: list[tuple[int, int]] = []
+    for to in range(at, len(small), _TILE):
+      likeness = own @ centered(small[to : to + _TILE]).T
+      rows, others = np.nonzero(likeness >= NEAR)
+      rows, others = rows + at, others + to
+      apart = (rows < others) & (patients[rows] != patients[others])
+      pairs += zip(rows[apart].tolist(), others[apart].tolist(), strict=True)
+    found += sorted(pairs)
     # So many are no accident, and more of them would tell nothing new.
     if len(found) > _MOST:
       break
@@ -107,7 +114,9 @@ def thumbnail(
   return centered(little(image))
 
 
-def little(image: Shaped[np.ndarray, "h w *c"]) -> np.ndarray:
+def little(
+  image: Shaped[np.ndarray, "h w *c"],
+) -> UInt8[np.ndarray, "y x"]:
   """The gray picture of `SIDE` squared, not yet centered."""
   from PIL import Image
 
@@ -116,9 +125,11 @@ def little(image: Shaped[np.ndarray, "h w *c"]) -> np.ndarray:
   return np.asarray(preparation.Resize(SIDE).image(picture.convert("L")))
 
 
-def centered(picture: np.ndarray) -> Float[np.ndarray, "d"]:
+def centered(
+  pictures: UInt8[np.ndarray, "*n h w"],
+) -> Float[np.ndarray, "*n d"]:
   """The pixels in a row, of mean 0 and norm 1; zeros of a flat picture."""
-  flat = picture.astype(np.float32).ravel()
-  flat -= flat.mean()
-  norm = np.linalg.norm(flat)
-  return flat / norm if norm > 1 else np.zeros_like(flat)
+  flat = pictures.reshape(*pictures.shape[:-2], -1).astype(np.float32)
+  flat -= flat.mean(-1, keepdims=True)
+  norm = np.linalg.norm(flat, axis=-1, keepdims=True)
+  return np.where(norm > 1, flat / np.maximum(norm, 1), np.float32(0))

@@ -71,7 +71,7 @@ def _opened(path: Path) -> Any:
   data = pydicom.dcmread(path, force=not whole)
   if "PixelData" not in data:
     if len(data):
-      raise NoImage("no image in it")
+      raise NoImage("it has no pixels")
     raise NoImage("it is cut off" if whole else "not a DICOM file")
   if "TransferSyntaxUID" not in data.file_meta:
     # Without a header most writers meant DICOM's default.

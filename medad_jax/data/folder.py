@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 import tempfile
 from typing import Any
@@ -60,8 +61,8 @@ def open_folder(
   """Opens images on disk; each split of the entries is one of the set.
 
   What was found is printed before anything is trained. The arrays are cached
-  with built sets; files that have changed are read again. Memory does not grow
-  with the number of images.
+  with built sets; files that have changed are read again. Memory grows by a
+  thumbnail and a name for each image.
 
   Args:
     folder: that names are given below.
@@ -239,18 +240,20 @@ def _mask(path: Path, frame: decode.Frame, read: reading.Read):
 
 def _tell(source: _Source, split: str, found: _Found) -> None:
   """Prints what was found, or says that nothing was."""
+  where = _where(source, split)
   bad = [f"  {name}: {why}" for name, why in found.unreadable.items()]
   if (more := len(bad) - _SHOWN) > 0:
     bad = [*bad[:_SHOWN], f"  and {more} more"]
   if not found.names:
     listed = "; ".join(text.strip() for text in bad) or "its slices are empty"
     raise UserError(
-      f"no image of {source.folder} ({split}) can be read ({listed}); give"
+      f"no image of {where} ({split}) can be read ({listed}); give"
       " files that hold images."
     )
   kind = {manifest.TRAIN: "normal", manifest.UNLABELLED: "unlabelled"}
   what = kind.get(split, split)
-  lines = [f"{len(found.names):,} {what} images in {source.folder}"]
+  count = len(found.names)
+  lines = [f"{count:,} {what} image{'s' * (count > 1)} in {where}"]
   for title, name in (("sides", "size"), ("modes", "mode"), ("bits", "bits")):
     counts = found.counts[name]
     shown = [f"{k} ({n:,})" for k, n in counts.most_common(_SHOWN)]
@@ -259,13 +262,21 @@ def _tell(source: _Source, split: str, found: _Found) -> None:
     lines.append(f"  {title}: {', '.join(shown)}")
   if found.counts["mode"]["RGB"] and source.frame.channels == 1:
     lines.append("  color becomes gray: set data.channels=3 to keep it")
-  lines += [*_about_patients(found), *_about_twins(found)]
+  lines += [*_about_patients(found), *_about_twins(found, split)]
   if found.empty_slices:
     lines.append(f"  {found.empty_slices:,} empty slices are left out")
   if bad:
     count = len(found.unreadable)
-    lines += [f"  {count:,} files have no image that can be read:", *bad]
+    lines += [f"  files without an image that can be read: {count:,}", *bad]
   print("\n".join(lines), flush=True)
+
+
+def _where(source: _Source, split: str) -> Path:
+  """The folder of a split's files: that of all images, or one beside it."""
+  own = [e.path.parent for e in source.entries if e.split == split]
+  if all(path.is_relative_to(source.folder) for path in own):
+    return source.folder
+  return Path(os.path.commonpath([path.absolute() for path in own]))
 
 
 def _about_patients(found: _Found) -> list[str]:
@@ -279,7 +290,7 @@ def _about_patients(found: _Found) -> list[str]:
   return lines
 
 
-def _about_twins(found: _Found) -> list[str]:
+def _about_twins(found: _Found, split: str) -> list[str]:
   images = found.images[: len(found.names)]
   groups = alike.groups(images, None)
   lines = []
@@ -292,4 +303,10 @@ def _about_twins(found: _Found) -> list[str]:
     shown = [f"{found.names[a]} and {found.names[b]}" for a, b in pairs[:3]]
     more = f" and {len(pairs) - 3:,} more pairs" if len(pairs) > 3 else ""
     lines.append(f"  nearly the same image: {', '.join(shown)}{more}")
+    if whose is None and split == manifest.TRAIN:
+      # Held-out images with a sister in training score lower than new patients.
+      lines.append(
+        "    (where they are of one patient, name patients in a list for"
+        " data.manifest, or new ones cause more false alarms than promised)"
+      )
   return lines

@@ -331,8 +331,8 @@ def fold(
     found[pool.name] = own[np.isin(turns % pool.of, pool.folds)]
     if not len(found[pool.name]):
       raise UserError(
-        f"normal images to train on are {len(own)} here, of which"
-        f" '{pool.name}', one of {pool.of} parts, gets none; give more of them,"
-        " of more patients."
+        f"there are too few normal images to train on, {len(own)}: the part"
+        f" '{pool.name}', one of {pool.of}, gets none of them; give more, of"
+        " more patients."
       )
   return found

@@ -107,7 +107,8 @@ def _bytes(path: Path, count: int = -1) -> bytes:
       with gzip.GzipFile(fileobj=file) as packed:
         return packed.read(count)
   except (OSError, EOFError, zlib.error) as error:
-    raise Damaged(path, str(error)) from error
+    said = getattr(error, "strerror", None) or f"it is damaged: {error}"
+    raise Damaged(path, said) from error
 
 
 def _parsed(path, data) -> Header:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import dataclasses
 import os
 from pathlib import Path
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -77,17 +78,24 @@ def find(folder: Path) -> list[Path]:
   """
   if not folder.is_dir():
     raise UserError(f"{folder} is not a folder; give one that holds images.")
-  closed: list[OSError] = []
+  closed: list[str] = []
+
+  def close(error: OSError) -> None:
+    closed.append(str(error.filename))
+
   found = []
-  for root, inner, names in os.walk(folder, onerror=closed.append):
+  for root, inner, names in os.walk(folder, onerror=close):
     inner[:] = sorted(name for name in inner if not name.startswith("."))
     paths = [Path(root) / name for name in names if not name.startswith(".")]
-    found += [path for path in paths if _is_image(path)]
+    try:
+      found += [path for path in paths if _is_image(path)]
+    except PermissionError:  # a folder that may be listed, and not entered
+      closed.append(root)
   if closed:
-    shown = ", ".join(str(error.filename) for error in closed[:8])
+    more = f" and {len(closed) - 8} more" if len(closed) > 8 else ""
     raise UserError(
-      f"{len(closed)} folders in {folder} cannot be read ({shown}); make them"
-      " readable, or take them out."
+      f"there are folders in {folder} that cannot be read:"
+      f" {', '.join(closed[:8])}{more}; make them readable, or take them out."
     )
   if not found:
     raise UserError(
@@ -163,7 +171,10 @@ def shard(paths: Sequence[Path], text: str | None) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-  if path.name == "DICOMDIR" or not path.is_file():
+  if path.name == "DICOMDIR":
+    return False
+  # A pipe would be read forever; a link to nothing is told with broken files.
+  if not path.is_file() and path.exists():
     return False
   if path.name.lower().endswith(SUFFIXES):
     return True
@@ -200,7 +211,7 @@ def _reason(error: Exception) -> str:
   else:
     said = getattr(error, "strerror", None) or str(error)
     text = f"it is damaged ({type(error).__name__}: {said})"
-  return " ".join(text.split())[:200]
+  return textwrap.shorten(text, 200, placeholder=" ...")
 
 
 def _read_picture(path: Path) -> Scan:

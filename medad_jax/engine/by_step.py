@@ -61,7 +61,7 @@ def curves(workdir: Path) -> Curves:
       f"{workdir} holds no checkpoints of its validations; train with"
       " --config.keep_checkpoints in a new --workdir."
     )
-  dataset = opening.open_data(model.settings.data, ("test",))
+  dataset = opening.open_tests(model.settings.data, folder.data())
   if "test" not in dataset.splits:
     raise UserError(f"{workdir} has no test images, which this scores.")
   folder.check_data(material.identity(dataset))

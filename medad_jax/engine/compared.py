@@ -10,7 +10,7 @@ import numpy as np
 
 from medad_jax import files, published
 from medad_jax.data import columns
-from medad_jax.engine import comparison, outside
+from medad_jax.engine import cells, comparison, outside
 from medad_jax.engine.workdir import decisive
 from medad_jax.report import comparison as report
 from medad_jax.report import results
@@ -66,17 +66,13 @@ def _pair(a: Sequence[_Run], b: Sequence[_Run]) -> Iterator[report.Pair]:
       return
     trained = [column for one in each if one for column in one[1]]
     of = f"{folder.name} ({headline})"
-    found.append((of, _column(folder, "name"), each[0], trained, folder))
+    found.append((of, names_of(folder), each[0], trained, folder))
   (one, names, known, x, folder), (other, again, _, y, _) = found
   # By name and order, since images of other sizes are the same ones.
   if names != again or len(x[0]) != len(y[0]) or known is None:
     return
   labels, ours, others = np.array(known[0]), np.array(x).T, np.array(y).T
-  texts = {
-    name: tuple(_column(folder, name))
-    for name in (columns.PATIENT, columns.SET)
-  }
-  patients = columns.patients({k: text for k, text in texts.items() if text})
+  patients = columns.patients(texts_of(folder))
   if patients is None:
     kinds = (0, 1)
     split = [
@@ -88,6 +84,21 @@ def _pair(a: Sequence[_Run], b: Sequence[_Run]) -> Iterator[report.Pair]:
   if difference:
     by = "image" if patients is None else "patient"
     yield report.Pair(one, other, *difference, by)
+
+
+def names_of(folder: Path) -> tuple[str, ...]:
+  """The names of a run's test images, as its scores.csv has them."""
+  return tuple(map(cells.path, _column(folder, "name")))
+
+
+def texts_of(folder: Path) -> dict[str, tuple[str, ...]]:
+  """Patients and sets of a run's test images, as far as they are known."""
+  found = {
+    columns.PATIENT: map(cells.text, _column(folder, columns.PATIENT)),
+    columns.SET: _column(folder, columns.SET),
+  }
+  texts = {name: tuple(column) for name, column in found.items()}
+  return {name: column for name, column in texts.items() if column}
 
 
 def _column(folder: Path, title: str) -> list[str]:

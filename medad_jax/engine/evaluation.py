@@ -209,7 +209,7 @@ def _results(
     },
     trained=tuple(folder.starts()),
     evaluated=environment.describe(_precision(trained.config)),
-    weights=_weights(folder.path),
+    weights=weights_of(folder.path),
     seconds=writers.phase_seconds(folder.path),
     main=main,
     sets=further,
@@ -221,7 +221,12 @@ def _precision(config: Mapping[str, Any]) -> str:
   return config.get("model", {}).get("precision", "float32")
 
 
-def _weights(workdir: Path) -> dict[str, str]:
+def weights_of(workdir: Path) -> dict[str, str]:
+  """Origins of a run's pretrained weights by name; none where there are none.
+
+  Raises:
+    UserError: the record is damaged.
+  """
   path = workdir / WEIGHTS
   remedy = "remove it, and run the training command again"
   return files.read_json(path, remedy) if path.exists() else {}

@@ -186,7 +186,7 @@ def evaluate_run(
     data = configuration.settings_of(model.config).data
     if data_dir is not None:
       data = dataclasses.replace(data, dir=data_dir)
-    dataset = opening.open_data(data, ("test",))
+    dataset = opening.open_tests(data, folder.data())
     if "test" not in dataset.splits:
       raise UserError(
         f"{workdir} was trained on {data.on_disk}, without test images; score a"
@@ -289,6 +289,8 @@ def _say_alarms(model: trained.Trained, workdir: Path) -> None:
   # One sentence for each seed, since each has its own threshold.
   for alarm in found:
     print("\n".join(table.alarm_sentences(alarms.facts(alarm))))
+  for sentence in table.weights_sentences(evaluation.weights_of(workdir)):
+    print(sentence)
   print(
     "there are no test images; score others with\n  python -m"
     f" medad_jax.predict --workdir={workdir} --images=DIR --out=OUT"

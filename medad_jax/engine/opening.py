@@ -1,7 +1,8 @@
 """The data of a run, opened as its settings say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
+from typing import Any
 
 from medad_jax import files
 from medad_jax.data import joint, spec
@@ -32,6 +33,25 @@ def open_data(data: Data, splits: tuple[str, ...]) -> spec.Dataset:
     found = _open_built(data, data.preparation, others).splits
     # The further tests that come with the others are prepared as those.
     return dataclasses.replace(tests, splits={**found, **tests.splits})
+
+
+def open_tests(
+  data: Data, known: Mapping[str, Mapping[str, Any]]
+) -> spec.Dataset:
+  """The test images of a finished run.
+
+  Args:
+    data: the run's settings.
+    known: what the run's folder says of its data sets (`Workdir.data`).
+
+  Raises:
+    UserError: as `open_data`.
+  """
+  # A list of files is known by all that a run uses of it; the files that
+  # trained are not read again.
+  used = [k for facts in known.values() for k in facts["counts"]]
+  splits = [*used, "test"] if data.manifest else ["test"]
+  return open_data(data, tuple(dict.fromkeys(splits)))
 
 
 def _open_built(data: Data, text: str, splits: Sequence[str]) -> spec.Dataset:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medad_jax.engine import alarms, prediction
+from medad_jax.engine import alarms, evaluation, prediction
 from medad_jax.engine import config as configuration
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import predicted, table
@@ -26,7 +26,8 @@ def tell(out: Path, normal: bool = False) -> str:
   """
   path = out / prediction.TABLE
   origin = prediction.claimed(path)
-  alarm = _alarm(Path(origin["workdir"]))
+  run = Path(origin["workdir"])
+  alarm = _alarm(run)
   # Scores alone are kept: an archive's table has millions of rows.
   scores, patients, flags, bad = [], [], 0, 0
   unreadable: dict[str, str] = {}
@@ -43,6 +44,7 @@ def tell(out: Path, normal: bool = False) -> str:
   sentences = ["No threshold and no p-values: the run held out no image."]
   if alarm is not None:
     sentences = table.alarm_sentences(alarms.facts(alarm))
+  sentences += table.weights_sentences(evaluation.weights_of(run))
   if normal:
     sentences.append(_drift(alarm, values, patients))
   lead = _lead(len(values), flags, bad, alarm)
@@ -74,11 +76,14 @@ def _alarm(workdir: Path) -> alarms.Alarms | None:
 
 
 def _lead(count: int, flags: int, bad: int, alarm) -> str:
-  said = f"{count:,} images have scores"
+  said = "1 image has a score"
+  if count != 1:
+    said = f"{count:,} images have scores"
   if alarm is not None and alarm.threshold is not None and count:
     said += f", of which {flags:,} ({flags / count:.1%}) are flagged"
   if bad:
-    said += f"; {bad:,} have none, and the table says why"
+    have = "has" if bad == 1 else "have"
+    said += f"; {bad:,} {have} none, and the table says why"
   return f"{said}."
 
 

@@ -1,6 +1,6 @@
 """Predictions for a folder of images: a table first, overlays beside it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import concurrent.futures
 import csv
 import dataclasses
@@ -13,7 +13,7 @@ import numpy as np
 from medad_jax import files
 from medad_jax.augment import geometry
 from medad_jax.data import decode, preparation, reading, scans, volumes
-from medad_jax.engine import alarms, progress, scorer
+from medad_jax.engine import alarms, cells, progress, scorer
 from medad_jax.engine.trained import Trained
 from medad_jax.engine.workdir import Workdir
 from medad_jax.report import capture, overlay
@@ -162,7 +162,7 @@ def merge(out: Path) -> Path:
   lines = [row for part in parts for row in rows(part)]
   # As `scans.find` sorts them: part by part of a path, not by its letters.
   lines.sort(key=lambda row: Path(row[0]))
-  files.write(out / TABLE, _text([HEADER, *lines]))
+  files.write(out / TABLE, _text() + _text(lines))
   files.write_json(_beside(out / TABLE), known[0])
   return out / TABLE
 
@@ -181,7 +181,7 @@ def _write(path: Path, places: Sequence[scans.Place], job: _Job) -> None:
       progress.Progress("predicting", len(places), len(done)) as bar,
     ):
       if not table.tell():
-        table.write(_text([HEADER]))
+        table.write(_text())
       for part, read in _ahead(reader, chunks):
         # Whole chunks, which a killed run repeats: overlays are written before
         # their rows, so that no row lacks its overlay.
@@ -316,12 +316,17 @@ def rows(path: Path) -> Iterator[list[str]]:
       raise UserError(
         f"{path} is no table of predictions; give another --out, or remove it."
       )
-    yield from read
+    for name, patient, *rest in read:
+      yield [cells.path(name), cells.text(patient), *rest]
 
 
-def _text(lines) -> str:
+def _text(lines: Iterable[Sequence[Any]] = (HEADER,)) -> str:
+  """The text of some rows, by default of the header."""
   text = io.StringIO(newline="")
-  csv.writer(text, lineterminator="\n").writerows(lines)
+  csv.writer(text, lineterminator="\n").writerows(
+    (cells.of_path(name), cells.of_text(patient), *rest)
+    for name, patient, *rest in lines
+  )
   return text.getvalue()
 
 

@@ -7,7 +7,7 @@ import io
 import numpy as np
 
 from medad_jax.data import columns, spec
-from medad_jax.engine import members
+from medad_jax.engine import cells, members
 from medad_jax.engine.alarms import Alarms
 
 
@@ -44,7 +44,7 @@ def write(
     found[titled("flag", trials[s])] = alarm.flags(values)
   known: dict[str, Sequence] = {
     "id": range(len(test.names)),
-    "name": test.names,
+    "name": list(map(cells.of_path, test.names)),
     "label": [int(label) for label in test.labels],
   }
   # Names may be the same in several sets.
@@ -52,7 +52,8 @@ def write(
     known["set"] = test.columns[columns.SET]
   # Whoever compares runs resamples them.
   if columns.PATIENT in test.columns:
-    known["patient"] = test.columns[columns.PATIENT]
+    patients = test.columns[columns.PATIENT]
+    known["patient"] = list(map(cells.of_text, patients))
   text = io.StringIO(newline="")
   table = csv.writer(text)
   table.writerow([*known, *found])

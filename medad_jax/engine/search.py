@@ -44,9 +44,16 @@ from medad_jax.engine import (
 from medad_jax.engine.devices import Devices
 from medad_jax.engine.meter import Meter, Stopped
 from medad_jax.engine.settings import Settings
-from medad_jax.engine.workdir import Workdir, decisive
+from medad_jax.engine.workdir import (
+  Workdir,
+  check_same,
+  decisive,
+  tell_lacking,
+)
 from medad_jax.report import choice
 from medad_jax.types import Phase, Stage, UserError
+
+_REMEDY = "search in another --workdir"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,15 +178,40 @@ def _claim(
   own = json.loads(json.dumps(own))  # as it comes back
   path = workdir / "search.json"
   if path.exists():
-    before = files.read_json(path, "search in another --workdir")
-    differ = [name for name in own if before.get(name) != own[name]]
+    before = files.read_json(path, _REMEDY)
+    check_same(_config(path, before), config, f"{workdir} holds a search")
+    differ = [
+      name for name in own if name != "config" and before.get(name) != own[name]
+    ]
     if differ:
       raise UserError(
         f"{workdir} holds another search, which differs in"
         f" {', '.join(differ)}; give the same, or another --workdir."
       )
-  elif processes.first():
+  if processes.first():  # anew, as fields may have come
     files.write_json(path, own)
+
+
+def _config(path: Path, saved: Mapping[str, Any]) -> dict[str, Any]:
+  """The configuration in a search's file, with fields newer than the search.
+
+  Raises:
+    UserError: this version lacks a field of it, or there is none.
+  """
+  found = saved.get("config")
+  if not (isinstance(found, dict) and isinstance(found.get("method"), str)):
+    raise UserError(f"{path} names no method; {_REMEDY}.")
+  try:
+    whole, lacking = configuration.completed(found)
+  except UserError as error:
+    raise UserError(
+      f"{path} is of another version of medad_jax ({error}); use that version,"
+      f" or {_REMEDY}."
+    ) from error
+  # Fields that decide nothing are not in the file.
+  decide = decisive(whole)
+  tell_lacking(path, [field for field in lacking if field.name in decide])
+  return whole
 
 
 def _measure(

@@ -7,7 +7,7 @@ columns.json  texts of the columns that the method reads, as codes count them
 imported.json files of PyTorch that the states are from, where some are
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import errno
 import fcntl
@@ -24,7 +24,7 @@ import medad_jax
 from medad_jax import files
 from medad_jax.data import columns
 from medad_jax.engine import config as configuration
-from medad_jax.engine import processes
+from medad_jax.engine import fields, processes
 from medad_jax.report import provenance
 from medad_jax.types import UserError
 
@@ -111,7 +111,7 @@ class Workdir:
         images, or it cannot be written.
     """
     if self._config.exists():
-      _check_same(self.config(), config, self.path)
+      check_same(self.config(), config, f"{self.path} holds a run")
       self.check_data(data)
     if not processes.first():
       return
@@ -147,9 +147,7 @@ class Workdir:
         f" of {medad_jax.__version__} ({error}); use that version, or"
         f" {_REMEDY}."
       ) from error
-    if lacking and processes.first():
-      taken = _named([f"{f.name}={f.default!r}" for f in lacking])
-      _say(f"{self._config} is older than {taken}, which are the defaults.")
+    tell_lacking(self._config, lacking)
     return whole
 
   def check_data(self, data: Mapping[str, Any]) -> None:
@@ -315,9 +313,23 @@ _REMEDY = (
 )
 
 
-def _check_same(
-  old: configuration.Config, new: configuration.Config, path: Path
+def tell_lacking(path: Path, lacking: Iterable[fields.Field]) -> None:
+  """Says once which fields a saved configuration took from the defaults."""
+  taken = [f"{field.name}={field.default!r}" for field in lacking]
+  if taken and processes.first():
+    _say(f"{path} is older than {_named(taken)}, which are the defaults.")
+
+
+def check_same(
+  old: configuration.Config, new: configuration.Config, holder: str
 ) -> None:
+  """Raises UserError if fields differ that decide what is found.
+
+  Args:
+    old: the folder's configuration, whole.
+    new: the wanted one.
+    holder: what has the old one, such as "runs/mine holds a run".
+  """
   before, after = decisive(old), decisive(new)
   differ = [
     f"{name} ({before.get(name)} there, {after.get(name)} now)"
@@ -326,7 +338,7 @@ def _check_same(
   ]
   if differ:
     raise UserError(
-      f"{path} holds a run of another configuration, which differs in"
+      f"{holder} of another configuration, which differs in"
       f" {_named(differ)}; use the same values or another --workdir."
     )
 

@@ -203,8 +203,8 @@ def standardization(batches) -> dict[str, np.ndarray]:
   found = np.concatenate(list(batches)).astype(np.float64)
   if len(found) < 2:
     raise types.UserError(
-      "scores are standardized on a fifth of the normal images to train on,"
-      f" which is {len(found)} of them here, and want two; give more normal"
+      "scores are standardized on a fifth of the normal images to train on: at"
+      f" least two are wanted, and that is {len(found)}; give more normal"
       " images, of more patients."
     )
   deviation = np.maximum(found.std(0, ddof=1), 1e-12)

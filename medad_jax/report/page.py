@@ -242,8 +242,7 @@ def _caveats(results: Results) -> Iterator[str]:
   elif min(normal, abnormal) < _FEW:
     yield f"Few test images (under {_FEW} in a class): intervals are wide."
   yield from table.audit_sentences(results)
-  if origins := table.unofficial(results):
-    yield f"Pretrained weights are not the official ones: {origins}."
+  yield from table.weights_sentences(results.weights)
   if results.seeds > 1:
     yield (
       f"Means and standard deviations (n - 1) of {results.seeds} trainings,"

@@ -15,6 +15,13 @@ from medad_jax.report import figures, markup, page
 
 _TEMPLATE = Path(__file__).with_name("predicted.html")
 _BINS = 40
+_RED_ABOVE = (
+  "Red is what exceeds the value that no more than the asked share of normal"
+  " images exceeds anywhere."
+)
+_RED_ABOVE_ALL = (
+  "Red is what exceeds the largest value of all held-out normal images."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +102,7 @@ def write(path: Path, found: Predicted) -> None:
       [_cells(row) for row in found.highest],
       right=3,
     ),
+    red=_RED_ABOVE if found.threshold is not None else _RED_ABOVE_ALL,
     gallery="\n".join(pictures) or "<p>No overlays were drawn.</p>",
     caveats=markup.bullets(_caveats(found)),
     unreadable=markup.table("Some of them", ("file", "reason"), bad)
@@ -115,10 +123,6 @@ def _caveats(found: Predicted) -> Iterator[str]:
     "The rate of false alarms is promised for normal images like those that"
     " were held out: of the same scanners, protocols and patients. It says"
     " nothing of how many abnormal images are found."
-  )
-  yield (
-    "An image is flagged by its score, which need not be the largest value of"
-    " its map: some flagged images have no marks, and some marked ones no flag."
   )
   if found.threshold is None:
     yield "There is no threshold, so that no image is flagged."
@@ -164,7 +168,7 @@ def _overlay(row: Row) -> str:
   if row.flag == "1":
     said += ", flagged"
   caption = f"{row.file}: {said}"
-  name = f"Image {row.file} with marks"
+  name = f"Overlay of {row.file}"
   return _figure("overlay", row.overlay.read_bytes(), name, caption)
 
 

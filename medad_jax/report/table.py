@@ -77,9 +77,9 @@ def alarm_sentences(found: Mapping[str, Any]) -> list[str]:
   of = "" if patients is None else f" of {patients:,} patients"
   sure = found["confidence"]
   said = [
-    f"Flagged is {found['score']} above {found['threshold']:.6g}, from"
-    f" {found['n_held_out']:,} held-out normal images{of}: at most"
-    f" {found['false_alarms']:.1%} false alarms"
+    f"Images with {found['score']} above {found['threshold']:.6g} are flagged."
+    f" The threshold is from {found['n_held_out']:,} held-out normal images{of}"
+    f" and allows at most {found['false_alarms']:.1%} false alarms"
     + (" on average." if sure is None else f" with {sure:.0%} confidence.")
   ]
   rates = [
@@ -106,13 +106,21 @@ def audit_sentences(results: Results) -> list[str]:
   ]
 
 
-def unofficial(results: Results) -> str:
+def unofficial(weights: Mapping[str, str]) -> str:
   """Names and origins of pretrained weights that are not the official ones."""
   return ", ".join(
     f"{name} {origin}"
-    for name, origin in results.weights.items()
+    for name, origin in weights.items()
     if origin != "official"
   )
+
+
+def weights_sentences(weights: Mapping[str, str]) -> list[str]:
+  """The sentence on weights that are not the official ones; none if all are."""
+  origins = unofficial(weights)
+  if not origins:
+    return []
+  return [f"Pretrained weights are not the official ones: {origins}."]
 
 
 def pixel_rows(scores: Mapping[str, Score]) -> list[tuple[str, ...]]:
@@ -253,7 +261,7 @@ def _title(results: Results) -> str:
   title = f"{results.method} on {results.dataset}, {images(results.main)}"
   if results.seeds > 1:
     title += f", {results.seeds} seeds"
-  origins = unofficial(results)
+  origins = unofficial(results.weights)
   return f"{title}\nnot the official weights: {origins}" if origins else title
 
 

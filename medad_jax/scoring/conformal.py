@@ -135,7 +135,7 @@ def check_count(
   raise UserError(
     f"at most {100 * rate:.3g} % false alarms{sure} need {needed} held-out"
     f" normal {kind}, and there are {count}: scores and p-values are written,"
-    " but no threshold; give more normal images, hold out a larger"
+    f" but no threshold; give more normal {kind}, hold out a larger"
     " validation.share or allow more false alarms."
   )
 

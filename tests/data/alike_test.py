@@ -48,6 +48,17 @@ def test_nearly_the_same_image_of_two_patients_is_told():
   assert alike.near(images, patients) == [(2, 5), (5, 6)]
 
 
+def test_pairs_are_the_same_whatever_is_compared_at_a_time(monkeypatch):
+  images = tiny.images(11)
+  images[[4, 7, 10]] = images[[1, 1, 3]] // 2
+  wanted = [(1, 4), (1, 7), (3, 10), (4, 7)]
+  patients = np.arange(11)
+  assert alike.near(images, patients) == wanted
+  monkeypatch.setattr(alike, "_TILE", 3)
+  monkeypatch.setattr(alike, "_READ", 2)
+  assert alike.near(images, patients) == wanted
+
+
 def test_pairs_are_the_same_for_audits_and_for_folders():
   images = tiny.images(9, shape=(48, 48, 3))
   # A copy of half the contrast, and one whose number is just too far away.

@@ -83,7 +83,7 @@ def test_parts_of_a_pool_take_turns():
   assert found["bank"].tolist() == [0, 1, 3, 4, 6]
   assert found["rest"].tolist() == [2, 5]
   assert found["other"].tolist() == [0, 1]
-  with pytest.raises(UserError, match=r"are 2 here.*'rest'.*give more"):
+  with pytest.raises(UserError, match=r"train on, 2: .*'rest'.*give more"):
     index.fold((REST,), {"rest": np.arange(2)})
 
 

@@ -1,10 +1,15 @@
 """Files of every kind become gray or RGB pictures, or one reason."""
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 import pytest
 
 from medad_jax.data import scans
+from medad_jax.types import UserError
 
 RAMP = np.linspace(0, 4000, 64).reshape(8, 8).astype(np.uint16)
 
@@ -129,8 +134,44 @@ def test_dicom_files_without_one_image_give_a_reason(tmp_path):
   data = pydicom.dcmread(path)
   del data.PixelData
   data.save_as(tmp_path / "empty.dcm")
-  with pytest.raises(scans.Unreadable, match="no image in it"):
+  with pytest.raises(scans.Unreadable, match="it has no pixels"):
     read(tmp_path / "empty.dcm")
+
+
+def test_links_to_nothing_are_told_and_pipes_are_left_alone(tmp_path):
+  (tmp_path / "gone.png").symlink_to(tmp_path / "none.png")
+  (tmp_path / "also gone").symlink_to(tmp_path / "none")
+  os.mkfifo(tmp_path / "pipe.png")
+  (tmp_path / "folder.png").mkdir()
+  assert scans.find(tmp_path) == [tmp_path / "gone.png"]
+  with pytest.raises(scans.Unreadable, match="there is no such file"):
+    read(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("name", ["scandir", "stat"])
+def test_a_folder_that_is_closed_is_named(name, tmp_path, monkeypatch):
+  """It may neither be listed nor entered, or be listed alone."""
+  closed = tmp_path / "closed"
+  closed.mkdir()
+  (tmp_path / "a.png").touch()
+  (closed / "b.png").touch()
+  real = getattr(os, name)
+
+  def refusing(path=".", **options):
+    if closed in (Path(path), Path(path).parent):
+      raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    return real(path, **options)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(os, name, refusing)
+    with pytest.raises(UserError, match=f"cannot be read: {closed}; make them"):
+      scans.find(tmp_path)
+
+
+def test_a_volume_that_is_cut_off_gives_a_reason(tmp_path):
+  (tmp_path / "x.nii.gz").write_bytes(b"\x1f\x8b\x08\x00")
+  with pytest.raises(scans.Unreadable, match="it is damaged: Compressed file"):
+    read(tmp_path / "x.nii.gz")
 
 
 def test_padding_is_black_and_takes_no_part(tmp_path):

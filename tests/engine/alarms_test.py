@@ -56,7 +56,7 @@ def test_results_hold_the_operating_points(finished):
   assert set(found["sensitivity_at_specificity"]) == {"0.9", "0.95", "0.99"}
   assert found["prevalence"] == 0.1 and {"ppv", "npv", "drift_p"} <= set(found)
   said = "\n".join(table.alarm_sentences(found))
-  assert "from 6 held-out normal images: at most 20.0% false alarms" in said
+  assert "from 6 held-out normal images and allows at most 20.0% false" in said
   assert "ppv " in said
 
 

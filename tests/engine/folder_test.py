@@ -12,6 +12,7 @@ from medad_jax.engine import (
   experiment,
   material,
   opening,
+  outcome,
   prediction,
   trained,
 )
@@ -80,6 +81,9 @@ def test_a_folder_is_trained_on_and_new_images_are_scored(
   assert [row["file"] for row in rows] == [f"{k:02d}.png" for k in range(24)]
   assert all(row["p_value"] and row["flag"] == "" for row in rows)
   assert len(list((out / "overlays").iterdir())) == 24
+  outcome.tell(out)
+  page = (out / "report.html").read_text()
+  assert "exceeds the largest value of all held-out normal images" in page
 
 
 def test_a_folder_is_read_once(normals, tmp_path, capsys):
@@ -97,10 +101,34 @@ def test_a_folder_is_read_once(normals, tmp_path, capsys):
   assert more.counts == {"train": 27}
 
 
+def test_every_folder_is_named_by_its_own_images(normals, tmp_path, capsys):
+  other = tmp_path / "new ones"
+  other.mkdir()
+  Image.fromarray(tiny.images(1, 9)[0, ..., 0]).save(other / "x.png")
+  opened(normals, tmp_path / "data", other)
+  said = capsys.readouterr().out
+  assert f"26 normal images in {normals}\n" in said
+  assert f"1 unlabelled image in {other}\n" in said
+
+
 def test_copies_are_counted(normals, tmp_path, capsys):
   (normals / "copy.png").write_bytes((normals / "inner/03.png").read_bytes())
   opened(normals, tmp_path / "data")
   assert "pixel for pixel copies of another image: 1" in capsys.readouterr().out
+
+
+def test_near_duplicates_are_told_with_what_they_mean(
+  normals, tmp_path, capsys
+):
+  opened(normals, tmp_path / "data")
+  assert "nearly the same" not in capsys.readouterr().out
+  with Image.open(normals / "inner/03.png") as picture:
+    darker = Image.fromarray(np.asarray(picture) // 2)
+  darker.save(normals / "inner/near.png")
+  opened(normals, tmp_path / "data")
+  said = capsys.readouterr().out
+  assert "nearly the same image: inner/03.png and inner/near.png\n" in said
+  assert "name patients in a list for data.manifest" in said
 
 
 def test_folders_that_cannot_be_trained_on_are_told(tmp_path):
@@ -126,7 +154,7 @@ def test_a_folder_that_was_not_named_is_asked_for(tmp_path):
 def test_one_image_is_too_few(tmp_path):
   (tmp_path / "one").mkdir()
   Image.fromarray(tiny.images(1)[0, ..., 0]).save(tmp_path / "one" / "x.png")
-  with pytest.raises(UserError, match="are 1 here.*standard.*give more"):
+  with pytest.raises(UserError, match="train on, 1: .*standard.*give more"):
     run(tmp_path / "one", tmp_path / "run")
 
 
@@ -210,6 +238,11 @@ def test_a_list_with_labels_is_evaluated_by_site(listed, tmp_path, capsys):
   said = capsys.readouterr().out
   assert "labels: 8 normal, 8 abnormal" in said
   assert "from 5 held-out normal images of 5 patients" in said
+  # A list is known by its training images, too, which are not read again.
+  experiment.evaluate_run(tmp_path / "run", out=tmp_path / "again")
+  assert "as read before: train (24), test (16)" in capsys.readouterr().out
+  scores = (tmp_path / "run" / "scores.csv").read_bytes()
+  assert (tmp_path / "again" / "scores.csv").read_bytes() == scores
   # The same files, as a folder: the same bits.
   path = prediction.predict(
     tmp_path / "run", tmp_path / "test", tmp_path / "out"

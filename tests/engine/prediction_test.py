@@ -1,6 +1,7 @@
 """Predictions for folders: the scores of `evaluate`, and what goes wrong."""
 
 import csv
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -147,11 +148,25 @@ def test_a_page_shows_the_whole(finished, images, tmp_path):
   prediction.predict(finished / "run", images, out)
   said = outcome.tell(out, normal=True)
   assert said.startswith("12 images have scores, of which ")
-  assert "1 have none" in said and "rift" in said
+  assert "1 has none" in said and "rift" in said
   page = (out / "report.html").read_text()
   assert "broken.png" in page and "sub/ü 日本.png" in page
   assert page.count("data:image/png") == 13  # one is the histogram
   assert "c,&quot;d&quot;.png" in page
+  assert "no more than the asked share of normal images exceeds" in page
+
+
+def test_weights_that_are_not_the_official_ones_are_told(
+  finished, images, tmp_path
+):
+  run, out = tmp_path / "run", tmp_path / "out"
+  shutil.copytree(finished / "run", run)
+  prediction.predict(run, images / "sub", out, wanted=TABLE)
+  assert "official" not in outcome.tell(out)
+  (run / "weights.json").write_text('{"vgg19": "random"}')
+  said = "Pretrained weights are not the official ones: vgg19 random."
+  assert said in outcome.tell(out)
+  assert said in (out / "report.html").read_text()
 
 
 def test_a_merged_table_has_its_page(finished, images, tmp_path):
@@ -191,3 +206,33 @@ def test_slices_and_secondary_captures(finished, tmp_path):
   drawn = pixels(out / "overlays" / "x.dcm.png")
   np.testing.assert_array_equal(made.pixel_array, drawn)
   assert found["x.dcm"]["score"] in made.ImageComments
+
+
+def test_names_and_patients_are_no_formulas(finished, tmp_path):
+  names = ["+x.dcm", "-1.png", "=cmd.png", "@a.png"]
+  folder, run = tmp_path / "images", finished / "run"
+  folder.mkdir()
+  pictures = tiny.images(4, 4)[..., 0]
+  for name, picture in zip(names, pictures, strict=True):
+    if name.endswith(".png"):
+      Image.fromarray(picture).save(folder / name)
+  scans_test.write_dicom(
+    folder / names[0], pictures[0].astype(np.uint16), PatientID="=1+1"
+  )
+  for part in ("1/2", "2/2"):
+    prediction.predict(run, folder, tmp_path / "out", shard=part, wanted=TABLE)
+  path = prediction.merge(tmp_path / "out")
+  found = table(path)
+  # As paths they are the same files, and in the order of the folder.
+  assert list(found) == [f"./{name}" for name in names]
+  assert [folder / name for name in found] == [folder / name for name in names]
+  assert found["./+x.dcm"]["patient"] == "'=1+1"
+  assert [row[:2] for row in prediction.rows(path)] == [
+    [name, "=1+1" * (name == names[0])] for name in names
+  ]
+  outcome.tell(tmp_path / "out")
+  assert "./=cmd" not in (tmp_path / "out" / "report.html").read_text()
+  # Shards see their finished rows, and so does a run that goes on.
+  whole = path.read_bytes()
+  prediction.predict(run, folder, tmp_path / "out", wanted=TABLE)
+  assert path.read_bytes() == whole

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -258,6 +259,42 @@ def test_a_folder_belongs_to_one_search(root, done):
   workdir, _ = done
   with pytest.raises(UserError, match="another search, which differs in grid"):
     run(root, workdir, ["train.learning_rate=0.5"])
+
+
+def test_a_search_of_another_configuration_is_refused_by_its_fields(root, done):
+  workdir, _ = done
+  with pytest.raises(
+    UserError,
+    match=r"holds a search of another .*train.epochs \(6 there, 7 now",
+  ):
+    run(root, workdir, whole=config(root, **{"train.epochs": 7}))
+
+
+def test_a_search_older_than_some_fields_goes_on(root, done, tmp_path, capfd):
+  workdir, wanted = done
+  copy = shutil.copytree(workdir, tmp_path / "older")
+  path = copy / "search.json"
+  older = json.loads(path.read_text())
+  del older["config"]["data.axis"]
+  path.write_text(json.dumps(older))
+  assert run(root, copy) == wanted
+  said = capfd.readouterr().err
+  assert said.count("search.json is older than data.axis='axial',") == 1
+  # What no run decides by is in no such file, and nothing to speak of.
+  assert "parallel" not in said
+  assert run(root, copy) == wanted
+  assert "older" not in capfd.readouterr().err  # it has the field now
+
+
+def test_a_search_of_a_newer_version_is_one_sentence(root, done, tmp_path):
+  workdir, _ = done
+  copy = shutil.copytree(workdir, tmp_path / "newer")
+  path = copy / "search.json"
+  newer = json.loads(path.read_text())
+  newer["config"]["train.invented"] = 1
+  path.write_text(json.dumps(newer))
+  with pytest.raises(UserError, match="another version.*train.invented"):
+    run(root, copy)
 
 
 def command(root, *args):

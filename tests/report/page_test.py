@@ -181,7 +181,10 @@ def test_headings_of_a_checklist_are_filled_from_the_records(tmp_path, results):
   rows = dict(re.findall('<th scope="row">(.*?)</th><td>(.*?)</td>', text))
   assert rows["Data partitions"].startswith("Images: train 1,000, test 80.")
   assert "epochs 250" in rows["Training"]
-  assert "r_dual above 1.5, from 40 held-out" in rows["Threshold"]
+  assert (
+    "r_dual above 1.5 are flagged. The threshold is from 40 "
+    in rows["Threshold"]
+  )
   assert rows["Subgroups"] == "By sex."
   assert "c0ffee" in rows["Registration, code and data"]
   assert rows["held out for the threshold"] == "40 normal images"
@@ -389,7 +392,11 @@ def test_page_shows_the_threshold_and_groups(tmp_path, results):
   }
   text = written(tmp_path, dataclasses.replace(results, operating=found))
   said = " ".join(Reader(text).texts)
-  assert "Flagged is rec above 2.5, from 70 held-out normal images" in said
-  assert "of 60 patients: at most 5.0% false alarms with 95% confidence" in said
+  assert (
+    "Images with rec above 2.5 are flagged. The threshold is from 70" in said
+  )
+  assert (
+    "of 60 patients and allows at most 5.0% false alarms with 95% con" in said
+  )
   assert "At the threshold, by sex" in said and "f<" in said
   assert "0.500 [0.250, 0.750]" in said and "95%" in said
