@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks import jax_side, kernels, protocol
+from benchmarks import jax_side, kernels, least, protocol
 from benchmarks.jax_side import TRIALS
 from medad_jax.data import index, resident
 from medad_jax.engine import members, program
@@ -97,6 +97,21 @@ class Program:
     }
     return self.engine.trace(states, earlier)
 
+  @property
+  def least(self) -> int:
+    """Bytes of states and images that a step moves at least."""
+    *before, states = self.states
+    names = [stage.name for stage in self.before]
+    read = [before[names.index(name)] for name in self.phase.reads]
+    inputs, length = self.phase.inputs, self.phase.length
+    images = self.phase.members * length.batch_size * inputs.batches
+    images *= 2 if inputs.source else 1
+    return (
+      2 * least.bytes_of(states)
+      + least.bytes_of(read)
+      + images * int(np.prod(self.shape))
+    )
+
   @functools.cached_property
   def states(self) -> list[TrainState]:
     """Shapes of the final states of the stages before, and of its own."""
@@ -155,7 +170,7 @@ def read(compiled: jax.stages.Compiled) -> Counts:
     costs["bytes accessed"],
     memory.temp_size_in_bytes,
     memory.alias_size_in_bytes,
-    {kind: found[kind] for kind in kernels.COLLECTIVES},
+    found.collectives,
   )
 
 
