@@ -15,7 +15,6 @@ bytes over those that must move whatever a compiler does (`least.py`).
 import argparse
 from collections.abc import Callable, Iterator
 import dataclasses
-import os
 import statistics
 import sys
 import time
@@ -262,10 +261,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-  # JAX reads them when it starts, which it did before this line.
-  ready = all(name in os.environ for name in targets.ENVIRONMENT)
-  if not ready and "--time" not in sys.argv:
-    environment = targets.ENVIRONMENT | os.environ
-    command = [sys.executable, "-m", "benchmarks.accelerators", *sys.argv[1:]]
-    os.execve(sys.executable, command, environment)
+  if "--time" not in sys.argv:
+    targets.start("benchmarks.accelerators")
   sys.exit(main())

@@ -55,7 +55,7 @@ _TRIPS = r'known_trip_count":\{"n":"(\d+)"'
 
 
 class Kernel(NamedTuple):
-  """What a device starts once.
+  """Work that a device starts at once.
 
   Attributes:
     kind: one of `KINDS` or of `COLLECTIVES`.

@@ -1,6 +1,8 @@
 """Accelerators that programs are compiled for, whether or not there is one."""
 
 from collections.abc import Mapping
+import os
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -104,3 +106,13 @@ def devices(name: str) -> tuple[jax.Device, ...]:
       f" ({str(error).splitlines()[0]}); install {target.package}."
     ) from error
   return tuple(found.devices)
+
+
+def start(module: str) -> None:
+  """Starts a command again in `ENVIRONMENT`, unless it is set.
+
+  JAX reads it when it starts, which it did before this is called.
+  """
+  if not all(name in os.environ for name in ENVIRONMENT):
+    command = [sys.executable, "-m", module, *sys.argv[1:]]
+    os.execve(sys.executable, command, ENVIRONMENT | os.environ)
