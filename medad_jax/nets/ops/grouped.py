@@ -38,8 +38,8 @@ def _forward(x, kernel, sizes):
 
 def _backward(sizes, kept, dy):
   x, kernel = kept
-  _, pull = jax.vjp(lambda x: _library(x, kernel, sizes), x)
-  return *pull(dy), _kernel_gradient(x, dy, (kernel.shape, *sizes))
+  turned = jax.linear_transpose(lambda x: _library(x, kernel, sizes), x)
+  return *turned(dy), _kernel_gradient(x, dy, (kernel.shape, *sizes))
 
 
 _conv2d.defvjp(_forward, _backward)
