@@ -241,7 +241,8 @@ def deepest(run) -> int:
   return most
 
 
-@pytest.mark.parametrize(("refining", "most"), [(False, 17), (True, 20)])
+# Three of them lead from a convolution to its squares and its own gradient.
+@pytest.mark.parametrize(("refining", "most"), [(False, 20), (True, 23)])
 def test_the_way_from_a_run_to_a_product_is_short(refining, most, tmp_path):
   method = tiny.method(epochs=1) if refining else ae.Method(4, 3, 8)
   length = Length(steps=1, batch_size=8)

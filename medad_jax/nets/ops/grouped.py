@@ -24,12 +24,12 @@ def conv2d(
   """Convolution with zero padding on all four sides."""
   # Gradients are traced after the scope has ended that states it.
   precision = jax.config.jax_default_matmul_precision
-  return _conv2d(x, kernel, (stride, padding, precision))
+  return _conv2d(x, kernel, (stride, padding, 1, precision))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _conv2d(x, kernel, sizes):
-  return _library(x, kernel, sizes)
+  return library.conv2d(x, kernel, *sizes)
 
 
 def _forward(x, kernel, sizes):
@@ -38,17 +38,11 @@ def _forward(x, kernel, sizes):
 
 def _backward(sizes, kept, dy):
   x, kernel = kept
-  turned = jax.linear_transpose(lambda x: _library(x, kernel, sizes), x)
+  turned = jax.linear_transpose(lambda x: library.conv2d(x, kernel, *sizes), x)
   return *turned(dy), _kernel_gradient(x, dy, (kernel.shape, *sizes))
 
 
 _conv2d.defvjp(_forward, _backward)
-
-
-def _library(x, kernel, sizes, groups=1):
-  stride, padding, precision = sizes
-  with jax.default_matmul_precision(precision):
-    return library.conv2d(x, kernel, stride, padding, groups)
 
 
 # Members' rules have no gradient, which a gradient penalty asks for.
@@ -70,14 +64,12 @@ _kernel_gradient.defvjp(_gradient_forward, _gradient_backward)
 
 def _plain(x, dy, sizes, groups=1):
   """The kernel's gradient, of so many members side by side in the channels."""
-  (p, q, i, o), *sizes = sizes
-
-  def product(kernel):
-    return _library(x, kernel, sizes, groups)
-
+  (p, q, i, o), stride, padding, _, precision = sizes
   # The convolution is linear in its kernel, whose values are not needed.
   kernel = jax.ShapeDtypeStruct((p, q, i, groups * o), x.dtype)
-  return jax.linear_transpose(product, kernel)(dy)[0]
+  sizes = stride, padding, groups, precision
+  turned = jax.linear_transpose(lambda k: library.conv2d(x, k, *sizes), kernel)
+  return turned(dy)[0]
 
 
 @functools.cache

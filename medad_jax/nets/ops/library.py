@@ -15,6 +15,7 @@ def conv2d(
   stride: int,
   padding: int,
   groups: int = 1,
+  precision: str | None = None,
 ) -> Float[Array, "b y x o"]:
   """Convolution with zero padding on all four sides.
 
@@ -24,6 +25,7 @@ def conv2d(
     stride: in both directions.
     padding: rows and columns of zeros.
     groups: of channels, each of which makes as large a part of the output.
+    precision: of the products; None for the one around the call.
   """
   return lax.conv_general_dilated(
     x,
@@ -32,6 +34,7 @@ def conv2d(
     ((padding, padding), (padding, padding)),
     dimension_numbers=_DIMENSIONS,
     feature_group_count=groups,
+    precision=precision,
   )
 
 
