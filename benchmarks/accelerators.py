@@ -1,19 +1,20 @@
 """Counts of the engine's programs, compiled for accelerators without one.
 
   python -m benchmarks.accelerators
-  python -m benchmarks.accelerators --target=v5e-8 --programs ensembles ra
+  python -m benchmarks.accelerators --target=v5e-8 --programs ddad ra
+  python -m benchmarks.accelerators --programs ddad --kernels
 
-These are counts, not times: what XLA would start, read and write. Three floors
-stand beside them: bytes over the bandwidth of the device's memory, operations
-over its peak, and kernels times the least that one takes. A step takes at least
-the largest of the first two, and rarely less than their sum with the third.
+These are counts, not times: what XLA would start, read and write, read from the
+compiled program's text (`kernels.py`). Three floors stand beside them: bytes
+over the bandwidth of the device's memory, operations over its peak, and kernels
+times the least that one takes. A step takes at least the largest of the first
+two, and rarely less than their sum with the third. "Times the least" is the
+bytes over those that must move whatever a compiler does (`least.py`).
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 import dataclasses
-import math
-import os
 import statistics
 import sys
 import time
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks import kernels, programs, targets, turns
+from benchmarks import kernels, least, operations, programs, targets, turns
 from medad_jax import shipped
 from medad_jax.engine import batched, cli, scorer
 from medad_jax.engine import config as configuration
@@ -43,14 +44,17 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
   "fanogan": ("fanogan", "rsna", {}),
   "features": ("features", "rsna", RANDOM),
 }
-KINDS = ("loops", "reductions", "products", "convolutions", "copies", "others")
 HEADER = (
   "program",
   "kernels",
-  *KINDS,
-  "collectives",
-  "GFLOP",
+  *kernels.KINDS,
+  "of libraries",
+  "all-reduces",
+  "other collectives",
+  "MB of both",
+  *(f"GFLOP {name}" for name in operations.PRECISIONS),
   "MB accessed",
+  "times the least",
   "MB temporary",
   "MB aliased",
   "us of memory",
@@ -66,13 +70,15 @@ class Job(NamedTuple):
   Attributes:
     name: of the method, and of what it does.
     traced: the program, for shapes.
-    precision: of its products, by the method's field.
+    least: bytes of what it reads and writes, without activations.
+    devices: that share it.
     start: makes what is timed, where it takes steps; see `programs.Program`.
   """
 
   name: str
   traced: jax.stages.Traced
-  precision: str
+  least: int
+  devices: int
   start: Callable[[], Callable[[int], Any]] | None = None
 
 
@@ -93,7 +99,6 @@ def jobs(
   config = configuration.with_hyper(config, changes)
   method, data = configuration.build_method(config), config["data"]
   shape = (data["image_size"], data["image_size"], data["channels"])
-  taken = config["model"].get("precision", "float32")
   states: dict[str, TrainState] = {}
   before: list[Phase | Pretrained] = []
   size = config["evaluation"]["batch_size"]
@@ -101,18 +106,24 @@ def jobs(
     if isinstance(stage, Fit):
       # Its estimate is the host's, and there are no scores without it.
       own = {read: _one(states[read]) for read in stage.reads}
-      found = _batched(stage.features, size, own, shape, devices)
-      yield Job(f"{name} features", found, taken)
+      yield _batched(
+        f"{name} features", stage.features, size, own, shape, devices
+      )
       return
     # Only a phase has steps, but every stage has states.
     program = programs.Program(stage, shape, 1, tuple(before), devices)
     states[stage.name] = dataclasses.replace(program.states[-1], opt={})
     if isinstance(stage, Phase):
-      yield Job(f"{name} {stage.name}", program.traced, taken, program.start)
+      yield Job(
+        f"{name} {stage.name}",
+        program.traced,
+        program.least,
+        len(devices),
+        program.start,
+      )
     before.append(stage)
   function = scorer.score_function(method, 1)
-  found = _batched(function, size, states, shape, devices)
-  yield Job(f"{name} scores", found, taken)
+  yield _batched(f"{name} scores", function, size, states, shape, devices)
 
 
 def _one(states: TrainState) -> TrainState:
@@ -122,14 +133,16 @@ def _one(states: TrainState) -> TrainState:
   )
 
 
-def _batched(function, size, states, shape, devices) -> jax.stages.Traced:
+def _batched(name, function, size, states, shape, devices) -> Job:
   """A function of a batch of images, as the engine runs it."""
   found = batched.Batched(function, size, Devices(devices))
   arrays = {
     "id": jax.ShapeDtypeStruct((found.size,), np.int32),
     "image": jax.ShapeDtypeStruct((found.size, *shape), np.uint8),
   }
-  return found.trace(_plain(states), arrays)
+  traced = found.trace(_plain(states), arrays)
+  moved = least.bytes_of((states, arrays["image"], traced.out_info))
+  return Job(name, traced, moved, len(devices))
 
 
 def _plain(states: Any) -> Any:
@@ -139,33 +152,45 @@ def _plain(states: Any) -> Any:
 
 def count(job: Job, target: targets.Target) -> tuple[tuple[str, ...], float]:
   """A program's line of the table, and the larger of its floors in seconds."""
-  lowered = job.traced.lower()
-  compiled = lowered.compile()
+  compiled = job.traced.lower().compile()
   found = kernels.count(compiled.as_text())
   memory = compiled.memory_analysis()
-  # Operations are counted before products are handed to a library, whose
-  # kernels XLA cannot look into. The program is that of one device.
-  # Some versions of JAX count nothing without a device.
-  flops = (lowered.cost_analysis() or {}).get("flops", math.nan)
-  read = (compiled.cost_analysis() or {}).get("bytes accessed", math.nan)
-  started = sum(found.values())
+  started = sum(found.kinds.values())
   floors = (
-    read / target.bandwidth,
-    flops / target.peaks[job.precision],
+    found.bytes / target.bandwidth,
+    sum(n / target.peaks[name] for name, n in found.operations.items()),
     started * target.launch,
   )
+  # An activation is written once and read once. Devices share the whole.
+  moved = job.least + 2 * least.activations(job.traced.jaxpr.jaxpr)
+  times = found.bytes * job.devices / moved
   line = (
     job.name,
     str(started),
-    *(str(found[kind]) for kind in KINDS),
-    str(sum(found[kind] for kind in kernels.COLLECTIVES)),
-    f"{flops / 1e9:.2f}",
-    f"{read / 1e6:.0f}",
+    *(str(found.kinds[kind]) for kind in kernels.KINDS),
+    str(found.library),
+    str(found.collectives["all-reduce"]),
+    str(sum(found.collectives.values()) - found.collectives["all-reduce"]),
+    f"{found.moved / 1e6:.1f}",
+    *(f"{found.operations[name] / 1e9:.2f}" for name in operations.PRECISIONS),
+    f"{found.bytes / 1e6:.0f}",
+    f"{times:.1f}",
     f"{memory.temp_size_in_bytes / 1e6:.0f}",
     f"{memory.alias_size_in_bytes / 1e6:.0f}",
     *(f"{1e6 * floor:.0f}" for floor in floors),
   )
   return line, max(floors[:2])
+
+
+def print_kernels(job: Job) -> None:
+  """Prints every kernel of a program: its kind, bytes, operations, origin."""
+  print(f"\n{job.name}")
+  for kernel in kernels.listed(job.traced.lower().compile().as_text()):
+    flops = sum(kernel.operations.values())
+    print(
+      f"{kernel.times:3} {kernel.kind:13} {kernel.bytes / 1e6:9.2f} MB"
+      f" {flops / 1e9:8.2f} GFLOP  {kernel.source or '-'}"
+    )
 
 
 def seconds(job: Job, turns_: int = 20) -> float | None:
@@ -194,9 +219,15 @@ def main(argv: list[str] | None = None) -> int:
       print(f"timed on {turns.machine()}, one step a call")
     else:
       devices = targets.devices(args.target)
-      print(f"compiled for {args.target}: counts of one device, no times")
+      print(
+        f"compiled for {args.target}, jax {jax.__version__}: counts of one"
+        " device, not times"
+      )
     for name in args.programs:
       for job in jobs(name, devices, args.precision):
+        if args.kernels:
+          print_kernels(job)
+          continue
         line, floor = count(job, target)
         if args.time:
           taken = seconds(job)
@@ -207,7 +238,8 @@ def main(argv: list[str] | None = None) -> int:
           )
         rows.append(line)
         print(", ".join(line), flush=True)
-    print("\n" + turns.table(header, rows))
+    if rows:
+      print("\n" + turns.table(header, rows))
   return 0
 
 
@@ -221,6 +253,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   names = list(METHODS)
   add("--programs", nargs="+", choices=names, default=names, help="[all]")
   add("--precision", help="of the nets [float32]")
+  add("--kernels", action="store_true", help="lists them instead")
   add(
     "--time",
     action="store_true",
@@ -230,10 +263,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-  # JAX reads them when it starts, which it did before this line.
-  ready = all(name in os.environ for name in targets.ENVIRONMENT)
-  if not ready and "--time" not in sys.argv:
-    environment = targets.ENVIRONMENT | os.environ
-    command = [sys.executable, "-m", "benchmarks.accelerators", *sys.argv[1:]]
-    os.execve(sys.executable, command, environment)
+  if "--time" not in sys.argv:
+    targets.start("benchmarks.accelerators")
   sys.exit(main())

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks import jax_side, kernels, protocol
+from benchmarks import jax_side, kernels, least, protocol
 from benchmarks.jax_side import TRIALS
 from medad_jax.data import index, resident
 from medad_jax.engine import members, program
@@ -36,15 +36,19 @@ class Counts(NamedTuple):
     bytes: that all its operations and fusions read and write: an upper bound of
       what passes the main memory, as caches are not thought of.
     temporaries: bytes of memory besides arguments and results.
+    arguments: bytes of the arguments.
     aliased: bytes of results that take the place of arguments.
     collectives: how many of each of `kernels.COLLECTIVES`.
+    moved: bytes that these take in.
   """
 
   flops: float
   bytes: float
   temporaries: int
+  arguments: int
   aliased: int
   collectives: Mapping[str, int]
+  moved: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,21 @@ class Program:
     }
     return self.engine.trace(states, earlier)
 
+  @property
+  def least(self) -> int:
+    """Bytes of states and images that a step moves at least."""
+    *before, states = self.states
+    names = [stage.name for stage in self.before]
+    read = [before[names.index(name)] for name in self.phase.reads]
+    inputs, length = self.phase.inputs, self.phase.length
+    images = self.phase.members * length.batch_size * inputs.batches
+    images *= 2 if inputs.source else 1
+    return (
+      2 * least.bytes_of(states)
+      + least.bytes_of(read)
+      + images * int(np.prod(self.shape))
+    )
+
   @functools.cached_property
   def states(self) -> list[TrainState]:
     """Shapes of the final states of the stages before, and of its own."""
@@ -109,12 +128,6 @@ class Program:
         states = dataclasses.replace(states, opt={})
       found[stage.name] = members.of_stage(stage, TRIALS), states
     return [states for _, states in found.values()]
-
-  def on_host(self) -> "Program":
-    """The program for as many of the host's devices, if it is not."""
-    if not self.devices or self.devices[0].platform == "cpu":
-      return self
-    return dataclasses.replace(self, devices=host(len(self.devices)))
 
   def start(self) -> Callable[[int], Any]:
     """A function that takes the steps, each time from where it came to.
@@ -147,15 +160,17 @@ class Program:
 
 
 def read(compiled: jax.stages.Compiled) -> Counts:
-  """XLA's own counts of a program."""
-  costs, memory = compiled.cost_analysis(), compiled.memory_analysis()
+  """Counts of a program: XLA's own, or those of its text where it has none."""
+  costs, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
   found = kernels.count(compiled.as_text())
   return Counts(
-    costs["flops"],
-    costs["bytes accessed"],
+    costs.get("flops", sum(found.operations.values())),
+    costs.get("bytes accessed", found.bytes),
     memory.temp_size_in_bytes,
+    memory.argument_size_in_bytes,
     memory.alias_size_in_bytes,
-    {kind: found[kind] for kind in kernels.COLLECTIVES},
+    found.collectives,
+    found.moved,
   )
 
 

@@ -1,7 +1,9 @@
 """Accelerators that programs are compiled for, whether or not there is one."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+import os
+import sys
+from typing import Any, NamedTuple
 
 import jax
 from jax.experimental import topologies
@@ -38,7 +40,7 @@ _H100 = Target(
   3.35e12,
   {"float32": 67e12, "tensorfloat32": 495e12, "bfloat16": 989e12},
   2e-6,
-  "jax[cuda13]",
+  "'jax[cuda12]' or 'jax[cuda13]'",
 )
 _V5E = Target(
   "tpu",
@@ -46,13 +48,16 @@ _V5E = Target(
   8.2e11,
   {"float32": 197e12 / 6, "tensorfloat32": 197e12 / 3, "bfloat16": 197e12},
   1e-6,
-  "jax[tpu]",
+  "'jax[tpu]'",
 )
 TARGETS = {
   "h100": _H100,
   "h100x8": _H100._replace(topology="1x1x8"),
   "v5e-8": _V5E,
+  "v5e-32": _V5E._replace(topology="v5e:4x8"),
 }
+# Of a TPU: hosts have eight chips.
+_HOST = (2, 4, 1)
 # What XLA asks of a GPU before it compiles for it.
 _DESCRIPTION = """
 gpu_device_info {
@@ -87,15 +92,27 @@ def devices(name: str) -> tuple[jax.Device, ...]:
     UserError: the packages that compile for it are not installed.
   """
   target = TARGETS[name]
-  more = {"target_config": _DESCRIPTION} if target.platform == "cuda" else {}
-  key = "topology" if target.platform == "cuda" else "topology_name"
-  more[key] = target.topology
+  more: dict[str, Any] = {
+    "topology_name": target.topology,
+    "chips_per_host_bounds": _HOST,
+  }
+  if target.platform == "cuda":
+    more = {"topology": target.topology, "target_config": _DESCRIPTION}
   try:
     found = topologies.get_topology_desc(platform=target.platform, **more)
   except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
     raise UserError(
       f"--target={name} cannot be compiled for here"
-      f" ({str(error).splitlines()[0]}); install '{target.package}', and set"
-      f" {' '.join(f'{k}={v}' for k, v in ENVIRONMENT.items())}."
+      f" ({str(error).splitlines()[0]}); install {target.package}."
     ) from error
   return tuple(found.devices)
+
+
+def start(module: str) -> None:
+  """Starts a command again in `ENVIRONMENT`, unless it is set.
+
+  JAX reads it when it starts, which it did before this is called.
+  """
+  if not all(name in os.environ for name in ENVIRONMENT):
+    command = [sys.executable, "-m", module, *sys.argv[1:]]
+    os.execve(sys.executable, command, ENVIRONMENT | os.environ)

@@ -177,7 +177,10 @@ class Program:
       states: of the live members.
       earlier: final states of the stages that the phase reads.
     """
-    chunk = next(iter(self.chunks([(0, self.steps_per_call)])))
+    # The whole of a batch, of which each process feeds its own part.
+    bounds, source = [(0, self.steps_per_call)], self.phase.inputs.source
+    chunks = self.feed.chunks(self.order, bounds, self.live, source)
+    chunk = next(iter(chunks))
     arguments = (
       states,
       self.places(),

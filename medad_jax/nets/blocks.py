@@ -5,6 +5,7 @@ out). Initial values are uniform in +-1/sqrt(fan in), as PyTorch draws them by
 default.
 """
 
+import functools
 import math
 
 from flax import linen as nn
@@ -173,7 +174,6 @@ class BatchNorm(nn.Module):
     self, x: Float[Array, "*n c"], train: bool
   ) -> Float[Array, "*n c"]:
     """x normalized, by the batch in training and by its past otherwise."""
-    kind, x = x.dtype, widened(x)
     shape = (x.shape[-1],)
     scale = self.param("scale", self.scale_init, shape)
     bias = self.param("bias", nn.initializers.zeros, shape)
@@ -181,22 +181,16 @@ class BatchNorm(nn.Module):
     var = self.variable("batch_stats", "var", jnp.ones, shape)
     if not train:
       factor = lax.rsqrt(var.value + self.epsilon) * scale
-      return ((x - mean.value) * factor + bias).astype(kind)
-    centered, batch_mean, batch_var = self._statistics(x)
+      y = (widened(x) - mean.value) * factor + bias
+      return y.astype(x.dtype)
+    y, batch_mean, batch_var = normalized(
+      x, scale, bias, self.axis, self.epsilon
+    )
     if not self.is_initializing():
       factor = self._bessel(x.size // x.shape[-1]) if self.unbiased else 1
       mean.value += self.momentum * (batch_mean - mean.value)
       var.value += self.momentum * (factor * batch_var - var.value)
-    factor = lax.rsqrt(batch_var + self.epsilon) * scale
-    return (centered * factor + bias).astype(kind)
-
-  def _statistics(self, x):
-    # Two passes: E[x^2] - E[x]^2 loses the variance of nearly constant
-    # channels to rounding.
-    reduced = tuple(range(x.ndim - 1))
-    mean = self.axis.mean(jnp.mean(x, reduced))
-    centered = x - mean
-    return centered, mean, self.axis.mean(jnp.mean(centered**2, reduced))
+    return y
 
   def _bessel(self, count):
     count *= self.axis.size
@@ -206,6 +200,64 @@ class BatchNorm(nn.Module):
         "batch_size=1 was given, set it to 2 or more"
       )
     return count / (count - 1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def normalized(
+  x: Float[Array, "*n c"],
+  scale: Float[Array, "c"],
+  bias: Float[Array, "c"],
+  axis: types.Axis,
+  epsilon: float,
+) -> tuple[Float[Array, "*n c"], Float[Array, "c"], Float[Array, "c"]]:
+  """x by the statistics of the global batch, scaled and shifted; and these.
+
+  Its gradient is the closed one (Ioffe and Szegedy, ICML 2015, section 3) with
+  two sums over the batch, taken together. Derived by JAX it has four, one after
+  another. The mean and the biased variance that are returned have none.
+
+  Args:
+    x: over all axes but the last one of which statistics are taken.
+    scale: factor of each channel.
+    bias: added to each channel.
+    axis: where the batch is split over devices.
+    epsilon: added to the variance.
+  """
+  return _normalized(x, scale, bias, axis, epsilon)[0]
+
+
+def _normalized(x, scale, bias, axis, epsilon):
+  mean, var = _statistics(widened(x), axis)
+  inverse = lax.rsqrt(var + epsilon)
+  y = (widened(x) - mean) * (inverse * scale) + bias
+  return (y.astype(x.dtype), mean, var), (x, scale, mean, inverse)
+
+
+def _normalized_backward(axis, epsilon, kept, cotangents):
+  del epsilon
+  x, scale, mean, inverse = kept
+  # Those of the statistics are zeros: only running averages read them.
+  dy = widened(cotangents[0])
+  # From x and not from y: a scale may be zero.
+  unit = (widened(x) - mean) * inverse
+  dbias, dscale = ops.sum_both(dy, dy * unit)
+  count = x.size // x.shape[-1]
+  shift, tilt = axis.mean((dbias / count, dscale / count))
+  dx = (dy - shift - unit * tilt) * (inverse * scale)
+  return dx.astype(x.dtype), dscale, dbias
+
+
+normalized.defvjp(_normalized, _normalized_backward)
+
+
+def _statistics(x, axis):
+  """Mean and biased variance of each channel, over the global batch."""
+  mean, var = ops.moments(x)
+  if axis.size == 1:
+    return mean, var
+  whole = axis.mean(mean)
+  # Parts' own variances, and that of their means.
+  return whole, axis.mean(var + (mean - whole) ** 2)
 
 
 def widened(x: Float[Array, "*n"]) -> Float[Array, "*n"]:

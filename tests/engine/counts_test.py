@@ -111,11 +111,11 @@ def test_members_on_devices_of_their_own_do_not_wait():
 
 
 def test_parts_of_a_batch_meet_in_normalizations_and_once_more():
-  """Mean and variance of each layer, and the same on the way back."""
+  """Mean and variance of each layer, and both sums at once on the way back."""
   found = ensemble(1, devices=4)
   assert found.engine.layout.mesh.devices.shape == (1, 4)
   counts = dict(programs.read(found.compiled).collectives)
-  assert 0 < counts.pop("all-reduce") <= 4 * NORMALIZATIONS + 1
+  assert 0 < counts.pop("all-reduce") <= 3 * NORMALIZATIONS + 1
   assert not any(counts.values())
 
 
@@ -241,7 +241,8 @@ def deepest(run) -> int:
   return most
 
 
-@pytest.mark.parametrize(("refining", "most"), [(False, 17), (True, 20)])
+# Three of them lead from a convolution to its squares and its own gradient.
+@pytest.mark.parametrize(("refining", "most"), [(False, 20), (True, 23)])
 def test_the_way_from_a_run_to_a_product_is_short(refining, most, tmp_path):
   method = tiny.method(epochs=1) if refining else ae.Method(4, 3, 8)
   length = Length(steps=1, batch_size=8)

@@ -1,7 +1,9 @@
 """Convolutions and matrix products: the only way to them for all networks.
 
 Every device uses XLA's own operations, except CPUs, where forms of this project
-are several times faster for small networks (`cpu/`). The choice is made when a
+are several times faster for small networks (`cpu/`). Elsewhere 4x4 convolutions
+of stride 2 are XLA's of squares of pixels (`squares.py`), and members' kernel
+gradients are XLA's of batch groups (`grouped.py`). The choice is made when a
 program is lowered for its platform (`jax.lax.platform_dependent`), so that a
 program exported for another platform holds none of the CPU's forms.
 
@@ -14,16 +16,17 @@ Images are channels-last (b h w c), kernels are (height, width, in, out).
 
 from collections.abc import Callable
 import functools
+from types import ModuleType
 
 import jax
 from jax import lax
 from jaxtyping import Array, Float
 
-from medad_jax.nets.ops import cpu, library
+from medad_jax.nets.ops import cpu, grouped, library, squares, sums
 
 # The switch. `with cpu_forms(False):` lowers XLA's own operations for CPUs too,
-# `cpu_forms.set_global(False)` does so for a whole process. JAX traces a
-# function again when the value changes.
+# and nothing else for the others; `cpu_forms.set_global(False)` does so for a
+# whole process. JAX traces a function again when the value changes.
 cpu_forms = jax.make_user_context(True)
 
 
@@ -37,7 +40,8 @@ def conv2d(
   sizes = (stride, padding)
   # Shapes alone decide, so that one program serves all numbers.
   form = cpu_forms.value and cpu.conv2d(x, kernel, *sizes)
-  return _product("conv2d", sizes, form)(x, kernel)
+  by = squares if squares.serves(x, kernel, sizes) else grouped
+  return _product("conv2d", sizes, form, by)(x, kernel)
 
 
 def conv2d_transpose(
@@ -62,7 +66,8 @@ def conv2d_transpose(
   """
   sizes = (stride, padding, output_padding)
   form = cpu_forms.value and cpu.conv2d_transpose(x, kernel, *sizes)
-  return _product("conv2d_transpose", sizes, form)(x, kernel)
+  by = squares if squares.serves(x, kernel, sizes) else library
+  return _product("conv2d_transpose", sizes, form, by)(x, kernel)
 
 
 def conv2d_depthwise(
@@ -92,24 +97,41 @@ def matmul(
   return _product("matmul", (), form)(x, kernel)
 
 
-def _product(name, sizes, form):
+def sum_both(
+  x: Float[Array, "*n c"], y: Float[Array, "*n c"]
+) -> tuple[Float[Array, "c"], Float[Array, "c"]]:
+  """The sum of each of two arrays over all axes but the last one."""
+  return sums.both(x, y)
+
+
+def moments(
+  x: Float[Array, "*n c"],
+) -> tuple[Float[Array, "c"], Float[Array, "c"]]:
+  """Mean and biased variance over all axes but the last one."""
+  return sums.moments(x)
+
+
+def _product(name, sizes, form, by=library):
   """The function of `library` of that name, in the CPU's form where it has one.
 
   Args:
     name: of the function.
     sizes: its integers.
     form: the CPU's for these shapes; None or False for XLA's everywhere.
+    by: the module whose function of the name other platforms have beside it.
   """
   # Read at the call, as gradients are traced after the scope has ended.
   precision = jax.config.jax_default_matmul_precision or "float32"
   if form:
-    return _with_form(name, sizes, precision, form)
-  return _by_library(name, sizes, precision)
+    return _with_form(name, sizes, precision, form, by)
+  return _by(library, name, sizes, precision)
 
 
 @functools.cache
-def _by_library(name: str, sizes: tuple[int, ...], precision: str) -> Callable:
-  function = getattr(library, name)
+def _by(
+  module: ModuleType, name: str, sizes: tuple[int, ...], precision: str
+) -> Callable:
+  function = getattr(module, name)
 
   def product(x, kernel):
     with jax.default_matmul_precision(precision):
@@ -120,9 +142,13 @@ def _by_library(name: str, sizes: tuple[int, ...], precision: str) -> Callable:
 
 @functools.cache
 def _with_form(
-  name: str, sizes: tuple[int, ...], precision: str, form: cpu.Form
+  name: str,
+  sizes: tuple[int, ...],
+  precision: str,
+  form: cpu.Form,
+  by: ModuleType,
 ) -> Callable:
-  elsewhere = _by_library(name, sizes, precision)
+  elsewhere = _by(by, name, sizes, precision)
 
   def backward_elsewhere(x, kernel, dy):
     # Its forward pass is not used, and XLA removes it.

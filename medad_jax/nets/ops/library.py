@@ -11,17 +11,30 @@ _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 def conv2d(
   x: Float[Array, "b h w i"],
-  kernel: Float[Array, "p q i o"],
+  kernel: Float[Array, "p q j o"],
   stride: int,
   padding: int,
+  groups: int = 1,
+  precision: str | None = None,
 ) -> Float[Array, "b y x o"]:
-  """Convolution with zero padding on all four sides."""
+  """Convolution with zero padding on all four sides.
+
+  Args:
+    x: images.
+    kernel: of i / groups input channels.
+    stride: in both directions.
+    padding: rows and columns of zeros.
+    groups: of channels, each of which makes as large a part of the output.
+    precision: of the products; None for the one around the call.
+  """
   return lax.conv_general_dilated(
     x,
     kernel,
     (stride, stride),
     ((padding, padding), (padding, padding)),
     dimension_numbers=_DIMENSIONS,
+    feature_group_count=groups,
+    precision=precision,
   )
 
 
