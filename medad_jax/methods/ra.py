@@ -56,8 +56,7 @@ class Method:
     batch_norm: "frozen" normalizes by fixed statistics, mean 0 and variance 0.9
       (encoder) or 1 (decoder); "batch" by those of each batch, and in tests by
       their running averages.
-    error_weight: weight of squared errors, summed over pixels: the published
-      weights are for 128x128.
+    error_weight: of squared errors, summed over pixels, published for 128x128.
     divergence_weight: weight of the divergences of codes, summed over z.
     negative_weight: weight of the divergence that the encoder increases.
     cycle_weight: weight of the decoder's errors on its own images.
