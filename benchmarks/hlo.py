@@ -133,7 +133,7 @@ def _instruction(name: str, text: str, root: bool) -> Instruction:
 
 
 def _outside(text: str, letter: str | None) -> int:
-  """Where a letter first stands outside of brackets; None: where they end."""
+  """The place of a letter outside of brackets; of their end for None."""
   depth = 0
   for at, here in enumerate(text):
     if letter is not None and not depth and here == letter:

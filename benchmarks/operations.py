@@ -71,7 +71,7 @@ def _of_dot(body, instruction) -> int:
 
 
 class _Window(NamedTuple):
-  """How a kernel moves along one axis.
+  """The way of a kernel along one axis.
 
   Attributes:
     size: taps.

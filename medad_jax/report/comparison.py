@@ -21,7 +21,7 @@ MEANING = (
   " it does not. The interval beside a mean is the sampling of the test images"
   " with these trainings. Verdicts are not adjusted for the number of lines."
 )
-_LONG = 40  # characters of a protocol, from which on it stands below the table
+_LONG = 40  # characters; a longer protocol stands below the table
 _HEADER = (
   "method",
   "metric",
@@ -224,7 +224,8 @@ def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def _notes(lines: Sequence[Line]) -> dict[str, str]:
-  """What stands in a cell for each protocol that is too long for one."""
+  """The cell of each protocol that is too long for one, in their order."""
+  # The first change stays in the cell: a quick run says so on every line.
   long = dict.fromkeys(x.protocol for x in lines if len(x.protocol) > _LONG)
   return {
     protocol: f"{protocol.split(', ')[0]}, and more ({n})"
@@ -240,6 +241,7 @@ def _cells(
   named = len({(line.run, line.method) for line in lines}) > len(
     {line.method for line in lines}
   )
+  # A column that would be empty is left out.
   departs = any(line.protocol for line in lines)
   header = [*(["run"] if named else []), *_HEADER]
   header += [*(["protocol"] if departs else []), *more]

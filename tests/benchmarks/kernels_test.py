@@ -152,7 +152,7 @@ def multiplied(x, kernel):
 @pytest.mark.parametrize("function", [convolved, multiplied])
 @pytest.mark.parametrize("gradient", [False, True])
 def test_counts_are_those_of_jax(function, gradient):
-  """Of a program of the host, which XLA's own analysis counts, too."""
+  """Compare the counts of a host's program with XLA's own analysis."""
   x = jnp.ones((3, 8, 8, 4))
   kernel = jnp.ones((4, 4, 2, 6) if function is convolved else (8, 8, 4, 6))
 

@@ -99,7 +99,7 @@ def test_memory_grows_with_members(six):
 
 
 def test_a_loop_counts_one_step(one):
-  """What benchmarks print as a step's: XLA does not multiply by the steps."""
+  """Operations of a loop are those of one step, as benchmarks print them."""
   more = programs.read(ensemble(1, steps=3).compiled)
   assert more.flops == pytest.approx(one.flops, rel=1e-3)
 
@@ -184,7 +184,7 @@ def test_an_evaluation_is_one_program_to_its_last_image():
 
 
 def equations(jaxpr) -> int:
-  """Those of a traced program, inner ones included."""
+  """The number of equations of a traced program, inner ones included."""
   count = 0
   for equation in jaxpr.eqns:
     count += 1

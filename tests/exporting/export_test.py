@@ -135,7 +135,7 @@ def test_a_program_for_a_gpu_holds_no_form_of_the_cpu(trained):
 
 
 def operations(program) -> Counter:
-  """How often each operation of some weight stands in a program.
+  """The number of each operation of some weight in a program.
 
   A choice by platform leaves its own branch, inside of a `case` of one.
   """

@@ -343,7 +343,7 @@ def test_a_mesh_changes_nothing(name):
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory):
-  """What two processes with two devices each find of every kind."""
+  """Results of two processes with two devices each, by kind."""
   path = tmp_path_factory.mktemp("apart") / "found.npz"
   done = launch("tests.methods.apart", f"--out={path}", devices=2)
   assert done.returncode == 0, done.stderr
