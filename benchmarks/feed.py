@@ -1,50 +1,59 @@
-"""Images a second from a set on disk, beside one that lies on the device.
+"""Images a second from records and from an array on disk, beside the device's.
 
   python -m benchmarks.feed
   python -m benchmarks.feed --rows=10000000 --images=4096
 
-The feed of large sets reads rows of an array on disk ahead of the device, and
-the resident one gathers them inside a step. Both give batches of 224x224x3 in a
-random order, which the device puts in [-1, 1]. `--rows` is the number of images
-whose order is drawn: seconds and memory of one pass.
+The feed of large sets reads rows of an array on disk ahead of the device, or
+decodes the records of a built set in several processes; the resident one
+gathers rows inside a step. All give batches of 224x224x3 in a random order,
+which the device puts in [-1, 1]. `--rows` is the number of images whose order
+is drawn: seconds and memory of one pass.
 """
 
 import argparse
+from collections.abc import Iterator
+import contextlib
+import itertools
 from pathlib import Path
+import statistics
 import sys
 import tempfile
 import time
+from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 
 from benchmarks import protocol, turns
-from medad_jax.data import index, resident, stream
+from data_builders import build
+from medad_jax.data import feeds, index, resident, spec, stream
 
-_SHAPE = (224, 224, 3)
+_SIDE = 224
+_AHEAD = 8  # batches a process may have ready while others take their turn
 
 
 def main(argv: list[str] | None = None) -> int:
   """Prints a line a feed, and one for the order of a large set."""
   args = _parse(argv)
   print(turns.machine())
-  with tempfile.TemporaryDirectory() as folder:
-    images = _on_disk(Path(folder) / "images.npy", args.images)
-    feeds = {
-      "from disk": stream.Stream(images),
-      "on the device": resident.Resident(images),
-    }
+  with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    os.environ["TMPDIR"] = folder
+    root = _build(Path(folder), args.images)
     order = _order(args.images, args.batch)
-    sides = {
-      name: _reader(feed, order, args.steps) for name, feed in feeds.items()
+    readers = {
+      name: stack.enter_context(contextlib.closing(_read(feed, order, args)))
+      for name, feed in _feeds(root, args.workers).items()
     }
-    times = turns.alternate(sides, args.repeats)
-  count = args.steps * args.batch
-  for name, taken in times.items():
-    rates = sorted(count / seconds for seconds in taken)
-    middle = rates[len(rates) // 2]
+    found = [
+      {name: next(reader) for name, reader in readers.items()}
+      for _ in range(args.repeats)
+    ]
+  for name in readers:
+    rates = sorted(args.steps * args.batch / turn[name] for turn in found)
     print(
-      f"{name:14} {middle:9.0f} ({rates[0]:.0f} to {rates[-1]:.0f}) images/s"
+      f"{name:24} {statistics.median(rates):9.0f} ({rates[0]:.0f} to"
+      f" {rates[-1]:.0f}) images/s"
     )
   start = time.perf_counter()
   rows = _order(args.rows, args.batch).rows(0, 1, [0])
@@ -56,14 +65,46 @@ def main(argv: list[str] | None = None) -> int:
   return 0
 
 
-def _on_disk(path: Path, count: int) -> np.ndarray:
-  """Noise in a file that is mapped into the memory, not read."""
-  whole = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *_SHAPE))
-  rng = np.random.default_rng(0)
+def _build(folder: Path, count: int) -> Path:
+  """A built set of pictures in color, with noise; its folder of data."""
+  normal = folder / "source" / "train" / "normal"
+  normal.mkdir(parents=True)
   for at in range(0, count, 64):
-    whole[at : at + 64] = rng.integers(0, 256, whole[at : at + 64].shape)
-  whole.flush()
-  return np.load(path, mmap_mode="r")
+    some = protocol.generate(3 * min(64, count - at), _SIDE, at)
+    pictures = some.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    for number, picture in enumerate(pictures, at):
+      Image.fromarray(picture).save(normal / f"{number:06}.png")
+  return build.build(
+    "folder",
+    source=folder / "source",
+    data_dir=folder / "data",
+    name="pictures",
+  ).parents[1]
+
+
+def _feeds(root: Path, workers: list[int]) -> dict[str, feeds.Feed]:
+  """All feeds by their names."""
+  once, anew = (
+    spec.open_dataset(
+      "pictures",
+      root,
+      image_size=_SIDE,
+      channels=3,
+      need=("train",),
+      decoded=decoded,
+    )
+    .splits["train"]
+    .images
+    for decoded in (True, False)
+  )
+  return {
+    **{
+      f"records, {count} process(es)": stream.Stream(anew, workers=count)
+      for count in workers
+    },
+    "array on disk": stream.Stream(once),
+    "on the device": resident.Resident(once),
+  }
 
 
 def _order(count: int, batch: int) -> index.Order:
@@ -72,18 +113,21 @@ def _order(count: int, batch: int) -> index.Order:
   )
 
 
-def _reader(feed, order, steps):
-  """A function that takes that many batches to the device."""
+def _read(feed: Any, order: index.Order, args) -> Iterator[float]:
+  """Yields seconds of some steps, after those that may have been read ahead."""
   constant = jax.device_put(feed.constant)
   take = jax.jit(lambda constant, chunk: feed.batch(constant, chunk)["image"])
-  bounds = [(step, step + 1) for step in range(steps)]
-
-  def run(_):
-    for chunk in feed.chunks(order, bounds, [0], False):
-      found = take(constant, chunk)
-    return found
-
-  return run
+  each = _AHEAD * max(args.workers) + args.steps
+  bounds = [(step, step + 1) for step in range(args.repeats * each)]
+  with contextlib.closing(feed.chunks(order, bounds, [0], False)) as chunks:
+    for _ in range(args.repeats):
+      for chunk in itertools.islice(chunks, each - args.steps):
+        jax.block_until_ready(take(constant, chunk))
+      start = time.perf_counter()
+      for chunk in itertools.islice(chunks, args.steps):
+        found = take(constant, chunk)
+      jax.block_until_ready(found)
+      yield time.perf_counter() - start
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -91,11 +135,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     prog="python -m benchmarks.feed", description=__doc__.splitlines()[0]
   )
   for name, value, what in (
-    ("images", 4096, "on disk"),
+    ("images", 1024, "of the set"),
     ("batch", 64, "images of a batch"),
-    ("steps", 32, "batches a turn"),
+    ("steps", 16, "batches a turn"),
     ("rows", 10_000_000, "images of the set whose order is drawn"),
-    ("repeats", 5, "turns"),
+    ("repeats", 3, "turns"),
   ):
     parser.add_argument(
       f"--{name}",
@@ -103,6 +147,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
       default=value,
       help=f"{what} [{value}]",
     )
+  parser.add_argument(
+    "--workers",
+    type=protocol.positive,
+    nargs="+",
+    default=[1, 2],
+    help="processes that decode records, a feed for each number [1 2]",
+  )
   return parser.parse_args(argv)
 
 

@@ -119,6 +119,7 @@ OWNERS = {
   },
   "pydicom": {"medad_jax/data/dicom", "medad_jax/report/capture"},
   "absl": {
+    "medad_jax/data/stream",  # its flags, which grain's processes ask
     "medad_jax/main",
     "medad_jax/predict",
     "medad_jax/evaluate",

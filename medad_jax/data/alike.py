@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Shaped, UInt8
 import numpy as np
 
 from medad_jax.data import preparation
-from medad_jax.data.joined import Joined
+from medad_jax.data.joined import Rows
 
 # Scans of one patient, or one picture stored twice, reach it. Of the copies
 # among Brain Tumor's images nine in ten reach 0.999.
@@ -26,7 +26,7 @@ _MOST = 10_000  # pairs after which nobody looks further
 
 
 def groups(
-  images: np.ndarray | Joined, patients: Int[np.ndarray, "n"] | None
+  images: Rows, patients: Int[np.ndarray, "n"] | None
 ) -> Int[np.ndarray, "n"]:
   """A number for each image; equal where patients or all pixels are equal.
 

@@ -1,6 +1,6 @@
 """Decoding of a built set's encoded images to arrays of one size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import concurrent.futures
 import dataclasses
 import functools
@@ -98,11 +98,45 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
   Raises:
     UserError: the set's files are damaged.
   """
+
+  def make(source, marking, columns) -> _Rows:
+    return _Rows(len(source), frame, marking, columns)
+
+  rows = _filled(folder, split, make, "decoding")
+  if rows.lost_color:
+    _tell_lost_color(folder.parent.name)
+  return rows.result()
+
+
+def read_places(folder: Path, split: str) -> dict[str, Any]:
+  """All that is known of a split's images but pixels, in the source's order.
+
+  Args:
+    folder: the version folder of a TFDS set of encoded images.
+    split: its name.
+
+  Returns:
+    places [n] int32, the number of each image's record, and labels, names and
+    columns as those of `read_split`.
+
+  Raises:
+    UserError: the set's files are damaged.
+  """
+
+  def make(source, marking, columns) -> _Places:
+    del marking
+    return _Places(len(source), columns)
+
+  return _filled(folder, split, make, "listing").result()
+
+
+def _filled(folder: Path, split: str, make: Callable[..., Any], doing: str):
+  """What `make` makes for the records of a split, filled with them."""
   try:
-    source, marking, columns = _open(folder, split)
-    rows = _Rows(len(source), frame, marking, columns)
-    _fill(rows, source, f"decoding {folder.parent.name}/{split}")
-    stored = rows.result()
+    source, marking, columns = open_records(folder, split)
+    rows = make(source, marking, columns)
+    _fill(rows, source, f"{doing} {folder.parent.name}/{split}")
+    rows.check()
   # TFDS parses damaged descriptions into anything, and so fails in any way.
   except Exception as error:
     raise UserError(
@@ -110,9 +144,7 @@ def read_split(folder: Path, split: str, frame: Frame) -> dict[str, Any]:
       f" ({' '.join(str(error).split())}); build the set again with"
       " --overwrite."
     ) from error
-  if rows.lost_color:
-    _tell_lost_color(folder.parent.name)
-  return stored
+  return rows
 
 
 @functools.cache  # the splits of a set are read one after another
@@ -123,7 +155,7 @@ def _tell_lost_color(name: str) -> None:
   )
 
 
-def _open(
+def open_records(
   folder: Path, split: str
 ) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
   """The encoded records, their features that are masks, and the columns."""
@@ -139,7 +171,7 @@ def _open(
   return source, marking, columns
 
 
-def _fill(rows: "_Rows", source, title: str) -> None:
+def _fill(rows: "_Places", source, title: str) -> None:
   chunks = [
     range(i, min(i + _CHUNK, len(source)))
     for i in range(0, len(source), _CHUNK)
@@ -159,8 +191,47 @@ def _fill(rows: "_Rows", source, title: str) -> None:
       raise
 
 
-class _Rows:
-  """Arrays that fill up in any order: TFDS shuffles, an id tells the place."""
+class _Places:
+  """Rows that fill up in any order: TFDS shuffles, an id tells the place."""
+
+  def __init__(self, count: int, columns: Sequence[str]):
+    self._places = np.full(count, -1, np.int32)
+    self._labels = np.zeros(count, np.int32)
+    self._names = [""] * count
+    self._columns = {name: [""] * count for name in columns}
+
+  def read(self, source, chunk: Sequence[int]) -> int:
+    """Places the records of these numbers, and counts them."""
+    records = source.__getitems__(list(chunk))
+    for number, record in zip(chunk, records, strict=True):
+      self._place(number, record)
+    return len(chunk)
+
+  def check(self) -> None:
+    """Raises ValueError unless every row has a record."""
+    if np.any(self._places < 0):
+      raise ValueError("ids are not 0 to n - 1, each once")
+
+  def result(self) -> dict[str, Any]:
+    """Arrays and texts by name."""
+    return {
+      "places": self._places,
+      "labels": self._labels,
+      "names": tuple(self._names),
+      "columns": {k: tuple(texts) for k, texts in self._columns.items()},
+    }
+
+  def _place(self, number: int, record: dict[str, Any]) -> None:
+    row = int(record["id"])
+    self._places[row] = number
+    self._labels[row] = record["label"]
+    self._names[row] = record["name"].decode()
+    for name, texts in self._columns.items():
+      texts[row] = record["columns"][name].decode()
+
+
+class _Rows(_Places):
+  """Rows with pixels."""
 
   def __init__(
     self,
@@ -169,6 +240,7 @@ class _Rows:
     marking: Sequence[str],
     columns: Sequence[str],
   ):
+    super().__init__(count, columns)
     self.lost_color = False
     self._frame = frame
     size = frame.size
@@ -176,27 +248,19 @@ class _Rows:
     self._marks = {
       name: np.zeros((count, size, size), bool) for name in marking
     }
-    self._labels = np.full(count, -1, np.int32)
-    self._names = [""] * count
-    self._columns = {name: [""] * count for name in columns}
-
-  def read(self, source, chunk: Sequence[int]) -> int:
-    for record in source.__getitems__(list(chunk)):
-      self._place(record)
-    return len(chunk)
 
   def result(self) -> dict[str, Any]:
-    if np.any(self._labels < 0):
-      raise ValueError("ids are not 0 to n - 1, each once")
+    known = super().result()
+    # Nothing is read from the records any more.
+    del known["places"]
     return {
+      **known,
       "images": self._images,
-      "labels": self._labels,
       **{kind: self._marks.get(name) for name, kind in _MARKING.items()},
-      "names": tuple(self._names),
-      "columns": {k: tuple(texts) for k, texts in self._columns.items()},
     }
 
-  def _place(self, record: dict[str, Any]) -> None:
+  def _place(self, number: int, record: dict[str, Any]) -> None:
+    super()._place(number, record)
     row = int(record["id"])
     self._images[row] = self._frame.image(record["image"])
     if (
@@ -205,10 +269,6 @@ class _Rows:
       and _is_color(record["image"])
     ):
       self.lost_color = True
-    self._labels[row] = record["label"]
-    self._names[row] = record["name"].decode()
-    for name, texts in self._columns.items():
-      texts[row] = record["columns"][name].decode()
     for name, marks in self._marks.items():
       marks[row] = self._frame.mask(record[name])
 

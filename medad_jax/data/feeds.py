@@ -9,8 +9,8 @@ import zlib
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import preparation, resident, stream
-from medad_jax.data.joined import Joined
+from medad_jax.data import joined, preparation, resident, stream
+from medad_jax.data.joined import Rows
 from medad_jax.types import Prepare, UserError
 
 Feed = resident.Resident | stream.Stream
@@ -31,23 +31,32 @@ _DAMAGED = (
 
 
 def choose(
-  images: preparation.Images | Joined,
+  images: Rows,
   feed: str | None,
   limit_mb: float,
   copies: int = 1,
+  workers: int = 1,
 ) -> Feed:
   """The feed that was asked for, or the one that fits.
 
   Args:
     images: what it feeds.
-    feed: 'resident', 'grain' or None to choose by size.
+    feed: 'resident', 'grain', 'records' or None to choose by size.
     limit_mb: what a device's memory may hold of the images, in MB.
     copies: how often they would lie in one memory: on a CPU whose cores are
       devices, each of these has its own.
+    workers: processes that decode records.
 
   Raises:
-    UserError: the name is unknown.
+    UserError: the name is unknown, or the images are not those of records.
   """
+  if feed == "records":
+    if not joined.encoded(images):
+      raise UserError(
+        "data.feed='records' was given, but these images are decoded already;"
+        " give a built set as data.name, or leave data.feed out."
+      )
+    return stream.Stream(images, workers=workers)
   kinds: dict[str | None, Any] = {
     "resident": resident.Resident,
     "grain": stream.Stream,
@@ -57,8 +66,8 @@ def choose(
   }
   if feed not in kinds:
     raise UserError(
-      f"data.feed='{feed}' is not a feed; set it to 'resident' or 'grain', or"
-      " leave it out to choose by size."
+      f"data.feed='{feed}' is not a feed; set it to 'resident', 'grain' or"
+      " 'records', or leave it out to choose by size."
     )
   return kinds[feed](images)
 
@@ -70,10 +79,16 @@ def prepared(feed: Feed, prepare: Prepare | None, path: Path) -> Feed:
   again.
 
   Raises:
-    UserError: the file cannot be written.
+    UserError: the file cannot be written, or the images are not decoded.
   """
   if prepare is None:
     return feed
+  if joined.encoded(feed.images):
+    raise UserError(
+      "the method makes something of all training images at once, which"
+      " data.feed='records' leaves encoded; set data.feed to 'grain', or leave"
+      " it out."
+    )
   arrays = _read(path, len(feed.images))
   if arrays is None:
     images = preparation.to_uint8(np.asarray(feed.images))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from medad_jax.augment import geometry
+from medad_jax.data.records import Records
 
 
 class Joined:
@@ -15,19 +16,20 @@ class Joined:
   drop, while a concatenation would stay in memory.
 
   Args:
-    parts: arrays [n ...] that agree in all but n.
+    parts: arrays [n ...], or records, that agree in all but n.
 
   Attributes:
+    parts: these arrays.
     shape: that of the concatenation.
     dtype: of all parts.
     nbytes: what the concatenation would take.
   """
 
-  def __init__(self, parts: Sequence[np.ndarray]):
-    self._parts = tuple(parts)
+  def __init__(self, parts: Sequence["Rows"]):
+    self.parts = tuple(parts)
     count = sum(map(len, parts))
-    self.shape = (count, *parts[0].shape[1:])
-    self.dtype = parts[0].dtype
+    self.shape: tuple[int, ...] = (count, *parts[0].shape[1:])
+    self.dtype: np.dtype = parts[0].dtype
     self.nbytes = math.prod(self.shape) * self.dtype.itemsize
 
   def __len__(self) -> int:
@@ -38,7 +40,7 @@ class Joined:
     rows = np.arange(len(self))[rows]
     found = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
     start = 0
-    for part in self._parts:
+    for part in self.parts:
       here = (rows >= start) & (rows < start + len(part))
       found[here] = part[rows[here] - start]
       start += len(part)
@@ -46,22 +48,32 @@ class Joined:
 
   def center(self, size: int) -> "Joined":
     """The middle squares of the images, still not read."""
-    return Joined([geometry.center(part, size) for part in self._parts])
+    return Joined([center(part, size) for part in self.parts])
 
   def __array__(self, dtype=None, copy=None) -> np.ndarray:
     """The concatenation, in memory."""
     if copy is False:
       raise ValueError("arrays are joined by a copy only")
-    return np.concatenate(self._parts).astype(dtype or self.dtype, copy=False)
+    return np.concatenate(self.parts).astype(dtype or self.dtype, copy=False)
 
 
-def join(parts: Sequence[np.ndarray]) -> np.ndarray | Joined:
+# Images [n h w c] of which rows can be read.
+Rows = np.ndarray | Records | Joined
+
+
+def encoded(images: Rows) -> bool:
+  """True if all images are records, decoded when they are read."""
+  parts = images.parts if isinstance(images, Joined) else (images,)
+  return all(isinstance(part, Records) for part in parts)
+
+
+def join(parts: Sequence[Rows]) -> Rows:
   """The rows of several arrays; of one, the array itself."""
   return parts[0] if len(parts) == 1 else Joined(parts)
 
 
-def center(images: np.ndarray | Joined, size: int) -> np.ndarray | Joined:
+def center(images: Rows, size: int) -> Rows:
   """The middle squares of images [n h w c], without a copy."""
-  if isinstance(images, Joined):
-    return images.center(size)
-  return geometry.center(images, size)
+  if isinstance(images, np.ndarray):
+    return geometry.center(images, size)
+  return images.center(size)

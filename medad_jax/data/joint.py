@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medad_jax.data import columns, one_class, spec
+from medad_jax.data import columns, joined, one_class, spec
 from medad_jax.types import UserError
 
 _TRAIN = "train"
@@ -25,6 +25,7 @@ def open_sets(
   need: Iterable[str] = spec.SPLITS,
   further_tests: bool = False,
   known: Mapping[str, str] | None = None,
+  decoded: bool = True,
 ) -> spec.Dataset:
   """Opens one set or, of names with commas between, several as one.
 
@@ -46,6 +47,8 @@ def open_sets(
     further_tests: whether to open the splits named test_NAME that sets have.
     known: by column, its text for each set, with commas between; it takes the
       place of the sets' own column.
+    decoded: as for `spec.open_dataset`; images that are mixed, or chosen by
+      class, are decoded either way.
 
   Raises:
     UserError: a name is there twice, no set has a split that is needed, a
@@ -53,7 +56,7 @@ def open_sets(
   """
   each, need = _read_names(names), tuple(need)
   texts = _texts_of_sets(known or {}, [one.name for one in each])
-  joined = join(
+  found = join(
     [
       _with_columns(
         one.open(
@@ -63,14 +66,15 @@ def open_sets(
           image_size=image_size,
           channels=channels,
           preparation=preparation,
+          decoded=decoded,
         ),
         {column: of_sets[at] for column, of_sets in texts.items()},
       )
       for at, one in enumerate(each)
     ]
   )
-  _check_splits(names, joined, need)
-  return joined
+  _check_splits(names, found, need)
+  return found
 
 
 def _read_names(names: str) -> "list[_Named]":
@@ -82,10 +86,8 @@ def _read_names(names: str) -> "list[_Named]":
   return each
 
 
-def _check_splits(
-  names: str, joined: spec.Dataset, need: Sequence[str]
-) -> None:
-  if absent := [name for name in need if name not in joined.splits]:
+def _check_splits(names: str, found: spec.Dataset, need: Sequence[str]) -> None:
+  if absent := [name for name in need if name not in found.splits]:
     raise UserError(
       f"data.name='{names}' leaves no set with {', '.join(absent)}; name one"
       " without splits after an @."
@@ -239,7 +241,7 @@ def _mixed(sizes: Sequence[int]) -> np.ndarray:
   return np.argsort(at, kind="stable")
 
 
-def _placed(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
+def _placed(parts: Sequence[joined.Rows], order: np.ndarray) -> np.ndarray:
   """Row order[i] of the parts as row i; each part is read once."""
   places = np.argsort(order)
   first = parts[0]

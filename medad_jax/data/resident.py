@@ -4,18 +4,20 @@ A 64x64 benchmark is at most 60 MB, and a gather from it costs a fraction of
 any host pipeline.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, cast
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, Int, UInt8
 import numpy as np
 
-from medad_jax.data import index, preparation
-from medad_jax.data.joined import Joined
+from medad_jax.data import index
+from medad_jax.data.joined import Rows
 from medad_jax.types import Batch
 
 Feed = dict[str, np.ndarray]
+# Closed by whoever reads them: processes may read ahead.
+Chunks = Generator[Feed, None, None]
 # Rows of a batch by name, images as they are stored -> the same, changed.
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -25,7 +27,7 @@ class Resident:
 
   def __init__(
     self,
-    images: preparation.Images | Joined,
+    images: Rows,
     prepared: Mapping[str, np.ndarray] | None = None,
   ):
     self.images = np.asarray(images)  # joined once
@@ -43,7 +45,7 @@ class Resident:
     members: Sequence[int],
     sources: bool,
     part: index.Part = index.everything,
-  ) -> Iterator[Feed]:
+  ) -> Chunks:
     """Yields, for each (start, stop), arrays [stop - start, k, b, ...].
 
     Args:

@@ -18,7 +18,15 @@ import numpy as np
 
 from medad_jax import files, shipped
 from medad_jax.augment import geometry
-from medad_jax.data import cache, columns, preparation, store, unmarked
+from medad_jax.data import (
+  cache,
+  columns,
+  joined,
+  preparation,
+  records,
+  store,
+  unmarked,
+)
 from medad_jax.types import UserError
 
 SPLITS = store.SPLITS
@@ -35,7 +43,8 @@ class Split:
   """Images in the order of the source's list; row i is example i.
 
   Attributes:
-    images: gray levels from 0 to 255; may be a read-only map of a file.
+    images: gray levels from 0 to 255; may be a read-only map of a file, or
+      records that are decoded when rows are read.
     labels: the true class, 0 normal, 1 abnormal, also where a method must not
       look at it.
     names: file names in the source.
@@ -49,7 +58,7 @@ class Split:
       masks that outline the abnormality itself.
   """
 
-  images: preparation.Images
+  images: joined.Rows
   labels: Int[np.ndarray, "n"]
   names: tuple[str, ...]
   masks: Bool[np.ndarray, "n h w"] | None = None
@@ -67,7 +76,7 @@ class Split:
       None if marks is None else geometry.center(marks[..., None], size)[..., 0]
       for marks in (self.masks, self.healthy)
     )
-    images = geometry.center(self.images, size)
+    images = joined.center(self.images, size)
     return dataclasses.replace(
       self, images=images, masks=masks, healthy=healthy
     )
@@ -105,6 +114,7 @@ def open_dataset(
   preparation: str = "stretch",
   need: Iterable[str] = SPLITS,
   further_tests: bool = False,
+  decoded: bool = True,
 ) -> Dataset:
   """Opens splits of a built set, prepared as square images.
 
@@ -120,6 +130,8 @@ def open_dataset(
       it.
     need: the splits to open; the others are neither read nor required.
     further_tests: whether to open all splits named test_NAME, too.
+    decoded: whether training images are decoded here, and not whenever they
+      are read. Test images always are.
 
   Raises:
     UserError: there is no such set or split, its files are damaged, or the
@@ -131,31 +143,27 @@ def open_dataset(
   shape = (image_size, channels, _one_text(preparation, image_size))
   place = cache.Cache(root / "cache" / name / _folder_of(*shape))
   folder = store.find_built(root, name)
-  facts = place.facts() if folder is None else store.read_facts(folder)
   need = tuple(need)
-  made: dict[str, dict[str, Any]] = {}
-  if folder is None and name in GENERATED and not place.has(need):
-    facts, made = _generate(root / ".building" / name, place, shape)
-  if facts is None:
-    raise UserError(_not_built(root, name))
+  if not (decoded or folder or all(map(is_test, need))):
+    raise UserError(_no_records(root, name))
+  facts, made = _facts(root, name, folder, place, shape, need)
   _check_splits(name, facts, need)
   if further_tests:
     need += tuple(k for k in sorted(facts["counts"]) if is_further_test(k))
   audit = {} if folder is None else store.read_audit(folder)
   splits = {}
   for split in need:
-    stored = place.load(split, facts) or made.get(split)
-    if stored is None:
-      stored = _decode(folder, root, name, split, facts, place, shape)
+    where = (folder, root, name, split, facts)
+    if decoded or is_test(split):
+      stored = place.load(split, facts) or made.get(split)
+      stored = stored or _decode(*where, place, shape)
+    else:
+      stored = _encoded(*where, shape)
     splits[split] = _with_twins(Split(**stored), audit, split)
     _warn_of_unmarked(f"{name}/{split}", splits[split])
-  return Dataset(
-    name=name,
-    splits=splits,
-    fingerprint=_fingerprint(facts, *shape),
-    counts=dict(facts["counts"]),
-    audits={name: {k: audit[k] for k in _SHOWN}} if audit else {},
-  )
+  fingerprint = _fingerprint(facts, *shape)
+  audits = {name: {k: audit[k] for k in _SHOWN}} if audit else {}
+  return Dataset(name, splits, fingerprint, dict(facts["counts"]), audits)
 
 
 def is_test(split: str) -> bool:
@@ -233,7 +241,7 @@ def _check_memory(name: str, facts: Mapping[str, Any], splits, shape) -> None:
       f"{', '.join(splits)} of {name} take {needed / 1e9:,.0f} GB at {size}"
       f" pixels a side, and this machine has {memory_bytes() / 1e9:,.0f} GB of"
       " memory; lower config.data.stored_size, or config.data.image_size where"
-      " that is not given."
+      " that is not given, or set config.data.feed to records."
     )
 
 
@@ -247,6 +255,18 @@ def _root(data_dir: str | os.PathLike[str] | None) -> Path:
   if data_dir is None:
     return store.default_data_dir()
   return files.expanded(data_dir)
+
+
+def _facts(root, name, folder, place, shape, need) -> tuple[dict, dict]:
+  """Counts and fingerprints of a set, and the splits rendered for them."""
+  if folder is not None:
+    return store.read_facts(folder), {}
+  if name in GENERATED and not place.has(need):
+    return _generate(root / ".building" / name, place, shape)
+  facts = place.facts()
+  if facts is None:
+    raise UserError(_not_built(root, name))
+  return facts, {}
 
 
 def _decode(folder, root, name, split, facts, place, shape) -> dict[str, Any]:
@@ -270,6 +290,20 @@ def _decode(folder, root, name, split, facts, place, shape) -> dict[str, Any]:
   place.store(split, facts, stored)
   # Rather pages of the file, which the system may drop, than memory.
   return place.load(split, facts) or stored
+
+
+def _encoded(folder, root, name, split, facts, shape) -> dict[str, Any]:
+  """A split whose images stay in the set's records."""
+  from medad_jax.data import decode
+
+  place = cache.Cache(root / "cache" / name / "records")
+  stored = place.load(split, facts)
+  if stored is None:
+    stored = decode.read_places(folder, split)
+    place.store(split, facts, stored)
+  places = stored.pop("places")
+  images = records.Records(folder, split, decode.Frame(*shape), places)
+  return {**stored, "images": images}
 
 
 def _generate(work: Path, place: cache.Cache, shape) -> tuple[dict, dict]:
@@ -318,6 +352,14 @@ def _not_built(root: Path, name: str) -> str:
   return (
     f"there is no data set '{name}'{where}; {_build_command(root, name)}, or"
     " set config.data.dir or MEDAD_DATA_DIR to where it was built."
+  )
+
+
+def _no_records(root: Path, name: str) -> str:
+  return (
+    "data.feed='records' reads images from the files of a built set, and there"
+    f" are none of {name} in {root}; leave data.feed out, or"
+    f" {_build_command(root, name)}."
   )
 
 

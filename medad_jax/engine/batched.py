@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.data import resident
+from medad_jax.data import joined, resident
 from medad_jax.engine import parallel
 from medad_jax.engine.devices import Devices
 from medad_jax.types import Batch
@@ -53,7 +53,7 @@ class Batched:
   def parts(
     self,
     placed: Any,
-    images: np.ndarray,
+    images: joined.Rows,
     beside: Mapping[str, np.ndarray] | None = None,
   ) -> Iterator[tuple[int, int, Any]]:
     """Yields (offset, count, results), batch after batch.
@@ -85,7 +85,7 @@ class Batched:
   def batches(
     self,
     placed: Any,
-    images: np.ndarray,
+    images: joined.Rows,
     beside: Mapping[str, np.ndarray] | None = None,
   ) -> Iterator[Any]:
     """Yields the results of all images, batch after batch, on the host."""
@@ -95,7 +95,7 @@ class Batched:
   def whole(
     self,
     placed: Any,
-    images: np.ndarray,
+    images: joined.Rows,
     beside: Mapping[str, np.ndarray] | None = None,
   ) -> Any:
     """Results of all images, on the host."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medad_jax.data import columns
-from medad_jax.data.joined import Joined
+from medad_jax.data.joined import Rows
 from medad_jax.engine import checkpoint, scorer, trained
 from medad_jax.types import TrainState
 
@@ -41,7 +41,7 @@ class Calibration:
 
 def keep(
   model: trained.Trained,
-  images: np.ndarray | Joined,
+  images: Rows,
   rows: np.ndarray,
   workdir: Path,
   texts: columns.Texts | None = None,

@@ -84,7 +84,7 @@ def compare(
   name = model.config["method"]
   twin = registry.twin(model.method, name, model.shape)
   runner = running.Runner(twin, [(s.slot, _state(s)) for s in sources])
-  image = _normalized(test.images)
+  image = _normalized(np.asarray(test.images))
   # Layers of a few images, as they take memory; scores of all.
   rows = [
     *_layer_rows(model, runner, image[:_PROBED]),

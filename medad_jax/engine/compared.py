@@ -11,7 +11,7 @@ import numpy as np
 from medad_jax import files, published
 from medad_jax.data import columns
 from medad_jax.engine import cells, comparison, outside
-from medad_jax.engine.workdir import decisive
+from medad_jax.engine.config import decisive
 from medad_jax.report import comparison as report
 from medad_jax.report import results
 from medad_jax.scoring import by_patient, intervals

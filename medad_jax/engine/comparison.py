@@ -11,7 +11,6 @@ import numpy as np
 
 from medad_jax import published, shipped
 from medad_jax.engine import config as configuration
-from medad_jax.engine.workdir import decisive
 from medad_jax.report import results
 from medad_jax.report.comparison import Line
 from medad_jax.scoring import detection, intervals
@@ -137,7 +136,9 @@ def configured(
 
 
 def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
-  return {k: v for k, v in decisive(config).items() if k not in _SEEDS}
+  return {
+    k: v for k, v in configuration.decisive(config).items() if k not in _SEEDS
+  }
 
 
 def _plain(value: Any) -> Any:

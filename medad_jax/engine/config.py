@@ -16,6 +16,24 @@ Config = Mapping[str, Any]
 
 _SHOWN = 4  # offenders that one sentence names; the others are counted
 
+# What only says how and where to run, or which score to put first: it may
+# change between a run and its continuation, or between training and evaluation.
+RUN_FIELDS = (
+  "parallel",
+  "mesh",
+  "until",
+  "reuse",
+  "keep_checkpoints",
+  "steps_per_call",
+  "checkpoint_seconds",
+  "evaluation",
+  "data.dir",
+  "data.feed",
+  "data.resident_mb",
+  "data.workers",
+  "model.headline",
+)
+
 
 def defaults(method: str, backbone: str | None = None) -> dict[str, Any]:
   """The configuration of a method, nested, with every field there is.
@@ -111,6 +129,15 @@ def completed(config: Config) -> tuple[dict[str, Any], list[fields.Field]]:
   for field in lacking:
     _put(whole, field.name, ranges.plain(field.default, field.annotation))
   return whole, lacking
+
+
+def decisive(config: Config) -> dict[str, Any]:
+  """Fields that decide what a run finds, flat."""
+  return {
+    name: value
+    for name, value in flatten(config).items()
+    if not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
+  }
 
 
 def flatten(config: Config, prefix: str = "") -> dict[str, Any]:

@@ -28,7 +28,7 @@ def devices(
   """
   chosen = member is not None or batch is not None
   # Before `jax.devices()` below, which fixes the number of CPU devices.
-  split = not chosen and _split_cpu(share(members, _cores()))
+  split = not chosen and _split_cpu(share(members, usable()))
   return Devices(
     tuple(jax.devices()),
     mode,
@@ -70,7 +70,7 @@ def _split_cpu(count: int) -> bool:
   return True
 
 
-def _cores() -> int:
+def usable() -> int:
   """Number of cores that this process may use."""
   # Containers and schedulers may grant fewer cores than there are.
   if hasattr(os, "sched_getaffinity"):  # Linux

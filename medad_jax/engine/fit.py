@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medad_jax.data.joined import Joined
+from medad_jax.data.joined import Rows
 from medad_jax.engine import (
   batched,
   checkpoint,
@@ -119,7 +119,7 @@ def over(devices: Devices) -> Spread:
 
 
 def _features(
-  seen: batched.Batched, own: Any, images: np.ndarray | Joined, rows: np.ndarray
+  seen: batched.Batched, own: Any, images: Rows, rows: np.ndarray
 ) -> Iterator[Any]:
   """One member's features of the rows, batch after batch, on the host."""
   placed = seen.place(own)

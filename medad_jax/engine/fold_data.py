@@ -160,7 +160,7 @@ def _rows(
 def _scored(
   fold: folds.Fold,
   found: folds.Folds,
-  middle: np.ndarray | joined.Joined,
+  middle: joined.Rows,
   starts: Mapping[str, int],
   numbers: Mapping[str, np.ndarray],
   data: Data,

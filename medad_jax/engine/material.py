@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medad_jax.data import alike, columns, feeds, index, joined, spec
-from medad_jax.engine import opening
+from medad_jax.engine import cores, opening
 from medad_jax.engine.devices import Devices
 from medad_jax.engine.settings import Data, Settings
 from medad_jax.types import Phase, Stage
@@ -103,11 +103,13 @@ def identity(dataset: spec.Dataset) -> dict[str, Any]:
 
 
 def _choose_feed(
-  images: np.ndarray | joined.Joined, data: Data, devices: Devices
+  images: joined.Rows, data: Data, devices: Devices
 ) -> feeds.Feed:
   """The feed of the training images that was asked for, or that fits."""
   copies = _copies(devices)
-  return feeds.choose(images, data.feed, data.resident_mb, copies=copies)
+  return feeds.choose(
+    images, data.feed, data.resident_mb, copies, data.workers or cores.usable()
+  )
 
 
 def _copies(devices: Devices) -> int:

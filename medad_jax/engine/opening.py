@@ -64,6 +64,7 @@ def _open_built(data: Data, text: str, splits: Sequence[str]) -> spec.Dataset:
     need=splits,
     further_tests=True,
     known=data.known,
+    decoded=data.feed != "records",
   )
 
 

@@ -14,8 +14,8 @@ import jax
 
 from medad_jax import files
 from medad_jax.engine import comparison, costs, experiment, processes
+from medad_jax.engine.config import decisive
 from medad_jax.engine.trained import Trained
-from medad_jax.engine.workdir import decisive
 from medad_jax.report import comparison as report
 from medad_jax.report import paired, reproduced, results
 from medad_jax.types import UserError

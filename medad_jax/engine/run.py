@@ -93,7 +93,7 @@ class Run:
   watch: Callable[..., Observer] | None = None
 
   @property
-  def images(self) -> np.ndarray | joined.Joined:
+  def images(self) -> joined.Rows:
     """The feed's images as they are scored: the middle of larger ones."""
     return joined.center(self.feed.images, self.shape[0])
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medad_jax.data import joined
 from medad_jax.engine import batched, checkpoint, members
 from medad_jax.engine.devices import Devices
 from medad_jax.types import Fit, Method, Scores, Stage, TrainState
@@ -58,7 +59,7 @@ class Scorer:
     self._states = self._batched.place(dict(states))
 
   def batches(
-    self, images: np.ndarray, columns: Mapping[str, np.ndarray] | None = None
+    self, images: joined.Rows, columns: Mapping[str, np.ndarray] | None = None
   ) -> Iterator[tuple[int, Scored]]:
     """Yields (images, results on the device) of stored images [n h w c].
 

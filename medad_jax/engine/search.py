@@ -47,7 +47,6 @@ from medad_jax.engine.settings import Settings
 from medad_jax.engine.workdir import (
   Workdir,
   check_same,
-  decisive,
   tell_lacking,
 )
 from medad_jax.report import choice
@@ -169,7 +168,7 @@ def _claim(
     [[rows.tolist() for rows in vars(fold).values()] for fold in found.folds]
   )
   own = {
-    "config": decisive(config),
+    "config": configuration.decisive(config),
     "grid": [dict(point) for point in grid],
     "folds": hashlib.sha256(lists.encode()).hexdigest(),
     "stopping": dataclasses.asdict(options.stopping),
@@ -209,7 +208,7 @@ def _config(path: Path, saved: Mapping[str, Any]) -> dict[str, Any]:
       f" or {_REMEDY}."
     ) from error
   # Fields that decide nothing are not in the file.
-  decide = decisive(whole)
+  decide = configuration.decisive(whole)
   tell_lacking(path, [field for field in lacking if field.name in decide])
   return whole
 

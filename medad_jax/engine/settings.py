@@ -58,8 +58,10 @@ class Data:
       affine:DEGREES:TRANSLATE:SCALE, flip, flip_vertical and crop; after `once`
       an image has the same draws in every step. See
       `augment.views.parse`.
-    feed: "resident" (on the devices), "grain" (from files) or None to choose
-      by size.
+    feed: "resident" (on the devices), "grain" (decoded once, from files),
+      "records" (decoded anew whenever they are read, from the records of a
+      built set) or None to choose by size, of the first two.
+    workers: processes that decode for the feed "records"; None for one a core.
     resident_mb: the largest set, in MB, that is kept on the devices.
   """
 
@@ -78,7 +80,8 @@ class Data:
   test_preparation: str | None = None
   stored_size: StoredSide | None = None
   augment: str = ""
-  feed: Literal["resident", "grain"] | None = None
+  feed: Literal["resident", "grain", "records"] | None = None
+  workers: Count | None = None
   resident_mb: Megabytes = 2000.0
 
   def __post_init__(self):
@@ -97,6 +100,12 @@ class Data:
       raise UserError(
         f"data.normal={self.normal} and data.manifest={self.manifest} were"
         " given; give one of them."
+      )
+    mixed = any(sign in self.name for sign in ",:@")
+    if self.feed == "records" and (self.on_disk or mixed):
+      raise UserError(
+        f"data.feed='records' was given for {self.on_disk or self.name}; it"
+        " reads one built set, without a class: build one, or leave it out."
       )
     # Read here, so that a mistake is found before any data are.
     kind = preparation.parse(self.preparation, self.stored).dtype

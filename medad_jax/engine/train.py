@@ -7,12 +7,13 @@ nothing is computed and thrown away.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 
 import numpy as np
 
-from medad_jax.data import feeds, index
+from medad_jax.data import feeds, index, resident
 from medad_jax.engine import (
   checkpoint,
   fit,
@@ -265,35 +266,36 @@ class PhaseRun:
     calls = Calls(lambda size: self._program(segment, size), self.earlier)
     bar.pause()  # the segment's program is compiled first
     pending = None
-    chunks = self._chunks(segment, bounds, calls)
-    for (start, stop), chunk in zip(bounds, chunks, strict=True):
-      running = calls.running(self.order.step_size(start), states)
-      calls.placed, found = running.call(
-        calls.placed, calls.constants(running), chunk
-      )
-      # Reading the call before last lets the host prepare the next one while
-      # the device works on this one.
-      if pending is not None:
-        self._record(*pending, bar, clock)
-      read = functools.partial(running.metrics, found, stop - start)
-      pending = (segment, start, stop, read)
-      measures = self.validation.due(start, stop, max(self.steps))
-      # Asked in every call, as processes must ask together.
-      saves = clock.due()
-      if measures or saves:
-        self._record(*pending, bar, clock)  # never keep what is not finite
-        pending = None
-      # Both copy the states; the next call takes their memory.
-      if measures:
-        self.validation.measure(stop, calls.gather(states))
-      if saves:
-        self.checkpoints.save(stop, calls.gather(states))
-        clock.saved()
+    # What reads ahead ends with the loop, however that ends.
+    with contextlib.closing(self._chunks(segment, bounds, calls)) as chunks:
+      for (start, stop), chunk in zip(bounds, chunks, strict=True):
+        running = calls.running(self.order.step_size(start), states)
+        calls.placed, found = running.call(
+          calls.placed, calls.constants(running), chunk
+        )
+        # Reading the call before last lets the host prepare the next one while
+        # the device works on this one.
+        if pending is not None:
+          self._record(*pending, bar, clock)
+        read = functools.partial(running.metrics, found, stop - start)
+        pending = (segment, start, stop, read)
+        measures = self.validation.due(start, stop, max(self.steps))
+        # Asked in every call, as processes must ask together.
+        saves = clock.due()
+        if measures or saves:
+          self._record(*pending, bar, clock)  # never keep what is not finite
+          pending = None
+        # Both copy the states; the next call takes their memory.
+        if measures:
+          self.validation.measure(stop, calls.gather(states))
+        if saves:
+          self.checkpoints.save(stop, calls.gather(states))
+          clock.saved()
     if pending is not None:
       self._record(*pending, bar, clock)
     return calls.gather(states)
 
-  def _chunks(self, segment, bounds, calls) -> Iterator[dict[str, np.ndarray]]:
+  def _chunks(self, segment, bounds, calls) -> resident.Chunks:
     """The batches of all calls; whole and smaller ones have their own parts."""
     return self.feed.chunks(
       self.order,

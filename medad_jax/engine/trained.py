@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from medad_jax import files
-from medad_jax.data import columns
+from medad_jax.data import columns, joined
 from medad_jax.engine import config as configuration
 from medad_jax.engine import cores, members, scorer
 from medad_jax.engine.devices import Devices
@@ -74,7 +74,7 @@ class Trained:
     return self.settings.data.shape
 
   def score(
-    self, images: np.ndarray, texts: columns.Texts | None = None
+    self, images: joined.Rows, texts: columns.Texts | None = None
   ) -> scorer.Scored:
     """All that the model makes of images, on the host.
 
@@ -97,7 +97,7 @@ class Trained:
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
   def batches(
-    self, images: np.ndarray, texts: columns.Texts | None = None
+    self, images: joined.Rows, texts: columns.Texts | None = None
   ) -> Iterator[tuple[int, scorer.Scored]]:
     """Yields (count, results) of images and columns as in `score`.
 

@@ -28,35 +28,10 @@ from medad_jax.engine import fields, processes
 from medad_jax.report import provenance
 from medad_jax.types import UserError
 
-# What only says how and where to run, or which score to put first: it may
-# change between a run and its continuation, or between training and evaluation.
-RUN_FIELDS = (
-  "parallel",
-  "mesh",
-  "until",
-  "reuse",
-  "keep_checkpoints",
-  "steps_per_call",
-  "checkpoint_seconds",
-  "evaluation",
-  "data.dir",
-  "data.feed",
-  "data.resident_mb",
-  "model.headline",
-)
 # A file server needs this long to notice that another machine has died.
 _WAIT_SECONDS = 120.0
 _SHOWN = 8  # offenders that one sentence names; the others are counted
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-
-
-def decisive(config: configuration.Config) -> dict[str, Any]:
-  """Fields that decide what a run finds, flat."""
-  return {
-    name: value
-    for name, value in configuration.flatten(config).items()
-    if not any(name == f or name.startswith(f + ".") for f in RUN_FIELDS)
-  }
 
 
 class Workdir:
@@ -330,7 +305,7 @@ def check_same(
     new: the wanted one.
     holder: what has the old one, such as "runs/mine holds a run".
   """
-  before, after = decisive(old), decisive(new)
+  before, after = configuration.decisive(old), configuration.decisive(new)
   differ = [
     f"{name} ({before.get(name)} there, {after.get(name)} now)"
     for name in sorted(before.keys() | after.keys())
