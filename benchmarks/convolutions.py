@@ -108,7 +108,7 @@ def make_call(net: str, way: Way, gradient: bool, members: int, steps: int):
     return body(carry, None)
 
   # The switch is read while the program is lowered.
-  with ops.cpu_forms(way.forms):
+  with ops.own_forms(way.forms):
     compiled = jax.jit(call).lower((params, image)).compile()
   return lambda turn: compiled((params, image + 1e-6 * turn))
 

@@ -65,7 +65,7 @@ def macs(model: Trained) -> int:
     },
   }
   # XLA's own operations: the CPU's forms save multiplications.
-  with ops.cpu_forms(False):
+  with ops.own_forms(False):
     traced = jax.make_jaxpr(
       lambda states, given: function(states, batched.batch_of(given))
     )(dict(model.states), arrays)

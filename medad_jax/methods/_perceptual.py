@@ -205,7 +205,7 @@ class Perceptual(_reconstruction.Reconstruction):
     """One number an example, by a critic with these parameters."""
     # The gradient penalty differentiates twice. XLA's own convolutions do that
     # at no cost, the CPU's forms take minutes to compile.
-    with ops.cpu_forms(False):
+    with ops.own_forms(False):
       out = _net.apply(critic, {"net": params}, x, precision=self.precision)
     # An image's is [b 1 1 1], a code's [b].
     return out.reshape(len(x))

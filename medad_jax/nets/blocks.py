@@ -141,7 +141,7 @@ class Conv(nn.Module):
     padding = self.side // 2 if self.padding is None else self.padding
     # Layers this wide run no faster by the CPU's forms, whose programs take
     # twice as long to compile and more memory.
-    with ops.cpu_forms(False):
+    with ops.own_forms(False):
       y = ops.conv2d(x, kernel, self.stride, padding)
     if not self.use_bias:
       return y

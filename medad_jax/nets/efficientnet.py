@@ -124,7 +124,7 @@ class FoldedConv(nn.Module):
     edges = _padding(self.side, self.stride)
     x = jnp.pad(x, ((0, 0), edges, edges, (0, 0)))
     # The image's three channels are too few for the CPU's forms.
-    with ops.cpu_forms(False):
+    with ops.own_forms(False):
       return ops.conv2d(x, kernel * factor, self.stride) + bias
 
 

@@ -173,7 +173,7 @@ class Dense(nn.Module):
     kernel = self.param("kernel", _GLOROT, (x.shape[-1], self.features))
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     # The gradient penalty differentiates twice, which XLA's own product can.
-    with ops.cpu_forms(False):
+    with ops.own_forms(False):
       y = ops.matmul(x, kernel)
     return blocks.shifted(y, bias)
 

@@ -195,7 +195,7 @@ class Conv(nn.Module):
       rows, columns = height // 2, width // 2
       x = jnp.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     # As `blocks.Conv`: layers this wide run no faster by the CPU's forms.
-    with ops.cpu_forms(False):
+    with ops.own_forms(False):
       y = ops.conv2d(x, kernel, stride)
     if not self.use_bias:
       return y

@@ -91,7 +91,7 @@ class Conv3x3(nn.Module):
     fan_in = 9 * (self.features if self.transposed else x.shape[-1])
     bias = self.param("bias", blocks.uniform_fan_in(fan_in), (self.features,))
     # As in `blocks.Conv`: layers this wide gain nothing from the CPU's forms.
-    with ops.cpu_forms(False):
+    with ops.own_forms(False):
       if self.transposed:
         y = ops.conv2d_transpose(x, kernel, 2, 1, 1)
       else:

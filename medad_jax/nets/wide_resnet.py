@@ -119,7 +119,7 @@ class Conv(nn.Module):
     around = [self._around(side) for side in x.shape[1:3]]
     x = jnp.pad(x, ((0, 0), *around, (0, 0)))
     # As `blocks.Conv`: layers this wide run no faster by the CPU's forms.
-    with ops.cpu_forms(False):
+    with ops.own_forms(False):
       return ops.conv2d(x, kernel, self.stride)
 
   def _around(self, side):

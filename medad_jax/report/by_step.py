@@ -162,7 +162,10 @@ def picture(found: Sequence[Curves]) -> bytes:
     for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
   }
   figure.legend(
-    handles.values(), handles.keys(), loc="outside lower center", ncols=5
+    handles.values(),
+    handles.keys(),
+    loc="outside lower center",
+    ncols=3 * width,  # the longest name takes a third of a panel
   )
   return figures.png(figure)
 

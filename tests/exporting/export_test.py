@@ -122,7 +122,7 @@ def test_a_program_for_a_gpu_holds_no_form_of_the_cpu(trained):
   Around them its 4x4 convolutions lay pixels out in squares.
   """
   _, programs = exporting.programs_of(trained, 3, ("cpu", "cuda"))
-  with ops.cpu_forms(False):
+  with ops.own_forms(False):
     _, plain = exporting.programs_of(trained, 3, ("cuda",))
   forms, gpu = operations(programs["cpu"]), operations(programs["cuda"])
   wanted = operations(plain["cuda"])

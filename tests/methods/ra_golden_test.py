@@ -98,7 +98,7 @@ class Case:
     batch = {**cases.batch_of(image), "noise": noise}
     stepper = stepping.Stepper(method.phases()[-1], kind == "float64")
     # The CPU's forms take four times as long to compile.
-    with ops.cpu_forms(False):
+    with ops.own_forms(False):
       return stepper.descend(params, extra, batch, 3)
 
   def check_losses(self, done, suffix, first, later):
@@ -195,7 +195,7 @@ def test_the_net_of_published_size(real, statistics):
     return code, z, x_hat, sampled, numbers
 
   noise = cases.normal("ra/noise0", (2, 128))
-  with ops.cpu_forms(False):
+  with ops.own_forms(False):
     code, z, x_hat, sampled, (divergence, error) = see(
       real.params, extra, real.image, jnp.asarray(noise, jnp.float32)
     )

@@ -89,7 +89,7 @@ def see(params, extra, image, noise):
 
 
 def test_the_net():
-  with ops.cpu_forms(False):
+  with ops.own_forms(False):
     code, z, (y, sampled) = see(
       *cast((*variables(), image(), noise(0)), "float32")
     )
@@ -123,7 +123,7 @@ class WithNoise(ra.Method):
 def test_three_steps(kind, rtol):
   draws = np.reshape([noise(k) for k in range(18)], (3, 6, 2, 128))
   method = WithNoise(optimizer=Optimizer(learning_rate=5e-5))
-  with jax.enable_x64(kind == "float64"), ops.cpu_forms(False):
+  with jax.enable_x64(kind == "float64"), ops.own_forms(False):
     params, extra, x, draws = cast((*variables(), image(), draws), kind)
     stepper = stepping.Stepper(method.phases()[-1], kind == "float64")
     batch = {**cases.batch_of(2 * x - 1), "noise": draws}

@@ -52,7 +52,7 @@ def abstract(method, side, count):
 
 def step_macs(method, count=2):
   phase, state, batch = abstract(method, 128, count)
-  with ops.cpu_forms(False):
+  with ops.own_forms(False):
     traced = jax.make_jaxpr(phase.step)(state, batch, cases.CONTEXT)
   return macs(traced.jaxpr) / count
 

@@ -106,7 +106,7 @@ def test_numbers_are_those_of_the_library(name, wrap):
   case = (CASES | OTHERS)[name]
   function = wrap(case.operation)
   found = jax.jit(function)(*arrays(case, float))
-  with ops.cpu_forms(False):
+  with ops.own_forms(False):
     wanted = jax.jit(function)(*arrays(case, float))
   jax.tree.map(
     functools.partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-9),
@@ -119,7 +119,7 @@ def test_numbers_are_those_of_the_library(name, wrap):
 def test_a_convolution_is_as_defined(forms):
   x, kernel = arrays(Case(halve, (1, 4, 6, 2), (4, 4, 2, 3)))
   padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  with ops.cpu_forms(forms):
+  with ops.own_forms(forms):
     y = halve(x, kernel)
   assert y.shape == (1, 2, 3, 3)
   for i in range(2):
@@ -142,7 +142,7 @@ def test_a_transposed_convolution_is_as_defined(forms, side, padding, more):
         "i,abio->abo", x[0, i, j], kernel
       )
   wanted = wanted[padding : padding + 6, padding : padding + 4]
-  with ops.cpu_forms(forms):
+  with ops.own_forms(forms):
     y = ops.conv2d_transpose(x, kernel, 2, padding, more)
   assert y.shape == (1, 6, 4, 2)
   np.testing.assert_allclose(y[0], wanted, rtol=1e-4, atol=1e-5)
@@ -198,7 +198,7 @@ def test_less_than_a_digit_is_lost(name):
     return np.sqrt(np.mean((np.asarray(y) - wanted) ** 2))
 
   by_winograd = error()
-  with ops.cpu_forms(False):
+  with ops.own_forms(False):
     assert 0 < by_winograd < factor * error()
 
 
@@ -252,7 +252,7 @@ def test_other_platforms_see_the_library_alone(name, platform):
   """
   function, arguments = step(name)
   found = program(function, arguments, platform)
-  with ops.cpu_forms(False):
+  with ops.own_forms(False):
     plain = program(function, arguments, platform)
   assert "optimization_barrier" not in found
   # Choosing takes a branch; kernels that are turned and not used stay.
@@ -307,7 +307,7 @@ def test_the_switch_retraces():
   arguments = shapes(CASES["same"])
   texts = []
   for forms in (True, False, True):
-    with ops.cpu_forms(forms):
+    with ops.own_forms(forms):
       texts.append(function.lower(*arguments).as_text())
   # XLA's convolution and its two gradients.
   assert [text.count("stablehlo.convolution") for text in texts] == [0, 3, 0]

@@ -24,10 +24,10 @@ from jaxtyping import Array, Float
 
 from medad_jax.nets.ops import cpu, grouped, library, squares, sums
 
-# The switch. `with cpu_forms(False):` lowers XLA's own operations for CPUs too,
-# and nothing else for the others; `cpu_forms.set_global(False)` does so for a
-# whole process. JAX traces a function again when the value changes.
-cpu_forms = jax.make_user_context(True)
+# The switch. `with own_forms(False):` leaves all of these forms out, on CPUs as
+# elsewhere; `own_forms.set_global(False)` does so for a whole process. JAX
+# traces a function again when the value changes.
+own_forms = jax.make_user_context(True)
 
 
 def conv2d(
@@ -39,7 +39,7 @@ def conv2d(
   """Convolution (cross-correlation) with zero padding on all four sides."""
   sizes = (stride, padding)
   # Shapes alone decide, so that one program serves all numbers.
-  form = cpu_forms.value and cpu.conv2d(x, kernel, *sizes)
+  form = own_forms.value and cpu.conv2d(x, kernel, *sizes)
   by = squares if squares.serves(x, kernel, sizes) else grouped
   return _product("conv2d", sizes, form, by)(x, kernel)
 
@@ -65,7 +65,7 @@ def conv2d_transpose(
       the bottom and on the right, as in PyTorch.
   """
   sizes = (stride, padding, output_padding)
-  form = cpu_forms.value and cpu.conv2d_transpose(x, kernel, *sizes)
+  form = own_forms.value and cpu.conv2d_transpose(x, kernel, *sizes)
   by = squares if squares.serves(x, kernel, sizes) else library
   return _product("conv2d_transpose", sizes, form, by)(x, kernel)
 
@@ -85,7 +85,7 @@ def conv2d_depthwise(
     padding: zeros above and on the left, and below and on the right.
   """
   sizes = (stride, *padding)
-  form = cpu_forms.value and cpu.conv2d_depthwise(x, kernel, *sizes)
+  form = own_forms.value and cpu.conv2d_depthwise(x, kernel, *sizes)
   return _product("conv2d_depthwise", sizes, form)(x, kernel)
 
 
@@ -93,7 +93,7 @@ def matmul(
   x: Float[Array, "*n i"], kernel: Float[Array, "i o"]
 ) -> Float[Array, "*n o"]:
   """Matrix product on the last axis of x."""
-  form = cpu_forms.value and cpu.matmul(x, kernel)
+  form = own_forms.value and cpu.matmul(x, kernel)
   return _product("matmul", (), form)(x, kernel)
 
 
