@@ -13,6 +13,7 @@ is drawn: seconds and memory of one pass.
 import argparse
 from collections.abc import Iterator
 import contextlib
+import io
 import itertools
 from pathlib import Path
 import statistics
@@ -30,7 +31,7 @@ from data_builders import build
 from medad_jax.data import feeds, index, resident, spec, stream
 
 _SIDE = 224
-_AHEAD = 8  # batches a process may have ready while others take their turn
+_AHEAD = 16  # batches a process may have ready while others take their turn
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +39,6 @@ def main(argv: list[str] | None = None) -> int:
   args = _parse(argv)
   print(turns.machine())
   with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-    os.environ["TMPDIR"] = folder
     root = _build(Path(folder), args.images)
     order = _order(args.images, args.batch)
     readers = {
@@ -67,19 +67,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def _build(folder: Path, count: int) -> Path:
   """A built set of pictures in color, with noise; its folder of data."""
-  normal = folder / "source" / "train" / "normal"
-  normal.mkdir(parents=True)
-  for at in range(0, count, 64):
-    some = protocol.generate(3 * min(64, count - at), _SIDE, at)
-    pictures = some.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
-    for number, picture in enumerate(pictures, at):
-      Image.fromarray(picture).save(normal / f"{number:06}.png")
-  return build.build(
-    "folder",
-    source=folder / "source",
-    data_dir=folder / "data",
-    name="pictures",
-  ).parents[1]
+  source = folder / "source"
+  parts = ["train/normal"] * count
+  # Not read here, but no set is without them.
+  parts += ["test/normal", "test/abnormal"]
+  for number, part in enumerate(parts):
+    (source / part).mkdir(parents=True, exist_ok=True)
+    pixels = protocol.generate(3, _SIDE, number).transpose(1, 2, 0)
+    Image.fromarray(pixels).save(source / part / f"{number:06}.png")
+  with contextlib.redirect_stdout(io.StringIO()):  # an audit of noise
+    built = build.build(
+      "folder", source=source, data_dir=folder / "data", name="pictures"
+    )
+  return built.parents[1]
 
 
 def _feeds(root: Path, workers: list[int]) -> dict[str, feeds.Feed]:
