@@ -223,7 +223,7 @@ def test_feeds_are_chosen_by_size_or_name():
   assert isinstance(feeds.choose(images, "grain", 1e3), stream.Stream)
   assert isinstance(feeds.choose(images, None, 1e-6), stream.Stream)
   assert not isinstance(feeds.choose(images, None, 1.0), stream.Stream)
-  with pytest.raises(UserError, match="'resident' or 'grain'"):
+  with pytest.raises(UserError, match="'resident', 'grain' or 'records'"):
     feeds.choose(images, "tfds", 1.0)
 
 
