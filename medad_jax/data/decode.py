@@ -131,7 +131,7 @@ def read_places(folder: Path, split: str) -> dict[str, Any]:
 
 
 def _filled(folder: Path, split: str, make: Callable[..., Any], doing: str):
-  """What `make` makes for the records of a split, filled with them."""
+  """Rows that `make` returns for a split, filled from its records."""
   try:
     source, marking, columns = open_records(folder, split)
     rows = make(source, marking, columns)

@@ -50,7 +50,9 @@ class Records:
 
   def __getitem__(self, rows) -> Shaped[np.ndarray, "*n h w c"]:
     """Rows by a slice, a mask or numbers of any shape, as numpy takes them."""
-    rows = np.arange(len(self))[rows]
+    # Numbers, which every step asks for, need no list of all rows.
+    if not (isinstance(rows, np.ndarray) and rows.dtype.kind == "i"):
+      rows = np.arange(len(self))[rows]
     # Members of an ensemble share images: each is decoded once.
     wanted, back = np.unique(rows, return_inverse=True)
     found = np.empty((len(wanted), *self.shape[1:]), self.dtype)

@@ -75,7 +75,7 @@ class Case:
     return jax.tree_util.tree_map_with_path(change, self.filled)
 
   def view(self, params, extra, noise, kind=jnp.float32) -> Any:
-    """What `predict` makes of the images, with one draw."""
+    """Predictions for the images, from one draw."""
     params, extra, image = jax.tree.map(
       lambda x: jnp.asarray(x, kind), (params, extra, self.image)
     )
