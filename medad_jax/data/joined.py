@@ -37,7 +37,14 @@ class Joined:
 
   def __getitem__(self, rows) -> np.ndarray:
     """Rows by a slice, a mask or numbers of any shape, as numpy takes them."""
-    rows = np.arange(len(self))[rows]
+    count = len(self)
+    # Numbers, which every step asks for, need no list of all rows.
+    if isinstance(rows, np.ndarray) and rows.dtype.kind == "i":
+      if ((rows < -count) | (rows >= count)).any():
+        raise IndexError(f"not all rows {rows} are below {count}")
+      rows = rows % count
+    else:
+      rows = np.arange(count)[rows]
     found = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
     start = 0
     for part in self.parts:

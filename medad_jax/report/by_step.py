@@ -177,12 +177,14 @@ def _panel(axes: figures.Axes, run: Curves) -> None:
     for choice in training.choices:
       marker = _MARKERS.get(choice.rule, _OTHER)
       _mark(axes, [choice.step], [choice.auroc], marker, color)
-      _mark(axes, [], [], marker, "black", choice.rule)
     best = training.oracle_best
     ceiling = [run.steps[best]], [training.aurocs[best]]
     _mark(axes, *ceiling, _ORACLE, color)
-    # For the legend: a mark stands for a rule, whatever its color.
-    _mark(axes, [], [], _ORACLE, "black", "oracle_best")
+  # For the legend, after the seeds: a mark stands for a rule, whatever its color.
+  for choice in run.trainings[0].choices:
+    marker = _MARKERS.get(choice.rule, _OTHER)
+    _mark(axes, [], [], marker, "black", choice.rule)
+  _mark(axes, [], [], _ORACLE, "black", "oracle_best")
   axes.set(title=run.run, xlabel="step", ylabel="AUROC on the test images")
   axes.grid(alpha=0.3)
 
