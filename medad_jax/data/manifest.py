@@ -15,7 +15,11 @@ NOT_KNOWN = -1  # the label of an image that nobody has judged
 
 _LABELS = {"0": 0, "normal": 0, "1": 1, "abnormal": 1, "": NOT_KNOWN}
 _OWN = ("file", "label", "split", "mask")  # other columns are kept as texts
-_ABNORMAL = {"abnormal", "anomalous", "anomaly", "anomalies", "positive"}
+# Folders of the benchmarks, and words for them, that hold no normal images.
+_ABNORMAL = frozenset(
+  "abnormal anomalous anomaly anomalies positive ungood tumor tumour lesion"
+  " lesions diseased pathological malignant".split()
+)
 _SHOWN = 8  # offenders that one sentence names
 
 
