@@ -21,6 +21,7 @@ from medad_jax.engine import (
   material,
   members,
   opening,
+  progress,
   scorer,
   trained,
   writers,
@@ -68,8 +69,12 @@ def curves(workdir: Path) -> Curves:
   # The middle of larger images, as in an evaluation.
   test = dataset.splits["test"].center(model.shape[0])
   scoring = _Scoring(model, last, test)
-  steps = sorted(kept)
-  scores = [scoring.scores(kept[step].final(scoring.target)) for step in steps]
+  steps, scores = sorted(kept), []
+  title = f"checkpoints of {workdir.name}"
+  with progress.Progress(title, len(steps), unit="checkpoint") as bar:
+    for step in steps:
+      scores.append(scoring.scores(kept[step].final(scoring.target)))
+      bar.add(1)
   seen = _Seen(last, len(model.trials), _monitored(workdir, last, steps), kept)
   return Curves(
     run=workdir.name,
@@ -94,9 +99,17 @@ class _Scoring:
     *_, self.headline = model.method.score_names
     self._model, self._phase, self.test = model, phase, test
     function = scorer.score_function(model.method, len(model.trials))
+
+    def headline(states, batch):
+      found = function(states, batch).scores.image
+      # A run that stopped after a stage lacks the scores of later ones.
+      *_, name = [n for n in model.method.score_names if n in found]
+      # Alone, so that the compiler drops what only other scores need.
+      return {name: found[name]}
+
     # One program for all checkpoints.
     self._batched = batched.Batched(
-      lambda states, batch: function(states, batch).scores.image,
+      headline,
       model.settings.evaluation.batch_size,
       model.devices,
     )
@@ -122,11 +135,8 @@ class _Scoring:
     every = {**self._model.states, self._phase.name: states}
     placed = self._batched.place(every)
     found = self._batched.whole(placed, self.test.images, self._codes)
-    # A run that stopped after a stage lacks the scores of later ones.
-    *_, self.headline = [
-      name for name in self._model.method.score_names if name in found
-    ]
-    return found[self.headline]
+    [(self.headline, scores)] = found.items()
+    return scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,19 +187,23 @@ def _trainings(
   """Curve and choices of every training."""
   test = scoring.test
   patients = columns.patients(test.columns)
-  chosen = {
-    rule: (at, scoring.scores(seen.states(at, scoring.target)))
-    for rule, at in seen.choices(steps).items()
-  }
+  chosen = []
+  for rule, at in seen.choices(steps).items():
+    # Members are trial after trial, and each may be at a step of its own.
+    own = np.reshape(at, (len(model.trials), -1))
+    if (own == own[:, :1]).all():
+      places = [steps.index(step) for step in own[:, 0].tolist()]
+      found = np.stack([scores[p][:, t] for t, p in enumerate(places)], 1)
+    else:
+      found = scoring.scores(seen.states(at, scoring.target))
+    chosen.append((rule, own, found))
   for t, trial in enumerate(model.trials):
     areas = tuple(_area(test, one[:, t]) for one in scores)
     made = []
-    for rule, (at, found) in chosen.items():
-      # Members are trial after trial, and each may be at a step of its own.
-      own = np.reshape(at, (len(model.trials), -1))[t]
+    for rule, own, found in chosen:
       ranking = metrics.rank(test.labels, found[:, t], patients)
       area = _area(test, found[:, t])
-      made.append(Choice(rule, tuple(own.tolist()), area, ranking.auroc_ci))
+      made.append(Choice(rule, tuple(own[t].tolist()), area, ranking.auroc_ci))
     yield Training(trial.seed, areas, tuple(made))
 
 

@@ -15,15 +15,18 @@ class Progress:
     title: what is done.
     total: of all.
     done: of them before this start.
+    unit: what is counted.
   """
 
-  def __init__(self, title: str, total: int, done: int = 0):
+  def __init__(
+    self, title: str, total: int, done: int = 0, unit: str = "image"
+  ):
     self._title, self._total, self._first = title, total, done
     self._done, self._start = done, time.monotonic()
     self._said = self._start
     # A log gets lines of its own: a bar would be one endless line there.
     self._bar = tqdm.tqdm(
-      desc=title, total=total, initial=done, unit="image", disable=None
+      desc=title, total=total, initial=done, unit=unit, disable=None
     )
 
   def __enter__(self) -> "Progress":

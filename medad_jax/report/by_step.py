@@ -180,7 +180,7 @@ def _panel(axes: figures.Axes, run: Curves) -> None:
     best = training.oracle_best
     ceiling = [run.steps[best]], [training.aurocs[best]]
     _mark(axes, *ceiling, _ORACLE, color)
-  # For the legend, after the seeds: a mark stands for a rule, whatever its color.
+  # For the legend, after the seeds: a mark stands for a rule, not for a color.
   for choice in run.trainings[0].choices:
     marker = _MARKERS.get(choice.rule, _OTHER)
     _mark(axes, [], [], marker, "black", choice.rule)
