@@ -1,7 +1,7 @@
 """AUROC by step of runs that kept their checkpoints.
 
   python -m medad_jax.main --config=configs/reconstruction.py:brain/ae \
-      --config.seeds=3 --config.validation.share=0.1 \
+      --config.seeds=3 --config.validation.share=0.1 --config.train.drop_last \
       --config.keep_checkpoints --workdir=runs/ae
   python -m medad_jax.by_step runs/ae runs/memae --out=by_step
 

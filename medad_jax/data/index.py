@@ -19,6 +19,8 @@ HELD_OUT = "held_out"
 # In the order in which they lie in a training array.
 _SPLITS = ("train", "unlabelled_normal", "unlabelled_abnormal", "unlabelled")
 
+_FEW = 8  # a batch of at most this part of the usual rows is worth a word
+
 # (members, rows of a batch) -> those that a process feeds.
 Part = Callable[[int, int], tuple[slice, slice]]
 
@@ -93,6 +95,17 @@ class Order:
   def remainder(self) -> int:
     """Rows of the last, smaller step of an epoch; 0 where there is none."""
     return 0 if self.drop_last else len(self.pools[0]) % self.batch_size
+
+  def few(self) -> str:
+    """A sentence where the smaller step has too few rows; "" otherwise."""
+    if not 0 < self.remainder <= self.batch_size // _FEW:
+      return ""
+    # Their statistics enter the running averages last, just before a validation
+    # and the end.
+    return (
+      f"the last batch of each pass has {self.remainder} of {self.batch_size}"
+      " images, too few for batch normalization; drop_last=True leaves it out"
+    )
 
   def step_size(self, step: int) -> int:
     """Rows that a member's step takes."""

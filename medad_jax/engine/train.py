@@ -248,10 +248,9 @@ class PhaseRun:
       f" {max(used, default=0)} device(s)"
     )
     if not any(count_steps(self.phase, self.order)):
-      run.log.note(
-        f"{self.phase.name}: its length is 0, so its networks stay as they were"
-        " initialized"
-      )
+      run.log.note(f"{self.phase.name}: its length is 0; nets stay as drawn")
+    if few := self.order.few():
+      run.log.note(f"{self.phase.name}: {few}")
 
   def _segment(
     self,

@@ -60,6 +60,15 @@ def mixed(extra, ratio, truncate=False):
   return index.make_pools((NORMAL, pool), COUNTS)
 
 
+def test_a_tiny_last_batch_is_told():
+  def said(count, drop_last=False):
+    pools = (np.arange(count),)
+    return index.Order(pools, ("a",), (0,), 64, drop_last=drop_last).few()
+
+  assert "has 4 of 64 images" in said(900) and "has 8 of 64" in said(904)
+  assert not any([said(896), said(905), said(900, drop_last=True)])
+
+
 def test_pools_are_prefixes_of_the_unlabelled_lists():
   pools = mixed(20, 0.6)
   np.testing.assert_array_equal(pools["normal"], np.arange(50))
