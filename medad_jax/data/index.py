@@ -97,7 +97,7 @@ class Order:
     return 0 if self.drop_last else len(self.pools[0]) % self.batch_size
 
   def few(self) -> str:
-    """A sentence where the smaller step has too few rows; "" otherwise."""
+    """A sentence on a smaller step of too few rows; "" where there is none."""
     if not 0 < self.remainder <= self.batch_size // _FEW:
       return ""
     # Their statistics enter the running averages last, just before a validation

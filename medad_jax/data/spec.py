@@ -371,7 +371,7 @@ def _build_command(root: Path, name: str) -> str:
   with contextlib.suppress(UserError):  # without a home there is no default
     if root == store.default_data_dir():
       flag = ""
-  # What is generated is built of no source.
+  # A generated set needs no source.
   source = "" if name in GENERATED else " --source=DIR"
   command = f"build it with: python -m medad_jax.build {what}{source}{flag}"
   if known:

@@ -191,6 +191,7 @@ def _trainings(
   for rule, at in seen.choices(steps).items():
     # Members are trial after trial, and each may be at a step of its own.
     own = np.reshape(at, (len(model.trials), -1))
+    # Where each training is at one step, its scores are known from above.
     if (own == own[:, :1]).all():
       places = [steps.index(step) for step in own[:, 0].tolist()]
       found = np.stack([scores[p][:, t] for t, p in enumerate(places)], 1)

@@ -248,7 +248,9 @@ class PhaseRun:
       f" {max(used, default=0)} device(s)"
     )
     if not any(count_steps(self.phase, self.order)):
-      run.log.note(f"{self.phase.name}: its length is 0; nets stay as drawn")
+      run.log.note(
+        f"{self.phase.name}: its length is 0; nets stay as initialized"
+      )
     if few := self.order.few():
       run.log.note(f"{self.phase.name}: {few}")
 
