@@ -66,6 +66,7 @@ ENGINE = (
   {"config", "devices"},
   {"space", "selection", "final_config", "quick", "outside"},
   {"checkpoint", "cores", "workdir"},
+  {"choice"},
   {"members"},
   {"program", "batched"},
   {"run", "calls"},

@@ -18,6 +18,7 @@ from medad_jax.data import columns, spec
 from medad_jax.engine import (
   batched,
   checkpoint,
+  choice,
   material,
   members,
   opening,
@@ -30,8 +31,6 @@ from medad_jax.engine.workdir import Workdir
 from medad_jax.report.by_step import Choice, Curves, Training
 from medad_jax.scoring import metrics
 from medad_jax.types import Monitor, Phase, TrainState, UserError
-
-LAST = "last"
 
 
 def curves(workdir: Path) -> Curves:
@@ -158,13 +157,23 @@ class _Seen:
   def choices(self, steps: Sequence[int]) -> dict[str, np.ndarray]:
     """The step [member] that each rule chooses; the last one comes first."""
     count = self.phase.members * self.trials
-    found = {LAST: np.full(count, steps[-1])}
+    found = {choice.LAST: np.full(count, steps[-1])}
     for name, values in self.monitored.items():
       sign = 1 if self.phase.monitors[name].higher_is_better else -1
       # As in training: ties go to the earlier states, and NaN never wins.
       ranked = np.where(np.isnan(values), -np.inf, sign * values)
       found[name] = np.array(steps)[ranked.argmax(0)]
     return found
+
+  def mean(self, target: TrainState) -> TrainState:
+    """What a run with select=average ends with."""
+    *_, last = self.kept.values()
+    ends = np.asarray(last.final(target).step).tolist()
+    found = None
+    for one in self.kept.values():
+      found = choice.averaged(found, one.final(target), ends)
+    assert found is not None  # the last one is in the second half
+    return found["states"]
 
   def states(self, chosen: np.ndarray, target: TrainState) -> TrainState:
     """The states in which every member is at its own step."""
@@ -187,17 +196,7 @@ def _trainings(
   """Curve and choices of every training."""
   test = scoring.test
   patients = columns.patients(test.columns)
-  chosen = []
-  for rule, at in seen.choices(steps).items():
-    # Members are trial after trial, and each may be at a step of its own.
-    own = np.reshape(at, (len(model.trials), -1))
-    # Where each training is at one step, its scores are known from above.
-    if (own == own[:, :1]).all():
-      places = [steps.index(step) for step in own[:, 0].tolist()]
-      found = np.stack([scores[p][:, t] for t, p in enumerate(places)], 1)
-    else:
-      found = scoring.scores(seen.states(at, scoring.target))
-    chosen.append((rule, own, found))
+  chosen = list(_chosen(scoring, seen, steps, scores))
   for t, trial in enumerate(model.trials):
     areas = tuple(_area(test, one[:, t]) for one in scores)
     made = []
@@ -206,6 +205,28 @@ def _trainings(
       area = _area(test, found[:, t])
       made.append(Choice(rule, tuple(own[t].tolist()), area, ranking.auroc_ci))
     yield Training(trial.seed, areas, tuple(made))
+
+
+def _chosen(
+  scoring: _Scoring,
+  seen: _Seen,
+  steps: Sequence[int],
+  scores: Sequence[np.ndarray],
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+  """Every rule, its steps [training ...] and its scores [n training]."""
+  for rule, at in seen.choices(steps).items():
+    # Members are trial after trial, and each may be at a step of its own.
+    own = np.reshape(at, (seen.trials, -1))
+    # Where each training is at one step, its scores are known already.
+    if (own == own[:, :1]).all():
+      places = [steps.index(step) for step in own[:, 0].tolist()]
+      found = np.stack([scores[p][:, t] for t, p in enumerate(places)], 1)
+    else:
+      found = scoring.scores(seen.states(at, scoring.target))
+    yield rule, own, found
+  half = [step for step in steps if 2 * step >= steps[-1]]
+  found = scoring.scores(seen.mean(scoring.target))
+  yield choice.AVERAGE, np.tile(half, (seen.trials, 1)), found
 
 
 def _area(test: spec.Split, scores: np.ndarray) -> float:

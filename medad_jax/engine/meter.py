@@ -113,10 +113,15 @@ class Meter:
       ) from error
 
   def watch(
-    self, phase: Phase, run: Run, epoch_steps: int, target: TrainState
+    self,
+    phase: Phase,
+    run: Run,
+    epoch_steps: int,
+    steps: Sequence[int],
+    target: TrainState,
   ) -> "Watch":
     """The observer of a phase; see `Run.watch`."""
-    del target  # nothing is chosen while it trains
+    del steps, target  # nothing is chosen while it trains
     # Scores need the whole method: only its last phase has all stages.
     if phase.name != self.phase:
       return Watch(self, phase, run, None)

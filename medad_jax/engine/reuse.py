@@ -17,10 +17,10 @@ import jax
 import numpy as np
 
 from medad_jax import files
-from medad_jax.engine import checkpoint, fields, members, processes
+from medad_jax.engine import checkpoint, choice, fields, members, processes
 from medad_jax.engine import config as configuration
 from medad_jax.engine.run import Newer, Run
-from medad_jax.types import Fit, Stage, TrainState, UserError
+from medad_jax.types import Fit, Phase, Stage, TrainState, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
     name: hashlib.sha256(np.asarray(pool, np.int64).tobytes()).hexdigest()
     for name, pool in run.pools.items()
   }
-  common = (stage.name, run.data_text, run.shape)
+  common = (stage.name, run.data_text, run.shape, *_ended(stage, run))
   there = [dataclasses.replace(o, common=o.there).text for o in reads]
   return Origin(
     _hash((*common, text(made_of, {}), *(o.text for o in reads))),
@@ -96,6 +96,14 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
     ),
     _hash((*common, text(made_of, run.newer), *there)),
   )
+
+
+def _ended(stage: Stage, run: Run) -> tuple[str | int, ...]:
+  """What decides with which states the stage ends, besides its last step."""
+  if not isinstance(stage, Phase):
+    return ()
+  decides = run.select in (choice.AVERAGE, *stage.monitors)
+  return (run.select, run.validate_every) if decides else ()
 
 
 def text(value: Any, without: Newer) -> str:

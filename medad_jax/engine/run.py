@@ -55,8 +55,8 @@ class Run:
     checkpoint_seconds: seconds between checkpoints; 0 for one every call.
     scoring_batch: images a call where nothing is trained.
     validate_every: epochs from one validation to the next.
-    select: whose states a phase ends with: "last", or a monitor's name for
-      those of its best value.
+    select: what a phase ends with: "last", "average", or a monitor's name for
+      the states of its best value.
     keep_checkpoints: whether every validation keeps the states that it sees.
     data_text: identifies the pixels that are trained on.
     method: whose stages these are; its fields decide what they give.

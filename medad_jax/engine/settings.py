@@ -219,8 +219,9 @@ class Settings:
   Attributes:
     seed: the first seed.
     seeds: trainings in one program, from `seed` on.
-    select: which weights of a phase count: "last", or those of the best value
-      of a monitor, "synthetic" or "validation_loss".
+    select: which weights of a phase count: "last", "average" for their mean
+      over the second half, or those of the best value of a monitor, "synthetic"
+      or "validation_loss".
     keep_checkpoints: whether every validation keeps the states that it sees,
       for `medad_jax.by_step`.
     parallel: how a program is spread over devices.

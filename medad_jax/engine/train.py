@@ -146,10 +146,8 @@ class PhaseRun:
     )
     self.given, ready = self._given(origin)
     # Members that another run has trained take no steps here.
-    self.steps = tuple(
-      0 if m in ready else n
-      for m, n in enumerate(count_steps(phase, self.order))
-    )
+    counts = count_steps(phase, self.order)
+    self.steps = tuple(0 if m in ready else n for m, n in enumerate(counts))
 
   def train(self) -> TrainState:
     """The phase's final states, without optimizer states."""
@@ -192,7 +190,8 @@ class PhaseRun:
   def validation(self) -> Observer:
     """The monitors that measure the phase while it trains."""
     kind = self.run.watch or validation.Validation
-    return kind(self.phase, self.run, max(self.epoch_steps), self._abstract())
+    epoch, target = max(self.epoch_steps), self._abstract()
+    return kind(self.phase, self.run, epoch, self.steps, target)
 
   def _abstract(self) -> TrainState:
     run = self.run

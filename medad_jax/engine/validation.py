@@ -1,30 +1,31 @@
 """Validation without labels: monitors of held-out normal images."""
 
+from collections.abc import Sequence
 import dataclasses
-from typing import Any
 
 import jax
 import numpy as np
 
 from medad_jax import rng
 from medad_jax.data import index
-from medad_jax.engine import batched, checkpoint, run
+from medad_jax.engine import batched, checkpoint, choice, run
 from medad_jax.types import Phase, TrainState
 
 
 class Validation:
-  """Measures a phase's members now and then, and remembers the best.
+  """Measures a phase's members now and then, and remembers what is chosen.
 
   A member's synthetic anomalies are the same at every measurement. Nothing is
   measured where the phase has no monitor or no image was held out. Where the
   run keeps checkpoints, the states of every measurement stay, and of as many
-  steps without one.
+  steps without one; so does their mean where it is the run's choice.
 
   Args:
     phase: what is trained.
     settings: how and on what.
     epoch_steps: steps of an epoch.
-    target: shapes of the members' states, to restore the best into.
+    steps: of every member in the whole phase.
+    target: shapes of the members' states, to restore what was remembered.
   """
 
   def __init__(
@@ -32,17 +33,22 @@ class Validation:
     phase: Phase,
     settings: run.Run,
     epoch_steps: int,
+    steps: Sequence[int],
     target: TrainState,
   ):
     held_out = settings.pools.get(index.HELD_OUT, np.arange(0))
     self._monitors = phase.monitors if len(held_out) else {}
-    self._chosen = self._monitors.get(settings.select)
-    self._select = settings.select
     self._phase, self._log = phase.name, settings.log
     self._every = settings.validate_every * epoch_steps
-    self._best: dict[str, Any] | None = None
     self._folder = settings.workdir / "checkpoints"
     self._keeps = settings.keep_checkpoints
+    self._rule: choice.Rule | None = None
+    if settings.select == choice.AVERAGE:
+      self._rule = choice.Average(self._folder, phase.name, steps, target)
+    elif monitor := self._monitors.get(settings.select):
+      sign = 1 if monitor.higher_is_better else -1
+      named = self._folder, phase.name, settings.select
+      self._rule = choice.Best(*named, sign, target)
     if not self._monitors:
       return
     self._images = settings.images[held_out]
@@ -52,24 +58,34 @@ class Validation:
     self._batched = batched.Batched(
       self._values, settings.scoring_batch, settings.devices
     )
-    self._saved = checkpoint.Checkpoints(self._folder, f"{phase.name}_best")
-    if self._chosen is not None:
-      self._best = self._remembered(target)
 
   def due(self, start: int, stop: int, last: int) -> bool:
     """True if a measurement is due after steps [start, stop) of `last`."""
-    if not (self._monitors or self._keeps):
+    if not (self._monitors or self._keeps or self._rule):
       return False
     # A call of several steps may pass a multiple without ending on it.
     return start // self._every < stop // self._every or stop == last
 
   def measure(self, step: int, states: TrainState) -> None:
-    """Writes the members' values, and keeps the states of the best."""
+    """Writes the members' values, and remembers what the rule asks for."""
     # Before anything is chosen: what is kept does not depend on the rule.
     if self._keeps:
       checkpoint.keep(self._folder, self._phase, step, states)
-    if not self._monitors:
-      return
+    values = self._measured(step, states) if self._monitors else {}
+    if self._rule is not None:
+      self._rule.see(step, states, values)
+
+  def chosen(self, states: TrainState) -> TrainState:
+    """The states that the phase ends with."""
+    return states if self._rule is None else self._rule.end(states)
+
+  def clear(self) -> None:
+    """Removes what was remembered on the way."""
+    if self._rule is not None:
+      self._rule.clear()
+
+  def _measured(self, step: int, states: TrainState) -> dict[str, list[float]]:
+    """The members' values by each monitor, which are also written."""
     # Monitors read no optimizer, which would be copied to every device.
     states = dataclasses.replace(states, opt={})
     # An image's partner is a row number, whatever the batch and the devices.
@@ -88,18 +104,7 @@ class Validation:
     self._log.scalars(
       self._phase, step, {labels[name]: v for name, v in values.items()}
     )
-    if self._chosen is not None:
-      sign = 1 if self._chosen.higher_is_better else -1
-      self._keep(step, sign * np.asarray(values[self._select]), states)
-
-  def chosen(self, states: TrainState) -> TrainState:
-    """The states that the phase ends with."""
-    return states if self._best is None else self._best["states"]
-
-  def clear(self) -> None:
-    """Removes what was remembered on the way."""
-    if self._chosen is not None:
-      self._saved.remove()
+    return values
 
   def _values(self, states, batch) -> dict[str, dict[str, jax.Array]]:
     """The values of all monitors, each [b k]."""
@@ -113,37 +118,3 @@ class Validation:
       }
 
     return jax.vmap(member, out_axes=1)(states)
-
-  def _keep(self, step: int, values: np.ndarray, states: TrainState) -> None:
-    """Keeps every member's best states so far; ties go to the earlier ones."""
-    best = self._best or {"values": np.full(len(values), -np.inf)}
-    # Strictly better: ties go to the earlier states, and NaN never wins.
-    better = values > best["values"]
-    if not better.any():
-      return
-    if not better.all():
-      worse = np.flatnonzero(~better)
-      states = jax.tree.map(
-        # Members reach their best at different steps.
-        lambda new, old: new.at[worse].set(old[worse]),
-        states,
-        best["states"],
-      )
-    values = np.where(better, values, best["values"])
-    # A copy: the next step takes the memory of these.
-    copied = jax.tree.map(lambda x: x.copy(), states)
-    self._best = {"values": values, "states": copied}
-    self._saved.save(step, self._best)
-
-  def _remembered(self, target: TrainState) -> dict[str, Any] | None:
-    """The best of an earlier run, None where there is none.
-
-    It may be ahead of the checkpoint that the run goes on from: then the same
-    measurements come again, and none of them is better.
-    """
-    step = self._saved.latest()
-    if step is None:
-      return None
-    values = np.zeros(len(target.step))
-    states = dataclasses.replace(target, opt={})
-    return self._saved.restore(step, {"values": values, "states": states})

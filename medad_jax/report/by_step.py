@@ -10,17 +10,23 @@ from medad_jax.report import figures, table
 from medad_jax.scoring import intervals
 
 MEANING = (
-  "The rules saw no test label: `last` ends with the last step, `synthetic`"
-  " with the best AUROC of anomalies made of held-out normal images,"
-  " `validation_loss` with the lowest loss of these. `oracle_best` is the best"
+  "The rules saw no test label: `last` ends with the last step, `average` with"
+  " the mean weights of the second half's, `synthetic` with the best AUROC of"
+  " anomalies made of held-out normal images, `validation_loss` with the lowest"
+  " loss of these. `oracle_best` is the best"
   " step by the test labels themselves: a ceiling that nobody reaches without"
   " them, and what a rule is short of it is its cost. Intervals are by sampling"
   " of test images or patients."
 )
 _HEADER = ("run", "seed", "rule", "step", "AUROC", "oracle_best", "cost")
 # One of each rule; the ceiling's is the last.
-_MARKERS = {"last": "s", "synthetic": "o", "validation_loss": "^"}
-_OTHER, _ORACLE = "D", "*"
+_MARKERS = {
+  "last": "s",
+  "average": "D",
+  "synthetic": "o",
+  "validation_loss": "^",
+}
+_OTHER, _ORACLE = "v", "*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +35,9 @@ class Choice:
 
   Attributes:
     rule: its name.
-    steps: of every member, which choose for themselves.
-    auroc: of the members at these steps.
+    steps: of every member, which choose for themselves, or all whose weights
+      are averaged.
+    auroc: of what it ends with.
     ci: its 95 % interval; None with fewer than two images in a class.
   """
 
@@ -41,7 +48,7 @@ class Choice:
 
   @property
   def step(self) -> float:
-    """The mean over the members."""
+    """Their mean."""
     return statistics.fmean(self.steps)
 
 

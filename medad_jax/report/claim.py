@@ -12,6 +12,10 @@ from medad_jax.report import table
 from medad_jax.report.results import Results
 
 Rows = Iterator[tuple[str, str]]
+_ENDS = {
+  "last": "The last state.",
+  "average": "The mean of the states of the training's second half.",
+}
 _ABSENT = "Not in the run's records; to be written by the authors: "
 
 
@@ -115,9 +119,7 @@ def _model(results: Results) -> Rows:
   )
   yield (
     "Choice of the final model",
-    (
-      "The last state." if select == "last" else f"By {select}, without labels."
-    ),
+    _ENDS.get(select, f"The best state by {select}, without labels."),
   )
   versions = results.evaluated["versions"].items()
   yield "Software", ", ".join(f"{name} {text}" for name, text in versions) + "."

@@ -22,12 +22,12 @@ from medad_jax.types import UserError
 from tests.engine import experiment_test
 from tests.methods import contract_test as contract
 
-RULES = ["last", "validation_loss", "synthetic"]
+RULES = ["last", "validation_loss", "synthetic", "average"]
 EPOCHS = 6
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
+@pytest.fixture(scope="module", params=["validation_loss", "average"])
+def run(request, tmp_path_factory):
   """A run of two seeds and two members that ends with what a rule chooses."""
   root = tmp_path_factory.mktemp("by_step")
   with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     "validation.share": 0.25,
     "validation.every": 1,
     "steps_per_call": 2,
-    "select": "validation_loss",
+    "select": request.param,
     "keep_checkpoints": True,
   }
   config = configuration.with_hyper(contract.small_config("ae"), changes)
@@ -83,18 +83,18 @@ def test_every_validation_is_a_point(run, found):
 
 def test_a_rules_choice_is_what_the_run_ends_with(run, found):
   """`select` chose among the same states, member by member."""
-  spread = results.Results.load(run / "results.json").main.scores["rec"]
-  for training, auroc in zip(
-    found.trainings, spread.over_seeds["auroc"].per_seed, strict=True
-  ):
+  held = results.Results.load(run / "results.json")
+  own = RULES.index(held.config["select"])
+  spread = held.main.scores["rec"].over_seeds["auroc"]
+  for training, auroc in zip(found.trainings, spread.per_seed, strict=True):
     assert [choice.rule for choice in training.choices] == RULES
-    last, chosen, _ = training.choices
+    last, chosen = training.choices[0], training.choices[own]
     assert chosen.auroc == auroc
     assert last.auroc == training.aurocs[-1]
     assert set(last.steps) == {found.steps[-1]}
     low, high = chosen.ci
     assert low <= chosen.auroc <= high
-  steps = {s for one in found.trainings for s in one.choices[1].steps}
+  steps = {s for one in found.trainings for s in one.choices[own].steps}
   assert steps != {found.steps[-1]}  # the rule had something to choose
 
 

@@ -48,7 +48,7 @@ def run(*args, module="medad_jax.main", **environment):
     ([CONFIG, "--config.train.rate_lag=1"], "'schedule.lag' now"),
     (["--config=configs/ssl.py:brain/nas"], "did you mean 'nsa'"),
     ([SSL, "--config.select=synthetic"], "validation.share"),
-    ([CONFIG, "--config.select=best"], "one of last, synthetic, validation"),
+    ([CONFIG, "--config.select=best"], "one of last, average, synthetic, v"),
     ([SSL, "--config.recipe.lable=raw"], "lable"),
     ([f"{CONFIG}:vea"], "'vea' is not a method"),
     ([CONFIG], "python -m medad_jax.build brain"),

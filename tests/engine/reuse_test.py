@@ -70,12 +70,15 @@ def test_a_larger_ensemble_trains_its_new_members(first, tmp_path):
 
 
 @pytest.mark.parametrize(
-  "change", [pytest.param("seed", marks=pytest.mark.slow), "rate", "rows"]
+  "change",
+  [pytest.param("seed", marks=pytest.mark.slow), "rate", "rows", "select"],
 )
 def test_what_would_come_out_differently_is_trained(first, tmp_path, change):
   method, options = tiny.method(2, refine_epochs=0), {}
   if change == "seed":
     options["trials"] = members.seeds(7, 1)
+  if change == "select":
+    options["select"] = "average"
   if change == "rate":
     optimizer = dataclasses.replace(method.optimizer, learning_rate=2e-3)
     method = dataclasses.replace(method, optimizer=optimizer)

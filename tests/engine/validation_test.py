@@ -51,9 +51,9 @@ def descent(loss):
   return steps.Descend(loss, Optimizer("sgd", 1.0, momentum=0.0))
 
 
-def run(workdir, select="synthetic", log=None, share=0.1):
+def run(workdir, select="synthetic", log=None, share=0.1, **options):
   pools = index.hold_out(tiny.pools(), share)  # 22 of 24 are left
-  options = {"select": select, "validate_every": 1, "pools": pools}
+  options |= {"select": select, "validate_every": 1, "pools": pools}
   if log is not None:
     options["log"] = log
   settings = tiny.run(workdir, tiny.feed(), steps_per_call=1, **options)
@@ -87,6 +87,27 @@ def test_by_default_the_last_step_counts(tmp_path):
 def test_without_images_held_out_nothing_is_measured(tmp_path):
   assert run(tmp_path, share=0.0).params["x"][0, 0] == 18
   assert not curve(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_the_second_halfs_mean_needs_no_image_held_out(tmp_path, share):
+  state = run(tmp_path, select="average", share=share)
+  assert state.params["x"][0, 0] == np.mean([9, 12, 15, 18])
+  assert state.step[0] == 18
+  assert not (tmp_path / "checkpoints" / "train_average").exists()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_a_killed_run_has_the_same_mean(tmp_path, seconds):
+  """Also where the mean is ahead of the checkpoint it goes on from."""
+
+  def averaged(workdir, log=None):
+    return run(workdir, "average", log, checkpoint_seconds=seconds)
+
+  whole = averaged(tmp_path / "whole")
+  again = killed_and_resumed(averaged, tmp_path / "cut", 5, "synthetic_auroc")
+  assert whole.params["x"][0, 0] == 13.5
+  jax.tree.map(np.testing.assert_array_equal, again.params, whole.params)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
