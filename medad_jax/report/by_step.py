@@ -11,7 +11,7 @@ from medad_jax.scoring import intervals
 
 MEANING = (
   "The rules saw no test label: `last` ends with the last step, `average` with"
-  " the mean weights of the second half's, `synthetic` with the best AUROC of"
+  " the mean weights of the second half, `synthetic` with the best AUROC of"
   " anomalies made of held-out normal images, `validation_loss` with the lowest"
   " loss of these. `oracle_best` is the best"
   " step by the test labels themselves: a ceiling that nobody reaches without"
