@@ -166,7 +166,7 @@ class _Seen:
     return found
 
   def mean(self, target: TrainState) -> TrainState:
-    """What a run with select=average ends with."""
+    """The states that a run with select=average ends with."""
     *_, last = self.kept.values()
     ends = np.asarray(last.final(target).step).tolist()
     found = None
