@@ -66,7 +66,7 @@ ENGINE = (
   {"config", "devices"},
   {"space", "selection", "final_config", "quick", "outside"},
   {"checkpoint", "cores", "workdir"},
-  {"choice"},
+  {"ending"},
   {"members"},
   {"program", "batched"},
   {"run", "calls"},

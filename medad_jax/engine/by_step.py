@@ -18,7 +18,7 @@ from medad_jax.data import columns, spec
 from medad_jax.engine import (
   batched,
   checkpoint,
-  choice,
+  ending,
   material,
   members,
   opening,
@@ -157,7 +157,7 @@ class _Seen:
   def choices(self, steps: Sequence[int]) -> dict[str, np.ndarray]:
     """The step [member] that each rule chooses; the last one comes first."""
     count = self.phase.members * self.trials
-    found = {choice.LAST: np.full(count, steps[-1])}
+    found = {ending.LAST: np.full(count, steps[-1])}
     for name, values in self.monitored.items():
       sign = 1 if self.phase.monitors[name].higher_is_better else -1
       # As in training: ties go to the earlier states, and NaN never wins.
@@ -171,7 +171,7 @@ class _Seen:
     ends = np.asarray(last.final(target).step).tolist()
     found = None
     for one in self.kept.values():
-      found = choice.averaged(found, one.final(target), ends)
+      found = ending.averaged(found, one.final(target), ends)
     assert found is not None  # the last one is in the second half
     return found["states"]
 
@@ -226,7 +226,7 @@ def _chosen(
     yield rule, own, found
   half = [step for step in steps if 2 * step >= steps[-1]]
   found = scoring.scores(seen.mean(scoring.target))
-  yield choice.AVERAGE, np.tile(half, (seen.trials, 1)), found
+  yield ending.AVERAGE, np.tile(half, (seen.trials, 1)), found
 
 
 def _area(test: spec.Split, scores: np.ndarray) -> float:

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from medad_jax.data import index, spec
-from medad_jax.engine import choice, members, train
 from medad_jax.engine import config as configuration
+from medad_jax.engine import ending, members, train
 from medad_jax.engine.settings import Settings
 from medad_jax.types import Fit, Phase, Pretrained, Stage, UserError
 
@@ -124,7 +124,7 @@ def check_selection(
     for name in stage.monitors
   }
   select = settings.select
-  free = [choice.LAST, choice.AVERAGE]  # need no image that is held out
+  free = [ending.LAST, ending.AVERAGE]  # need no image that is held out
   if select not in free and select not in known:
     raise UserError(
       f"select='{select}' is no rule of {method}; set it to one of"

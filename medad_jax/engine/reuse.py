@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from medad_jax import files
-from medad_jax.engine import checkpoint, choice, fields, members, processes
+from medad_jax.engine import checkpoint, ending, fields, members, processes
 from medad_jax.engine import config as configuration
 from medad_jax.engine.run import Newer, Run
 from medad_jax.types import Fit, Phase, Stage, TrainState, UserError
@@ -102,7 +102,7 @@ def _ended(stage: Stage, run: Run) -> tuple[str | int, ...]:
   """What decides with which states the stage ends, besides its last step."""
   if not isinstance(stage, Phase):
     return ()
-  decides = run.select in (choice.AVERAGE, *stage.monitors)
+  decides = run.select in (ending.AVERAGE, *stage.monitors)
   return (run.select, run.validate_every) if decides else ()
 
 

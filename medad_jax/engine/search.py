@@ -29,6 +29,7 @@ from medad_jax import files
 from medad_jax.data import folds
 from medad_jax.engine import config as configuration
 from medad_jax.engine import (
+  ending,
   feasible,
   final_config,
   fold_data,
@@ -151,6 +152,11 @@ def _program(
   # A part of the stages has no scores to choose by.
   whole = configuration.with_hyper(config, {**group.fixed, "until": None})
   settings = configuration.settings_of(whole)
+  if settings.select != ending.LAST:
+    raise UserError(
+      f"select='{settings.select}' was given, and a search measures the states"
+      " of a step as they are; leave it out, and give it to the final training."
+    )
   stages = trained.stages_of(settings, configuration.build_method(whole))
   return _Program(group, whole, settings, stages, folder)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from medad_jax import rng
 from medad_jax.data import index
-from medad_jax.engine import batched, checkpoint, choice, run
+from medad_jax.engine import batched, checkpoint, ending, run
 from medad_jax.types import Phase, TrainState
 
 
@@ -42,13 +42,13 @@ class Validation:
     self._every = settings.validate_every * epoch_steps
     self._folder = settings.workdir / "checkpoints"
     self._keeps = settings.keep_checkpoints
-    self._rule: choice.Rule | None = None
-    if settings.select == choice.AVERAGE:
-      self._rule = choice.Average(self._folder, phase.name, steps, target)
+    self._rule: ending.Rule | None = None
+    if settings.select == ending.AVERAGE:
+      self._rule = ending.Average(self._folder, phase.name, steps, target)
     elif monitor := self._monitors.get(settings.select):
       sign = 1 if monitor.higher_is_better else -1
       named = self._folder, phase.name, settings.select
-      self._rule = choice.Best(*named, sign, target)
+      self._rule = ending.Best(*named, sign, target)
     if not self._monitors:
       return
     self._images = settings.images[held_out]

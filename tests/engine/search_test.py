@@ -246,6 +246,7 @@ def test_members_of_a_fold_are_named_as_elsewhere():
     ({"data.name": "other"}, [RATES], "the folds are of some and data.name"),
     ({"train.batch_size": 64}, [RATES], "a batch takes 64"),
     ({}, ["train.learning_rate=0"], "train.learning_rate=0"),
+    ({}, ["select=last,average"], "select='average'.*final training"),
   ],
 )
 def test_what_cannot_be_searched_is_one_sentence(

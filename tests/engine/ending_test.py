@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medad_jax.engine import choice
+from medad_jax.engine import ending
 from medad_jax.types import TrainState
 
 STEPS = (8, 5)  # of two members
@@ -32,7 +32,7 @@ def states(done):
 def folded(steps):
   mean = None
   for done in steps:
-    mean = choice.averaged(mean, states(done), STEPS)
+    mean = ending.averaged(mean, states(done), STEPS)
   return mean
 
 
