@@ -54,8 +54,8 @@ def choose(
     if not joined.encoded(images):
       raise UserError(
         "data.feed='records' was given, but these images are decoded already,"
-        " as those of folders, generated sets and searches are; train on a"
-        " built set, or leave data.feed out."
+        " as those of folders, generated sets and searches are; leave data.feed"
+        " out."
       )
     return stream.Stream(images, workers=workers)
   kinds: dict[str | None, Any] = {

@@ -156,9 +156,9 @@ def averaged(
 ) -> dict[str, Any] | None:
   """The running mean of weights with these states taken in.
 
-  Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407, equation
-  of section 3.2). Statistics of batch normalization are averaged like weights;
-  there they are computed anew, which takes another pass over the images.
+  Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407, algorithm
+  1). Statistics of batch normalization are averaged like weights; there they
+  are computed anew, which takes another pass over the images.
 
   Args:
     mean: what this gave before; None at first.

@@ -250,7 +250,8 @@ class PhaseRun:
       run.log.note(
         f"{self.phase.name}: its length is 0; nets stay as initialized"
       )
-    if few := self.order.few():
+    # Nets that keep no running averages have nothing to lose by it.
+    if states.extra and (few := self.order.few()):
       run.log.note(f"{self.phase.name}: {few}")
 
   def _segment(

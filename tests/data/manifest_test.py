@@ -61,3 +61,25 @@ def test_a_bad_list_is_one_sentence(tmp_path, text, said):
 def test_a_list_in_another_encoding_is_told(tmp_path):
   with pytest.raises(UserError, match="it is not UTF-8"):
     read(tmp_path, "file\nä.png\n", "latin-1")
+
+
+@pytest.mark.parametrize(
+  ("folder", "noticed"),
+  [
+    ("Tumor", True),
+    ("lesions", True),
+    ("ungood", True),
+    ("no_lesion", False),
+    ("Normal", False),
+  ],
+)
+def test_folders_that_are_called_abnormal_are_noticed(
+  tmp_path, folder, noticed
+):
+  (tmp_path / folder).mkdir()
+  (tmp_path / folder / "1.png").touch()
+  if not noticed:
+    assert len(manifest.of_folders(tmp_path, None)) == 1
+    return
+  with pytest.raises(UserError, match=f"has folders called {folder};"):
+    manifest.of_folders(tmp_path, None)
