@@ -5,20 +5,25 @@ Here test labels meet checkpoints, after the training: what they choose is named
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
+import hashlib
 from pathlib import Path
 from typing import Any
+import zipfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medad_jax import files
 from medad_jax.data import columns, spec
 from medad_jax.engine import (
   batched,
   checkpoint,
   ending,
+  environment,
   material,
   members,
   opening,
@@ -31,6 +36,8 @@ from medad_jax.engine.workdir import Workdir
 from medad_jax.report.by_step import Choice, Curves, Training
 from medad_jax.scoring import metrics
 from medad_jax.types import Monitor, Phase, TrainState, UserError
+
+_SCORES = "scores.npz"  # of a kept checkpoint, beside it
 
 
 def curves(workdir: Path) -> Curves:
@@ -67,12 +74,12 @@ def curves(workdir: Path) -> Curves:
   folder.check_data(material.identity(dataset))
   # The middle of larger images, as in an evaluation.
   test = dataset.splits["test"].center(model.shape[0])
-  scoring = _Scoring(model, last, test)
+  scoring = _Scoring(model, last, test, _made_by(dataset))
   steps, scores = sorted(kept), []
   title = f"checkpoints of {workdir.name}"
   with progress.Progress(title, len(steps), unit="checkpoint") as bar:
     for step in steps:
-      scores.append(scoring.scores(kept[step].final(scoring.target)))
+      scores.append(scoring.kept(kept[step]))
       bar.add(1)
   seen = _Seen(last, len(model.trials), _monitored(workdir, last, steps), kept)
   return Curves(
@@ -92,9 +99,17 @@ class _Scoring:
     model: the finished run.
     phase: the last one.
     test: what is scored.
+    made_by: identifies all that decides scores, besides the run.
   """
 
-  def __init__(self, model: trained.Trained, phase: Phase, test: spec.Split):
+  def __init__(
+    self,
+    model: trained.Trained,
+    phase: Phase,
+    test: spec.Split,
+    made_by: str,
+  ):
+    self._made_by = made_by
     *_, self.headline = model.method.score_names
     self._model, self._phase, self.test = model, phase, test
     function = scorer.score_function(model.method, len(model.trials))
@@ -127,6 +142,23 @@ class _Scoring:
     return members.abstract_states(
       self._phase, model.trials, model.shape, earlier
     )
+
+  def kept(self, saved: checkpoint.Checkpoints) -> np.ndarray:
+    """Scores of a checkpoint, once for all: they stay beside it."""
+    path = saved.folder / _SCORES
+    # Absent, damaged, or of a version that had other names.
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+      with path.open("rb") as file, np.load(file) as found:
+        if found["made_by"].item() == self._made_by:
+          self.headline = found["headline"].item()
+          return found["scores"]
+    scores = self.scores(saved.final(self.target))
+    # Where nothing may be written they are made again another time.
+    with contextlib.suppress(UserError), files.replacing(path) as out:
+      beside = {"made_by": self._made_by, "headline": self.headline}
+      stored: dict[str, Any] = {"scores": scores, **beside}
+      np.savez(out, **stored)
+    return scores
 
   def scores(self, states: TrainState) -> np.ndarray:
     """The headline's scores [n s]."""
@@ -184,6 +216,18 @@ class _Seen:
       for row, step in enumerate(chosen.tolist())
     ]
     return jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
+
+
+def _made_by(dataset: spec.Dataset) -> str:
+  """A hash of the code, the libraries, the devices and the images."""
+  code = hashlib.sha256()
+  root = Path(__file__).parents[1]
+  # An installed package has no commit, and a changed tree has no new one.
+  for path in sorted(root.rglob("*.py")):
+    code.update(path.read_bytes())
+  found = environment.describe("")
+  of = found["versions"], found["devices"], material.identity(dataset)
+  return hashlib.sha256(f"{code.hexdigest()} {of}".encode()).hexdigest()
 
 
 def _trainings(

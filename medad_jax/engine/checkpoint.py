@@ -40,11 +40,14 @@ class Checkpoints:
   Args:
     folder: the run's checkpoint folder.
     phase: the phase's name.
+
+  Attributes:
+    folder: the phase's own; what else lies there goes with them.
   """
 
   def __init__(self, folder: Path, phase: str):
-    self._folder = folder.absolute() / phase
-    self._final = self._folder / "final"
+    self.folder = folder.absolute() / phase
+    self._final = self.folder / "final"
     self._steps: ocp.CheckpointManager | None = None
 
   @property
@@ -78,7 +81,7 @@ class Checkpoints:
       self._set_aside(damaged, "the start of the phase", note)
       return
     raise UserError(
-      f"no checkpoint in {self._folder} is sound ({_list(damaged)}); restore"
+      f"no checkpoint in {self.folder} is sound ({_list(damaged)}); restore"
       " them from a copy, or remove this folder to train the phase again."
     )
 
@@ -134,7 +137,7 @@ class Checkpoints:
     self.close()
     if processes.first():
       for name in ("steps", "damaged"):
-        shutil.rmtree(self._folder / name, ignore_errors=True)
+        shutil.rmtree(self.folder / name, ignore_errors=True)
 
   def final(self, target: TrainState | None = None) -> TrainState:
     """The finished phase's states, with an empty optimizer.
@@ -148,7 +151,7 @@ class Checkpoints:
     """
     if not self.finished:
       raise UserError(
-        f"{self._folder} holds no finished phase; run the training command"
+        f"{self.folder} holds no finished phase; run the training command"
         " again to finish it."
       )
     if reason := _damage(self._final):
@@ -167,7 +170,7 @@ class Checkpoints:
     """Removes everything."""
     self.close()
     if processes.first():
-      shutil.rmtree(self._folder, ignore_errors=True)
+      shutil.rmtree(self.folder, ignore_errors=True)
 
   def close(self) -> None:
     """Ends orbax's threads; the object may be used again."""
@@ -188,7 +191,7 @@ class Checkpoints:
 
   @property
   def _steps_folder(self) -> Path:
-    return self._folder / "steps"
+    return self.folder / "steps"
 
   def _newest_first(self) -> Iterator[Path]:
     # The end of a phase is newer than any of its steps.
@@ -203,7 +206,7 @@ class Checkpoints:
     sound: str,
     note: Callable[[str], None],
   ) -> None:
-    aside = self._folder / "damaged"
+    aside = self.folder / "damaged"
     for folder, reason in damaged.items():
       note(
         f"{folder} cannot be used ({reason}) and was moved to {aside}; going on"
@@ -225,8 +228,8 @@ class Checkpoints:
     # Orbax compresses, so this errs on the safe side.
     needed = sum(x.nbytes for x in jax.tree.leaves(state))
     try:
-      self._folder.mkdir(parents=True, exist_ok=True)
-      free = shutil.disk_usage(self._folder).free
+      self.folder.mkdir(parents=True, exist_ok=True)
+      free = shutil.disk_usage(self.folder).free
     except OSError as error:
       raise self._unwritable(step, error) from error
     if free < needed:
@@ -242,7 +245,7 @@ class Checkpoints:
     kept = [path.name for path in self._newest_first()]
     return UserError(
       f"the checkpoint of step {step} could not be written to"
-      f" {self._folder} ({_reason(error)});"
+      f" {self.folder} ({_reason(error)});"
       f" {'step ' + kept[0] if kept else 'nothing'} is saved there: free"
       " space and run the same command again to go on from it."
     )

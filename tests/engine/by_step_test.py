@@ -98,6 +98,29 @@ def test_a_rules_choice_is_what_the_run_ends_with(run, found):
   assert steps != {found.steps[-1]}  # the rule had something to choose
 
 
+def test_a_checkpoint_is_scored_once(run, found, monkeypatch):
+  """Unless the code has changed, or the file is damaged."""
+  whole = by_step._Scoring.scores
+  seen = []
+
+  def counted(self, states):
+    seen.append(1)
+    return whole(self, states)
+
+  monkeypatch.setattr(by_step._Scoring, "scores", counted)
+  assert by_step.curves(run) == found
+  # What members have chosen each for themselves is put together anew.
+  rules = len(seen)
+  assert rules < EPOCHS
+  torn = next((run / "checkpoints" / "train_kept").glob("*/scores.npz"))
+  torn.write_bytes(torn.read_bytes()[:-9])
+  assert by_step.curves(run) == found
+  assert len(seen) == 2 * rules + 1
+  monkeypatch.setattr(by_step, "_made_by", lambda dataset: "other code")
+  assert by_step.curves(run) == found
+  assert len(seen) == 3 * rules + 1 + EPOCHS
+
+
 def test_the_ceiling_is_named_oracle_and_no_curve_passes_it(found):
   rows = list(csv.DictReader(io.StringIO(report.csv_text([found]))))
   assert len(rows) == 2 * (EPOCHS + len(RULES))
