@@ -33,7 +33,7 @@ class Rule(Protocol):
 
     Args:
       step: steps behind them.
-      states: of all members.
+      states: of all members, without the optimizer's, on one device.
       values: by monitors, one a member.
     """
     ...
@@ -84,7 +84,6 @@ class Best:
     better = own > best["values"]
     if not better.any():
       return
-    states = dataclasses.replace(states, opt={})
     if not better.all():
       worse = np.flatnonzero(~better)
       states = jax.tree.map(
@@ -162,7 +161,7 @@ def averaged(
 
   Args:
     mean: what this gave before; None at first.
-    states: of all members.
+    states: of all members, without the optimizer's.
     steps: of every member in the whole phase.
 
   Returns:
@@ -170,7 +169,6 @@ def averaged(
     mean, with step, key and whole numbers of the last of them. None where none
     of any member was.
   """
-  states = dataclasses.replace(states, opt={})
   done = np.asarray(states.step)
   seen, count, old = np.full(len(done), -1), np.zeros(len(done), int), states
   if mean is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from medad_jax import rng
 from medad_jax.data import index
-from medad_jax.engine import batched, checkpoint, ending, run
+from medad_jax.engine import batched, checkpoint, ending, parallel, run
 from medad_jax.types import Phase, TrainState
 
 
@@ -73,6 +73,8 @@ class Validation:
       checkpoint.keep(self._folder, self._phase, step, states)
     values = self._measured(step, states) if self._monitors else {}
     if self._rule is not None:
+      # On one device, as members that finish leave theirs.
+      states = parallel.gathered(dataclasses.replace(states, opt={}))
       self._rule.see(step, states, values)
 
   def chosen(self, states: TrainState) -> TrainState:

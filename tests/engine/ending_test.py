@@ -24,7 +24,7 @@ def states(done):
       "seen": jnp.asarray(10 * step),
       "key": jax.random.split(jax.random.key(done), 2),
     },
-    {"moment": jnp.ones((2, 5))},
+    {},
     jax.random.split(jax.random.key(0), 2),
   )
 
@@ -44,7 +44,6 @@ def test_every_member_has_the_mean_of_its_own_second_half():
     np.testing.assert_allclose(
       mean["states"].params["w"][member], np.mean(weights, 0), atol=1e-6
     )
-  assert not mean["states"].opt
 
 
 def test_only_weights_are_averaged():

@@ -11,6 +11,7 @@ import pytest
 from medad_jax import rng, steps
 from medad_jax.data import index
 from medad_jax.engine import members, train
+from medad_jax.methods import ddad
 from medad_jax.scoring import monitors
 from medad_jax.training import Length, Optimizer
 from medad_jax.types import NORMAL, Monitor, Phase
@@ -235,3 +236,36 @@ def test_a_loss_chooses_its_least_value(tmp_path):
     select="validation_loss",
   )
   assert train.train([chosen], settings)["train"].params["x"][0, 0] == 12
+
+
+@pytest.mark.parametrize("select", ["average", "validation_loss"])
+def test_members_that_finish_leave_their_devices(tmp_path, select):
+  """What is remembered comes from two devices, and then from one."""
+
+  def error(state, batch, key):
+    # The first member is worse when it has finished.
+    reached = state.params["x"][0]
+    value = jnp.where(reached == 18, 0, -reached)
+    return {"error": jnp.full(len(batch["image"]), value)}
+
+  mixed = ddad.Unlabelled(extra=16, anomaly_ratio=0.5).pool()
+  rising = dataclasses.replace(
+    phase(),
+    pools=(NORMAL, mixed),  # 3 and 5 steps an epoch
+    monitors={"validation_loss": monitors.mean(error)},
+  )
+  settings = tiny.run(
+    tmp_path,
+    tiny.feed(),
+    pools=index.hold_out(tiny.pools(), 0.1),
+    devices=tiny.devices(2),
+    steps_per_call=1,
+    validate_every=1,
+    select=select,
+  )
+  state = train.train([rising], settings)["train"]
+  # Measured every 5 steps: at 10 and 15 and, finished, at 18; from 15 to 30.
+  wanted = [np.mean([10, 15, 18]), np.mean([15, 20, 25, 30])]
+  if select == "validation_loss":
+    wanted = [15, 30]
+  np.testing.assert_allclose(state.params["x"][:, 0], wanted, rtol=1e-6)
