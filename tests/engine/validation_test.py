@@ -254,18 +254,28 @@ def test_members_that_finish_leave_their_devices(tmp_path, select):
     pools=(NORMAL, mixed),  # 3 and 5 steps an epoch
     monitors={"validation_loss": monitors.mean(error)},
   )
-  settings = tiny.run(
-    tmp_path,
-    tiny.feed(),
-    pools=index.hold_out(tiny.pools(), 0.1),
-    devices=tiny.devices(2),
-    steps_per_call=1,
-    validate_every=1,
-    select=select,
-  )
-  state = train.train([rising], settings)["train"]
-  # Measured every 5 steps: at 10 and 15 and, finished, at 18; from 15 to 30.
-  wanted = [np.mean([10, 15, 18]), np.mean([15, 20, 25, 30])]
-  if select == "validation_loss":
-    wanted = [15, 30]
-  np.testing.assert_allclose(state.params["x"][:, 0], wanted, rtol=1e-6)
+
+  def run_on_two(workdir, log=None):
+    options = {} if log is None else {"log": log}
+    settings = tiny.run(
+      workdir,
+      tiny.feed(),
+      pools=index.hold_out(tiny.pools(), 0.1),
+      devices=tiny.devices(2),
+      steps_per_call=1,
+      validate_every=1,
+      select=select,
+      **options,
+    )
+    return train.train([rising], settings)["train"]
+
+  # Once from two devices, once from one, a resumed run goes on with it.
+  for lines in (3, 5):
+    state = killed_and_resumed(
+      run_on_two, tmp_path / f"{lines}", lines, "validation_loss"
+    )
+    # Measured every 5 steps: at 10 and 15 and, finished, 18; from 15 to 30.
+    wanted = [np.mean([10, 15, 18]), np.mean([15, 20, 25, 30])]
+    if select == "validation_loss":
+      wanted = [15, 30]
+    np.testing.assert_allclose(state.params["x"][:, 0], wanted, rtol=1e-6)
