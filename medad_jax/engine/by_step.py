@@ -225,10 +225,9 @@ def _made_by(dataset: spec.Dataset) -> str:
   # An installed package has no commit, and a changed tree has no new one.
   for path in sorted(root.rglob("*.py")):
     code.update(path.read_bytes())
-  found = environment.describe("")
   # Kinds and not how many: the next start may be given fewer of them.
-  kinds = sorted({*found["devices"]})
-  of = found["versions"], kinds, material.identity(dataset)
+  kinds = sorted({device.device_kind for device in jax.devices()})
+  of = environment.versions(), kinds, material.identity(dataset)
   return hashlib.sha256(f"{code.hexdigest()} {of}".encode()).hexdigest()
 
 
@@ -270,6 +269,7 @@ def _chosen(
     else:
       found = scoring.scores(seen.states(at, scoring.target))
     yield rule, own, found
+  # Of the longest members; one with fewer steps has an earlier second half.
   half = [step for step in steps if 2 * step >= steps[-1]]
   found = scoring.scores(seen.mean(scoring.target))
   yield ending.AVERAGE, np.tile(half, (seen.trials, 1)), found

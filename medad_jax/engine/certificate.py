@@ -94,7 +94,7 @@ def compare(
     method=name,
     dataset=model.settings.data.name,
     images=len(image),
-    versions=environment.describe("float32")["versions"] | runner.versions(),
+    versions=environment.versions() | runner.versions(),
     devices={
       "this project": jax.devices()[0].device_kind,
       "PyTorch": f"cpu, {platform.machine()}",

@@ -8,7 +8,7 @@ the run goes on from: then the same measurements come again, and add nothing.
 from collections.abc import Mapping, Sequence
 import dataclasses
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,27 @@ from medad_jax.engine import checkpoint
 from medad_jax.types import TrainState
 
 LAST, AVERAGE = "last", "average"
+# States, and numbers of each member beside them.
+Kept = dict[str, Any]
 
 
-class Rule(Protocol):
-  """A rule that remembers states of a phase while it trains."""
+class Rule:
+  """A rule that remembers states of a phase while it trains.
+
+  Args:
+    folder: the run's checkpoint folder.
+    name: of what is saved there.
+    beside: example of the numbers that are saved with the states.
+    target: shapes of the members' states.
+  """
+
+  def __init__(self, folder: Path, name: str, beside: Kept, target: TrainState):
+    self._saved = checkpoint.Checkpoints(folder, name)
+    self._kept: Kept | None = None
+    step = self._saved.latest()
+    if step is not None:
+      states = dataclasses.replace(target, opt={})
+      self._kept = self._saved.restore(step, {**beside, "states": states})
 
   def see(
     self,
@@ -35,19 +52,26 @@ class Rule(Protocol):
       step: steps behind them.
       states: of all members, without the optimizer's, on one device.
       values: by monitors, one a member.
+
+    Raises:
+      UserError: it could not be written.
     """
-    ...
+    raise NotImplementedError
 
   def end(self, states: TrainState) -> TrainState:
     """The states that the phase ends with, of its last ones."""
-    ...
+    return states if self._kept is None else self._kept["states"]
 
   def clear(self) -> None:
     """Removes what was saved on the way."""
-    ...
+    self._saved.remove()
+
+  def _keep(self, step: int, kept: Kept) -> None:
+    self._kept = kept
+    self._saved.save(step, kept)
 
 
-class Best:
+class Best(Rule):
   """The best states of every member, by a monitor's value.
 
   Args:
@@ -66,10 +90,9 @@ class Best:
     sign: int,
     target: TrainState,
   ):
-    self._saved = checkpoint.Checkpoints(folder, f"{phase}_best")
+    values = {"values": np.zeros(len(target.step))}
+    super().__init__(folder, f"{phase}_best", values, target)
     self._monitor, self._sign = monitor, sign
-    values = np.zeros(len(target.step))
-    self._best = _restored(self._saved, {"values": values}, target)
 
   def see(
     self,
@@ -79,7 +102,7 @@ class Best:
   ) -> None:
     """Keeps the states of members whose value is their best so far."""
     own = self._sign * np.asarray(values[self._monitor])
-    best = self._best or {"values": np.full(len(own), -np.inf)}
+    best = self._kept or {"values": np.full(len(own), -np.inf)}
     # Strictly better: ties go to the earlier states, and NaN never wins.
     better = own > best["values"]
     if not better.any():
@@ -95,19 +118,10 @@ class Best:
     own = np.where(better, own, best["values"])
     # A copy: the next step takes the memory of these.
     copied = jax.tree.map(lambda x: x.copy(), states)
-    self._best = {"values": own, "states": copied}
-    self._saved.save(step, self._best)
-
-  def end(self, states: TrainState) -> TrainState:
-    """The states that the phase ends with."""
-    return states if self._best is None else self._best["states"]
-
-  def clear(self) -> None:
-    """Removes what was saved on the way."""
-    self._saved.remove()
+    self._keep(step, {"values": own, "states": copied})
 
 
-class Average:
+class Average(Rule):
   """The mean of what every member was in the second half of its steps.
 
   Args:
@@ -124,10 +138,9 @@ class Average:
     steps: Sequence[int],
     target: TrainState,
   ):
-    self._saved = checkpoint.Checkpoints(folder, f"{phase}_average")
+    count = {"count": np.zeros(len(steps), int)}
+    super().__init__(folder, f"{phase}_average", count, target)
     self._steps = steps
-    count = np.zeros(len(steps), int)
-    self._mean = _restored(self._saved, {"count": count}, target)
 
   def see(
     self,
@@ -136,23 +149,15 @@ class Average:
     values: Mapping[str, Sequence[float]],
   ) -> None:
     """Takes these states into the mean."""
-    mean = averaged(self._mean, states, self._steps)
-    if mean is not self._mean:
-      self._mean = mean
-      self._saved.save(step, mean)
-
-  def end(self, states: TrainState) -> TrainState:
-    """The states that the phase ends with."""
-    return states if self._mean is None else self._mean["states"]
-
-  def clear(self) -> None:
-    """Removes what was saved on the way."""
-    self._saved.remove()
+    mean = averaged(self._kept, states, self._steps)
+    # Nothing is written in the first half, nor where a state came before.
+    if mean is not None and mean is not self._kept:
+      self._keep(step, mean)
 
 
 def averaged(
-  mean: dict[str, Any] | None, states: TrainState, steps: Sequence[int]
-) -> dict[str, Any] | None:
+  mean: Kept | None, states: TrainState, steps: Sequence[int]
+) -> Kept | None:
   """The running mean of weights with these states taken in.
 
   Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407, algorithm
@@ -200,14 +205,3 @@ def _toward(
     return jnp.where(of(fresh), moved, old)
 
   return jax.tree.map(move, mean, states)
-
-
-def _restored(
-  saved: checkpoint.Checkpoints, beside: dict[str, Any], target: TrainState
-) -> dict[str, Any] | None:
-  """What an earlier run has saved with the states, None for nothing."""
-  step = saved.latest()
-  if step is None:
-    return None
-  states = dataclasses.replace(target, opt={})
-  return saved.restore(step, {**beside, "states": states})

@@ -31,17 +31,22 @@ def describe(
   """
   return {
     "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    "versions": {
-      "medad_jax": medad_jax.__version__,
-      "python": platform.python_version(),
-      # From the installed metadata, which costs no import.
-      **{name: metadata.version(name) for name in _PACKAGES},
-    },
+    "versions": versions(),
     "commit": _commit(Path(__file__).parents[2]),
     "devices": [device.device_kind for device in jax.devices()],
     "processes": jax.process_count(),
     "meshes": {name: dict(mesh) for name, mesh in (meshes or {}).items()},
     "precision": precision,
+  }
+
+
+def versions() -> dict[str, str]:
+  """Versions of this package, Python and the libraries, by name."""
+  return {
+    "medad_jax": medad_jax.__version__,
+    "python": platform.python_version(),
+    # From the installed metadata, which costs no import.
+    **{name: metadata.version(name) for name in _PACKAGES},
   }
 
 

@@ -99,7 +99,7 @@ def origin_of(stage: Stage, run: Run, earlier: Mapping[str, Origin]) -> Origin:
 
 
 def _ended(stage: Stage, run: Run) -> tuple[str | int, ...]:
-  """What decides with which states the stage ends, besides its last step."""
+  """The rule by which a stage ends, if not with its last states."""
   if not isinstance(stage, Phase):
     return ()
   decides = run.select in (ending.AVERAGE, *stage.monitors)

@@ -48,7 +48,7 @@ class Choice:
 
   @property
   def step(self) -> float:
-    """Their mean."""
+    """The mean step."""
     return statistics.fmean(self.steps)
 
 

@@ -240,7 +240,7 @@ def test_a_loss_chooses_its_least_value(tmp_path):
 
 @pytest.mark.parametrize("select", ["average", "validation_loss"])
 def test_members_that_finish_leave_their_devices(tmp_path, select):
-  """What is remembered comes from two devices, and then from one."""
+  """A rule sees states of two devices at first, and then of one."""
 
   def error(state, batch, key):
     # The first member is worse when it has finished.
