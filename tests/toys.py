@@ -1,17 +1,18 @@
 """Small stages of kinds that need more of the engine than one loss.
 
-Two linear parts that move in turn or as a critic and its opponent, and a mean
-image that grows. Batches are of four images and hold noise by the example.
+Two linear parts that move in turn or as a critic and its opponent, the mean of
+their codes, and a mean image that grows. Batches are of four images and hold noise by the example.
 """
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from medad_jax import rng, steps
 from medad_jax.training import Length, Optimizer
-from medad_jax.types import NORMAL, Inputs, Phase
+from medad_jax.types import NORMAL, Fit, Inputs, Phase
 
 FAST, SLOW = Optimizer(learning_rate=0.05), Optimizer("sgd", 0.01)
 LENGTH = Length(steps=5, batch_size=4)
@@ -61,6 +62,18 @@ def alternate(turns=TURNS):
   return Phase("toy", LENGTH, MEMBERS, init, steps.Alternate(turns))
 
 
+def fitted():
+  """Two parts, and the mean of their codes in closed form."""
+
+  def codes(own, batch):
+    return x_of(batch) @ own["toy"].params["enc"]
+
+  def mean(batches):
+    return {"mean": np.concatenate(list(batches)).mean(0)}
+
+  return alternate(), Fit("mean", MEMBERS, codes, mean, reads=("toy",))
+
+
 def critic():
   """Two fresh batches for one part, then one for the other."""
   step = steps.Critic(TURNS[:1], TURNS[1:], batches=2)
@@ -99,6 +112,7 @@ def growing():
 # By the names that the contract test uses.
 STAGES = {
   "toy_alternate": lambda: (alternate(),),
+  "toy_fitted": fitted,
   "toy_critic": lambda: (critic(),),
   "toy_growing": growing,
 }

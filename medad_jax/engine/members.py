@@ -131,10 +131,9 @@ def init_states(
   # Runs once. On a CPU the generator's code takes 2 s to compile at this level
   # and 0.3 s to run, for DDAD's six members; 8 s and 0.3 s at the highest, 1 s
   # and 1 s at the lowest.
-  options = {"xla_backend_optimization_level": 1}
   init = jax.jit(
     lambda own: _init_states(stage, trials, shape, own),
-    compiler_options=options,
+    compiler_options=parallel.optimization(1),
   )
   states = init(own)
   return _imported(states, networks) if networks else states

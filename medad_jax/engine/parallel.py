@@ -130,12 +130,8 @@ class Layout:
     if self.platform != "cpu":
       return {}
     # Without it the loop over steps copies parameters and moments.
-    options: dict[str, Any] = {
-      "xla_cpu_copy_insertion_use_region_analysis": True
-    }
-    if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
-      options["xla_backend_optimization_level"] = level
-    return options
+    options = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    return options | optimization(level)
 
   def put(self, tree: Any, kind: PartitionSpec) -> Any:
     """Spreads whole arrays over the devices; of FEED, this process's part."""
@@ -237,6 +233,13 @@ class Layout:
       return x.reshape(-1, *x.shape[2:])
     x = jnp.moveaxis(x, 0, 1)
     return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
+def optimization(level: int) -> dict[str, Any]:
+  """A level for XLA's compiler as an option, unless `XLA_FLAGS` has one."""
+  if "xla_backend_optimization_level" in os.environ.get("XLA_FLAGS", ""):
+    return {}
+  return {"xla_backend_optimization_level": level}
 
 
 def make_layout(

@@ -14,7 +14,6 @@ from tests import tiny
 from tests.methods import contract_test as contract
 
 COUNTS = {**tiny.COUNTS, "test": 12}
-SLOW = [name for name in contract.METHODS if name not in contract.KINDS]
 
 
 def write_set(root, shape):
@@ -67,13 +66,7 @@ def check(name, results):
     assert (score["n_normal"], score["n_abnormal"]) == (6, 6)
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    *contract.KINDS,
-    *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
-  ],
-)
+@pytest.mark.parametrize("name", contract.slow_but("ae", "ddad"))
 def test_every_method_runs_on_eight_devices(name, tmp_path):
   results, log = run(name, tmp_path)
   check(name, results)
@@ -82,7 +75,14 @@ def test_every_method_runs_on_eight_devices(name, tmp_path):
     assert "on 8 device(s)" in log
 
 
-@pytest.mark.parametrize("name", ["ae", "ddad", "cutpaste_2s"])
+@pytest.mark.parametrize(
+  "name",
+  [
+    "ae",
+    pytest.param("ddad", marks=pytest.mark.slow),
+    pytest.param("cutpaste_2s", marks=pytest.mark.slow),
+  ],
+)
 def test_a_method_of_each_kind_runs_on_three_devices(
   name, tmp_path, monkeypatch
 ):

@@ -109,11 +109,8 @@ OTHERS = {
 }
 # Critic and generator play against each other: neither loss has to fall.
 GAMES = (("fanogan", "gan"), ("piad", "train"))
-# Their steps are those of `ae` or `nsa` with another loss or other anomalies.
-ALIKE = (
-  *("ae_l1", "ae_ssim", "ae_spatial", "ae_perceptual", "constrained_ae"),
-  *("cutpaste", "fpi", "pii"),
-)
+# Their steps are those of `nsa` or `cutpaste_2s` with other anomalies.
+ALIKE = ("cutpaste", "fpi", "pii", "anatpaste")
 # One loss, an ensemble, two stages, parts that move in turn.
 KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
 # The one that every way to spread work is tried with, by kind: a method, or a
@@ -121,7 +118,7 @@ KINDS = ("ae", "ddad", "cutpaste_2s", "ganomaly")
 OF_KIND = {
   "one loss": "ae",
   "ensemble": "ddad",
-  "two stages": "cutpaste_2s",
+  "two stages": "toy_fitted",
   "alternate": "toy_alternate",
   "critic": "toy_critic",
   "growing": "toy_growing",
@@ -260,6 +257,18 @@ def numbers(states):
   }
 
 
+def slow_but(*names: str):
+  """All methods, of which the suite tries these alone."""
+  return [
+    pytest.param(name, marks=() if name in names else pytest.mark.slow)
+    for name in METHODS
+  ]
+
+
+# Whose networks the suite compiles.
+COMPILED = slow_but(*(name for name in METHODS if name not in ALIKE))
+
+
 def some_images(name: str, count: int):
   return tiny.images(count, 1, shape(name))
 
@@ -282,7 +291,7 @@ def test_it_is_a_method(name):
   assert "Paper:" in doc and "Scored" in doc
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", COMPILED)
 def test_steps_are_finite_and_learn_a_fixed_batch(name):
   for losses in trained(name)[1].values():
     assert np.isfinite(losses).all()
@@ -293,7 +302,7 @@ def test_steps_are_finite_and_learn_a_fixed_batch(name):
     assert (losses[-4:].mean(0) < losses[:4].mean(0)).all(), phase
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", COMPILED)
 def test_scores_are_what_the_method_names_and_are_finite(name):
   found = scores(name, some_images(name, 5))
   assert set(found) == set(build(name).score_names)
@@ -301,7 +310,7 @@ def test_scores_are_what_the_method_names_and_are_finite(name):
     assert values.shape == (5, 1) and np.isfinite(values).all()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", COMPILED)
 def test_scores_depend_on_the_image_alone(name):
   images = some_images(name, 11)
   whole = scores(name, images)
@@ -317,7 +326,7 @@ def test_scores_depend_on_the_image_alone(name):
       )
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", COMPILED)
 def test_a_checkpoint_keeps_the_states(name, tmp_path):
   method, states = build(name), trained(name)[0]
   for phase, state in states.items():
@@ -328,13 +337,8 @@ def test_a_checkpoint_keeps_the_states(name, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, *map(numbers, (restored, states)))
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ())
-    for name in METHODS
-  ],
-)
+# The others' draws and statistics are these methods'.
+@pytest.mark.parametrize("name", slow_but(*KINDS, "vae"))
 def test_a_mesh_changes_nothing(name):
   one, many = trained(name), trained(name, mesh=(2, 2))
   for phase in one[1]:
