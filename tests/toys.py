@@ -1,7 +1,8 @@
 """Small stages of kinds that need more of the engine than one loss.
 
 Two linear parts that move in turn or as a critic and its opponent, the mean of
-their codes, and a mean image that grows. Batches are of four images and hold noise by the example.
+their codes, and a mean image that grows. Batches are of four
+images and hold noise by the example.
 """
 
 import dataclasses
