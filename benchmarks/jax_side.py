@@ -6,7 +6,7 @@ part of training (row numbers, arrays to the devices, metrics back one call
 late, checked and written) but keeps no checkpoints.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import sides, turns
 from benchmarks.protocol import Part, Protocol
-from configs import dpa, reconstruction, rsna_ddad
+from configs import dpa, fanogan, piad, ra, reconstruction, rsna_ddad, ssl
 from medad_jax.data import feeds, index
 from medad_jax.engine import config as configuration
 from medad_jax.engine import cores, members, program, scorer, train, writers
@@ -27,6 +27,16 @@ from medad_jax.engine.devices import Devices
 from medad_jax.types import Phase, TrainState
 
 TRIALS = members.seeds(0, 1)
+# By name: the configuration's file and its argument.
+_SINGLE: dict[str, tuple[Callable[[str], ConfigDict], str]] = {
+  "ae": (reconstruction.get_config, "rsna/ae"),
+  "dae": (reconstruction.get_config, "rsna/dae"),
+  "dpa": (dpa.get_config, "rsna/wo_pg"),
+  "ra": (ra.get_config, "ixi"),
+  "piad": (piad.get_config, "rsna/reproduce"),
+  "fanogan": (fanogan.get_config, "rsna"),
+  "cutpaste-2s": (ssl.get_config, "rsna/cutpaste-2s"),
+}
 
 
 def make_program(
@@ -163,6 +173,8 @@ class _Jax(sides.Parts):
     # Before anything asks JAX for its devices.
     self._devices = cores.devices(max(p.members for p in self._phases.values()))
     images = protocol.training_images()[..., None]
+    if config.data.channels > 1:
+      images = images.repeat(config.data.channels, -1)
     self._feed = feeds.choose(images, "resident", 0.0)
     rows = np.arange(len(images))
     self._pools = {index.NORMAL: rows[: protocol.normal], "mixed": rows}
@@ -261,26 +273,30 @@ class Ddad(_Jax):
     return run
 
 
-class Reconstruction(_Jax):
-  """One net of configs/reconstruction.py, or that of configs/dpa.py.
+class Single(_Jax):
+  """One method, by its published configuration.
 
   Args:
-    net: "ae", "dae" or "dpa".
+    name: of `_SINGLE`.
     protocol: images, batch, size and epochs of it.
     options: none.
   """
 
-  def __init__(self, net: str, protocol: Protocol, options: dict[str, Any]):
+  def __init__(self, name: str, protocol: Protocol, options: dict[str, Any]):
     del options
-    if net == "dpa":
-      config = dpa.get_config("rsna/wo_pg")
+    make, argument = _SINGLE[name]
+    config = make(argument)
+    if "weights" in config.model:
       config.model.weights = "random"
-      config.train.steps = None  # epochs, as of the others
-    else:
-      config = reconstruction.get_config(f"rsna/{net}")
-    # A smaller last batch would be a second program, and no side has one.
-    config.train.drop_last = True
+    for stage in {"gan", "train"} & set(config):
+      config[stage].batch_size = protocol.batch
+      config[stage].steps = None  # epochs, whatever is published
+      config[stage].epochs = protocol.epochs
+      # A smaller last batch would be a second program, and no side has one.
+      config[stage].drop_last = True
     super().__init__(config, protocol)
+    # Of f-AnoGAN the GAN is timed, not its encoder.
+    self._phase = "gan" if "gan" in self._phases else "train"
 
   def parts(self) -> list[Part]:
     """Training alone."""
@@ -288,4 +304,4 @@ class Reconstruction(_Jax):
 
   def _make(self, part):
     del part  # there is one
-    return self._steps(list(self._phases)[-1])
+    return self._steps(self._phase)

@@ -62,7 +62,7 @@ def test_the_distance_is_the_same():
 
 def test_both_sides_train_the_same_net():
   given = protocol.Protocol(normal=4, unlabelled=0, size=64, batch=2)
-  side = jax_side.Reconstruction("dpa", given, {})
+  side = jax_side.Single("dpa", given, {})
   theirs, features = torch_dpa.build(given)
   method = side.method
   assert method.optimizer.learning_rate == torch_dpa.RATE
