@@ -81,7 +81,15 @@ def assert_close(tree, other, tolerance):
   jax.tree.map(check, tree, other)
 
 
-@pytest.mark.parametrize(("mode", "mesh"), BOTH[1:])
+@pytest.mark.parametrize(
+  ("mode", "mesh"),
+  [
+    pytest.param(
+      *at, marks=pytest.mark.slow if at[0] == "pmap" and 1 in at[1] else ()
+    )
+    for at in BOTH[1:]
+  ],
+)
 def test_gradients_do_not_depend_on_the_mesh(on_one, mode, mesh):
   assert_close(gradients(ensemble(), layout(mode, mesh)), on_one[0], 2e-5)
 

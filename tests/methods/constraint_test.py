@@ -59,7 +59,9 @@ def steps(mode, mesh=(1, 1), organs="own"):
   return found, before, jax.device_get((after.params, after.extra))
 
 
-@pytest.mark.parametrize("mode", ["released", "intended"])
+@pytest.mark.parametrize(
+  "mode", [pytest.param("released", marks=pytest.mark.slow), "intended"]
+)
 def test_a_mesh_changes_nothing(mode):
   one, many = steps(mode)[0], steps(mode, (1, 4))[0]
   for name in ("loss", "focal_organ", "focal_modality", "center"):

@@ -29,8 +29,16 @@ ROUNDING = {
   "dpa_with_l1": (9e-5, 1e-4, 2e-3),
   "dpa_channel_rule": (1e-7, 1e-6, 4e-6),
 }
-# The others take as many steps of larger nets.
+# The others are larger nets.
 QUICK = ("dpa_camelyon_unsup_l1", "dpa_channel_rule")
+
+
+def quick(*names):
+  """All cases, of which the suite tries these alone."""
+  return [
+    pytest.param(case, marks=() if case in names else pytest.mark.slow)
+    for case in ROUNDING
+  ]
 
 
 def double(tree):
@@ -58,7 +66,7 @@ def scores(method, params, image):
   return preds, method.score(preds, batch, fitted)
 
 
-@pytest.mark.parametrize("case", ROUNDING)
+@pytest.mark.parametrize("case", quick(*QUICK, "dpa_svhn_wo_pg"))
 def test_codes_reconstructions_and_scores(case):
   method, wanted = golden.dpa_method(case), golden.load(case)
   params = jax.tree.map(jnp.asarray, golden.parameters(case))
@@ -87,13 +95,7 @@ def descend(case, kind):
   return params, done
 
 
-@pytest.mark.parametrize(
-  "case",
-  [
-    pytest.param(case, marks=() if case in QUICK else pytest.mark.slow)
-    for case in ROUNDING
-  ],
-)
+@pytest.mark.parametrize("case", quick(*QUICK))
 def test_steps_in_float64(case):
   wanted = golden.load(case)
   of_norms = 3 * ROUNDING[case][1]
