@@ -78,6 +78,8 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 # Read when jax starts: programs are chosen without a device to try them on.
 ENVIRONMENT = {
+  # A process that only compiles shares no chip with another one.
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
   "JAX_PLATFORMS": "cpu",
   "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
   "TPU_SKIP_MDS_QUERY": "1",

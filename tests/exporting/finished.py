@@ -20,6 +20,6 @@ def finish(name: str, folder: Path, **fields) -> Path:
   settings = config.with_hyper(contract.small_config(name), sizes | fields)
   folder.mkdir(parents=True)
   workdir.Workdir(folder).claim(settings, DATA)
-  for stage, state in contract.trained(name)[0].items():
+  for stage, state in contract.scored_states(name).items():
     checkpoint.Checkpoints(folder / "checkpoints", stage).finish(state)
   return folder
