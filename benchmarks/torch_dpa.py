@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 import torch.nn.functional as F
-from torch.utils import data
 
 from benchmarks import torch_nets, torch_side
 from benchmarks.protocol import Part, Protocol
@@ -165,41 +164,18 @@ class Eager(torch_side.TorchSide):
 
   def parts(self) -> list[Part]:
     """Training alone."""
-    return _parts(self.protocol)
+    return torch_side.training_part(self.protocol)
 
   def _make(self, part):
     del part  # there is one
     net, features = (x.to(self.device) for x in build(self.protocol))
-    loader = data.DataLoader(
-      torch_nets.Images(self.protocol.training_images()),
-      self.protocol.batch,
-      shuffle=True,
-      drop_last=True,
-    )
+    loader = torch_side.batches(self.protocol)
     optimizer = torch.optim.Adam(net.parameters(), RATE)
     return self.eager(lambda x: _loss(net, features, x), optimizer, loader)
 
 
-class Tuned(torch_side.TunedSide):
+class Tuned(torch_side.TunedTraining):
   """The code as a good PyTorch engineer would write it; see `TunedSide`."""
-
-  FORMS = (
-    Form(),
-    Form(channels_last=True),
-    Form(compiled=True),
-    Form(compiled=True, channels_last=True),
-  )
-
-  def parts(self) -> list[Part]:
-    """Training alone."""
-    return _parts(self.protocol)
-
-  def trials(self):
-    """Trials of the one net."""
-    return {"training": lambda form: (self._train(form), 1)}
-
-  def _make(self, part):
-    return self._train(self.options[part.phase])
 
   def _train(self, form: Form):
     net, features = (self.placed(x, form) for x in build(self.protocol))
@@ -213,10 +189,6 @@ class Tuned(torch_side.TunedSide):
       torch_side.adam(net, RATE, 0.9),
       self.rows(len(self.images), self.protocol.batch),
     )
-
-
-def _parts(protocol: Protocol) -> list[Part]:
-  return [Part("training", "steps", protocol.normative_steps)]
 
 
 def build(protocol: Protocol) -> tuple[nn.Module, nn.Module]:

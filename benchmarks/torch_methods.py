@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import data
 
 from benchmarks import torch_nets, torch_side, torch_steps
 from benchmarks.protocol import Part, Protocol
@@ -31,18 +30,12 @@ class Eager(torch_side.TorchSide):
 
   def parts(self) -> list[Part]:
     """Training alone."""
-    return _parts(self.protocol)
+    return torch_side.training_part(self.protocol)
 
   def _make(self, part):
     del part  # there is one
     step = torch_steps.STEPS[self._net](self.protocol, self._place, _adam)
-    loader = data.DataLoader(
-      torch_nets.Images(self.protocol.training_images()),
-      self.protocol.batch,
-      shuffle=True,
-      drop_last=True,
-    )
-    batches = torch_side.endless(loader)
+    batches = torch_side.endless(torch_side.batches(self.protocol))
 
     def run(amount):
       for _ in range(amount):
@@ -56,7 +49,7 @@ class Eager(torch_side.TorchSide):
     return net.to(self.device)
 
 
-class Tuned(torch_side.TunedSide):
+class Tuned(torch_side.TunedTraining):
   """Images on the device, and what PyTorch offers without a compiler."""
 
   FORMS = (Form(), Form(channels_last=True))
@@ -70,17 +63,6 @@ class Tuned(torch_side.TunedSide):
   ):
     super().__init__(protocol, compiles, options)
     self._net = net
-
-  def parts(self) -> list[Part]:
-    """Training alone."""
-    return _parts(self.protocol)
-
-  def trials(self):
-    """Trials of the one net."""
-    return {"training": lambda form: (self._train(form), 1)}
-
-  def _make(self, part):
-    return self._train(self.options[part.phase])
 
   def _train(self, form: Form):
     step = torch_steps.STEPS[self._net](
@@ -106,10 +88,6 @@ class Tuned(torch_side.TunedSide):
       return amount
 
     return run
-
-
-def _parts(protocol: Protocol) -> list[Part]:
-  return [Part("training", "steps", protocol.normative_steps)]
 
 
 def _adam(params: Iterable[nn.Parameter], rate: float, betas=(0.9, 0.999)):

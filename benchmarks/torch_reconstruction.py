@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import data
 
 from benchmarks import torch_nets, torch_side
 from benchmarks.protocol import Part, Protocol
@@ -30,32 +29,20 @@ class Eager(torch_side.TorchSide):
 
   def parts(self) -> list[Part]:
     """Training alone."""
-    return _parts(self.protocol)
+    return torch_side.training_part(self.protocol)
 
   def _make(self, part):
     del part  # there is one
     net = _build(self._net, self.protocol).to(self.device)
-    loader = data.DataLoader(
-      torch_nets.Images(self.protocol.training_images()),
-      self.protocol.batch,
-      shuffle=True,
-      drop_last=True,
-    )
+    loader = torch_side.batches(self.protocol)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     return self.eager(
       lambda image: _loss(self._net, net, image), optimizer, loader
     )
 
 
-class Tuned(torch_side.TunedSide):
+class Tuned(torch_side.TunedTraining):
   """The code as a good PyTorch engineer would write it; see `TunedSide`."""
-
-  FORMS = (
-    Form(),
-    Form(channels_last=True),
-    Form(compiled=True),
-    Form(compiled=True, channels_last=True),
-  )
 
   def __init__(
     self,
@@ -66,17 +53,6 @@ class Tuned(torch_side.TunedSide):
   ):
     super().__init__(protocol, compiles, options)
     self._net = net
-
-  def parts(self) -> list[Part]:
-    """Training alone."""
-    return _parts(self.protocol)
-
-  def trials(self):
-    """Trials of the one net."""
-    return {"training": lambda form: (self._train(form), 1)}
-
-  def _make(self, part):
-    return self._train(self.options[part.phase])
 
   def _train(self, form: Form):
     net = self.placed(_build(self._net, self.protocol), form)
@@ -90,10 +66,6 @@ class Tuned(torch_side.TunedSide):
       torch_side.adam(net, 1e-3, 0.9),
       self.rows(len(self.images), self.protocol.batch),
     )
-
-
-def _parts(protocol: Protocol) -> list[Part]:
-  return [Part("training", "steps", protocol.normative_steps)]
 
 
 def _build(net: str, protocol: Protocol) -> nn.Module:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils import data
 
-from benchmarks import sides
-from benchmarks.protocol import Protocol
+from benchmarks import sides, torch_nets
+from benchmarks.protocol import Part, Protocol
 
 
 class Form(NamedTuple):
@@ -199,6 +199,32 @@ class TunedSide(TorchSide):
     return min(taken)
 
 
+class TunedTraining(TunedSide):
+  """One phase, "training", whose steps a subclass makes in `_train`."""
+
+  FORMS = (
+    Form(),
+    Form(channels_last=True),
+    Form(compiled=True),
+    Form(compiled=True, channels_last=True),
+  )
+
+  def parts(self) -> list[Part]:
+    """Training alone."""
+    return training_part(self.protocol)
+
+  def trials(self):
+    """Trials of the one net."""
+    return {"training": lambda form: (self._train(form), 1)}
+
+  def _make(self, part):
+    return self._train(self.options[part.phase])
+
+  def _train(self, form: Form) -> sides.Run:
+    """The steps in a form."""
+    raise NotImplementedError
+
+
 class Stack(nn.Module):
   """Nets of one kind as one, on a leading axis of members.
 
@@ -250,6 +276,21 @@ def adam(
   """The tuned side's optimizer: one fused kernel for many tensors."""
   return torch.optim.Adam(
     net.parameters(), rate, (b1, 0.999), weight_decay=decay, fused=True
+  )
+
+
+def training_part(protocol: Protocol) -> list[Part]:
+  """The training of one net."""
+  return [Part("training", "steps", protocol.normative_steps)]
+
+
+def batches(protocol: Protocol) -> data.DataLoader:
+  """Shuffled full batches [b 1 h w], as users load them."""
+  return data.DataLoader(
+    torch_nets.Images(protocol.training_images()),
+    protocol.batch,
+    shuffle=True,
+    drop_last=True,
   )
 
 

@@ -176,7 +176,7 @@ class Piad:
     return distance.detach()
 
   def _measure(self, encoder, of_critics, of_distance):
-    """The weights of both parts: medians of the kernels' ratios."""
+    """Take the medians of the parameters' ratios as weights of both parts."""
     ratios = [
       (a.norm() / d.norm()).item()
       for a, d in zip(of_critics, of_distance, strict=True)

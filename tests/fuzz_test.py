@@ -320,7 +320,7 @@ TRAINED = (
   ],
   ids=lambda value: str(value)[:60],
 )
-def test_a_risky_run_chosenwell(name, changes, tmp_path):
+def test_a_risky_run_ends_well(name, changes, tmp_path):
   try:
     results, _ = experiment_test.run(name, tmp_path, **changes)
   except UserError as error:

@@ -172,7 +172,7 @@ def test_both_turns_of_ra_are_the_same():
 
 @pytest.mark.parametrize("drift", [0.0, 1e-3])
 def test_the_loss_of_a_critic_is_the_same(drift, monkeypatch):
-  """Of a linear one, whose slope is the same wherever it is measured."""
+  """Compare a linear critic, whose slope is the same everywhere."""
   monkeypatch.setattr(_perceptual, "_DRIFT", drift)
   rng = np.random.default_rng(0)
   weight, real, fake = (

@@ -290,7 +290,7 @@ def scorer_of(name: str) -> scorer.Scorer:
 
 
 def scored_states(name: str) -> dict[str, TrainState]:
-  """What the suite scores with."""
+  """States that the suite scores with, by stage."""
   return trained(name, steps=name not in LONG)[0]
 
 

@@ -74,7 +74,7 @@ def test_worse_scores_have_lower_ends_near_1(size):
 
 
 def test_any_improvement_raises_both_ends_near_1():
-  """Of one abnormal image, wherever it was and wherever it goes."""
+  """Raise one abnormal image's score, from anywhere to anywhere."""
   rng = np.random.default_rng(11)
   tried = 0
   while tried < 100:
@@ -91,7 +91,7 @@ def test_any_improvement_raises_both_ends_near_1():
 
 
 def test_images_of_one_patient_are_not_independent():
-  """What the page warns of: ten images a patient, as if they were ten."""
+  """Take ten images a patient as independent, as the page warns not to."""
   several = coverage.gaussian(1.0, 10)
   found = coverage.coverage(several, (300, 300), 0.8, 200, 1)
   assert 0.5 < found.share < 0.8
