@@ -39,14 +39,17 @@ def make_model(method, states, config=CONFIG):
   return trained.Trained(config, method, states, devices)
 
 
-def evaluate(method, states, data, folder, config=CONFIG, **options):
-  """Everything that an evaluation writes; what results.json holds."""
+def evaluate(
+  method, states, data, folder, config=CONFIG, drawn=False, **options
+):
+  """What an evaluation writes, if `drawn` with figures; what results.json holds."""
   model = make_model(method, states, config)
   out = options.pop("out", folder)
   results, shown = evaluation.evaluate(
     model, data, Workdir(folder), out, **options
   )
-  draw.draw(out, results, shown, folder / "metrics.jsonl")
+  if drawn:  # in seconds
+    draw.draw(out, results, shown, folder / "metrics.jsonl")
   assert Results.load(out / "results.json") == results
   return results
 

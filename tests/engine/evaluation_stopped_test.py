@@ -66,7 +66,7 @@ def test_names_of_any_encoding_are_written(method, states, tmp_path):
   data = dataset([0, 1, 1], masks=False)
   split = dataclasses.replace(data.splits["test"], names=NAMES)
   named = dataclasses.replace(data, splits={"test": split}, name="größe")
-  evaluate(method, states, named, tmp_path)
+  evaluate(method, states, named, tmp_path, drawn=True)
   text = (tmp_path / "scores.csv").read_text(encoding="utf-8")
   assert NAMES[0] in text and NAMES[1] in text and "\\udcc1" in text
   assert "größe" in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
 
     monkeypatch.setattr(Path, "replace", replace_or_fail)
   with pytest.raises(UserError, match="No space left|MB free where"):
-    evaluate(method, states, dataset([0, 1] * 6), tmp_path)
+    evaluate(method, states, dataset([0, 1] * 6), tmp_path, drawn=True)
   assert {path.name for path in tmp_path.iterdir()} == left
   for path in tmp_path.rglob("*"):
     assert not path.name.endswith(".tmp")

@@ -73,7 +73,7 @@ def test_modes_give_the_same_scores(method, states):
 
 def test_the_files_of_an_evaluation(method, states, tmp_path):
   data = audited(dataset([0, 1] * 6))
-  evaluate(method, states, data, tmp_path)
+  evaluate(method, states, data, tmp_path, drawn=True)
   with (tmp_path / "scores.csv").open() as file:
     rows = list(csv.DictReader(file))
   assert [row["name"] for row in rows] == list(data.splits["test"].names)
@@ -147,7 +147,7 @@ def test_seeds_are_scored_one_by_one(method, tmp_path):
 
 def test_one_class_alone_is_undefined_and_no_crash(method, states, tmp_path):
   data = dataset([0] * 4, masks=False)
-  results = evaluate(method, states, data, tmp_path)
+  results = evaluate(method, states, data, tmp_path, drawn=True)
   assert results.main.scores["rec"].ranking.auroc is None
   assert results.main.scores["rec"].ranking.n_abnormal == 0
   assert (tmp_path / "report.html").exists()

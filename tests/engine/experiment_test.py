@@ -94,12 +94,16 @@ def test_a_method_of_each_kind_runs_on_three_devices(
   assert "on 2 device(s)" in log
 
 
-def test_a_run_stops_after_a_stage_is_evaluated_and_goes_on(tmp_path):
-  results, _ = run("ddad", tmp_path, until="ensemble")
+def test_a_run_stops_after_a_stage_is_evaluated_and_goes_on(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(experiment.draw, "draw", lambda *_: None)  # seconds
+  one = {"mesh.member": 1, "mesh.batch": 1}
+  results, _ = run("ddad", tmp_path, until="ensemble", **one)
   assert not {k for k in results["scores"] if k.startswith("r_")}
-  results, log = run("ddad", tmp_path, until="refine_dual")
+  results, log = run("ddad", tmp_path, until="refine_dual", **one)
   assert {k for k in results["scores"] if k.startswith("r_")} == {"r_dual"}
-  results, log = run("ddad", tmp_path)
+  results, log = run("ddad", tmp_path, **one)
   assert "ensemble: already trained" in log
   assert {"r_dual", "r_intra"} <= set(results["scores"])
 

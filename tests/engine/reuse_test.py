@@ -123,10 +123,10 @@ def test_a_run_without_a_newer_field_is_taken_where_it_has_its_default(
 def test_a_run_killed_after_taking_over_goes_on_the_same(
   first, tmp_path, there
 ):
-  workdir, _ = first
-  whole, _ = run(tmp_path / "whole", tiny.method(3), workdir)
+  (workdir, _), method = first, tiny.method(3, refine_epochs=0)
+  whole, _ = run(tmp_path / "whole", method, workdir)
   with pytest.raises(Killed):
     log = Killer(tmp_path / "cut", 1)
-    run(tmp_path / "cut", tiny.method(3), workdir, log)
-  again, _ = run(tmp_path / "cut", tiny.method(3), workdir if there else None)
+    run(tmp_path / "cut", method, workdir, log)
+  again, _ = run(tmp_path / "cut", method, workdir if there else None)
   assert_same(again["ensemble"], whole["ensemble"])

@@ -57,7 +57,7 @@ def run(workdir, select="synthetic", log=None, share=0.1, **options):
   options |= {"select": select, "validate_every": 1, "pools": pools}
   if log is not None:
     options["log"] = log
-  settings = tiny.run(workdir, tiny.feed(), steps_per_call=1, **options)
+  settings = tiny.run(workdir, tiny.feed(), steps_per_call=3, **options)
   return train.train([phase()], settings)["train"]
 
 
@@ -131,7 +131,7 @@ def test_every_member_has_its_own_best(tmp_path):
   settings = tiny.run(
     tmp_path,
     tiny.feed(),
-    steps_per_call=1,
+    steps_per_call=3,
     select="synthetic",
     validate_every=1,
     pools=pools,
@@ -193,7 +193,7 @@ def test_made_anomalies_are_the_same_on_any_devices(
   pools = index.hold_out(tiny.pools(), 0.25)  # 6 images
   options = {
     "pools": pools,
-    "steps_per_call": 1,
+    "steps_per_call": 3,
     "trials": members.seeds(0, 2),
     "validate_every": 100,
   }
@@ -231,7 +231,7 @@ def test_a_loss_chooses_its_least_value(tmp_path):
     tmp_path,
     tiny.feed(),
     pools=pools,
-    steps_per_call=1,
+    steps_per_call=3,
     validate_every=1,
     select="validation_loss",
   )
