@@ -27,7 +27,7 @@ EPOCHS = 6
 
 
 @pytest.fixture(scope="module")
-def run(request, tmp_path_factory):
+def run(undrawn, request, tmp_path_factory):
   """A run of two seeds and two members that ends with what a rule chooses."""
   root = tmp_path_factory.mktemp("by_step")
   with pytest.MonkeyPatch.context() as patch:
@@ -53,9 +53,7 @@ def run(request, tmp_path_factory):
     "keep_checkpoints": True,
   }
   config = configuration.with_hyper(contract.small_config("ae"), changes)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(experiment.draw, "draw", lambda *_: None)  # seconds
-    experiment.train_and_evaluate(config, root / "run")
+  experiment.train_and_evaluate(config, root / "run")
   return root / "run"
 
 

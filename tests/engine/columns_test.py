@@ -88,7 +88,7 @@ def whole(text):
 
 
 @pytest.fixture
-def sets(tmp_path, monkeypatch):
+def sets(undrawn, tmp_path, monkeypatch):
   """The folder of two sets; a toy method reads their columns."""
   (tmp_path / "organs.py").write_text(TOY)
   monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])

@@ -84,7 +84,7 @@ def test_every_method_runs_on_eight_devices(name, tmp_path):
   ],
 )
 def test_a_method_of_each_kind_runs_on_three_devices(
-  name, tmp_path, monkeypatch
+  undrawn, name, tmp_path, monkeypatch
 ):
   three = jax.devices()[:3]
   monkeypatch.setattr(jax, "devices", lambda *_: list(three))
@@ -94,10 +94,7 @@ def test_a_method_of_each_kind_runs_on_three_devices(
   assert "on 2 device(s)" in log
 
 
-def test_a_run_stops_after_a_stage_is_evaluated_and_goes_on(
-  tmp_path, monkeypatch
-):
-  monkeypatch.setattr(experiment.draw, "draw", lambda *_: None)  # seconds
+def test_a_run_stops_after_a_stage_is_evaluated_and_goes_on(undrawn, tmp_path):
   one = {"mesh.member": 1, "mesh.batch": 1}
   results, _ = run("ddad", tmp_path, until="ensemble", **one)
   assert not {k for k in results["scores"] if k.startswith("r_")}

@@ -90,9 +90,8 @@ class Cut(writers.Writers):
   ],
 )
 def test_a_host_is_the_same_on_any_mesh_and_resumed(
-  host, tmp_path, monkeypatch
+  undrawn, host, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(experiment.draw, "draw", lambda *_: None)  # seconds
   write_sets(tmp_path)
   train = functools.partial(run, host, tmp_path)
   one = {"mesh.member": 1, "mesh.batch": 1}

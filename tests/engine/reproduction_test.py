@@ -36,8 +36,9 @@ def entry(root, title, **fields):
   return reproduction.Entry("classes", title, whole, True, scores, **options)
 
 
-def test_runs_are_trained_once_and_averaged(tmp_path, monkeypatch, capsys):
-  monkeypatch.setattr(experiment.draw, "draw", lambda *_: None)  # seconds
+def test_runs_are_trained_once_and_averaged(
+  undrawn, tmp_path, monkeypatch, capsys
+):
   experiment_test.write_set(tmp_path, (16, 16, 1))
   entries = [entry(tmp_path, "0"), entry(tmp_path, "1", **{"seed": 7})]
   arguments = (entries, tmp_path / "table", "the command", ["A note."])

@@ -41,7 +41,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def copy(finished, tmp_path):
+def copy(finished, undrawn, tmp_path):
   return shutil.copytree(finished, tmp_path / "copy")
 
 

@@ -193,7 +193,7 @@ def run(root, name, text, augment, **fields):
 @pytest.mark.parametrize(
   "text", [pytest.param("stretch", marks=pytest.mark.slow), "shrink:24"]
 )
-def test_scoring_sees_the_middle_and_no_draws(text, tmp_path):
+def test_scoring_sees_the_middle_and_no_draws(undrawn, text, tmp_path):
   images = write_set(tmp_path, text)
   folder = run(tmp_path, "run", text, "truncate,flip,crop")
   middle = {k: v[:, 4:20, 4:20] for k, v in images.items()}

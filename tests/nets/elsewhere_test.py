@@ -82,6 +82,35 @@ def test_members_gradients_are_what_gpus_have_kernels_for(name):
   assert "lhs_dilate = [2" not in text and "rhs_dilate = [2" not in text
 
 
+@pytest.mark.parametrize("name", ["same", "halve", "double"])
+def test_a_tpu_takes_one_members_kernel_gradient_by_products(name):
+  """As a convolution it can take the compiler for TPUs minutes."""
+  form, _, *given = CASES[name]
+  shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in given]
+  taps = 9 if name == "same" else 4
+  for members in (None, 1):
+    function = trained(form)
+    if members:
+      function = jax.vmap(function)
+      shapes = [jax.ShapeDtypeStruct((1, *x.shape), x.dtype) for x in shapes]
+    found = program(function, shapes, "tpu")
+    assert found["convolution"] == 2  # the value's and the images' gradient
+    assert found["dot_general"] == taps
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_products_of_shifted_images_are_the_kernels_gradient(padding):
+  with jax.enable_x64(True):
+    x = jnp.asarray(draw(2, 7, 6, 3, kind=float))
+    kernel = jnp.zeros((3, 2, 3, 4))
+    y = library.conv2d(x, kernel, 1, padding)
+    dy = jnp.asarray(draw(*y.shape, seed=1, kind=float))
+    sizes = kernel.shape, 1, padding, 1, None
+    found = grouped._shifted(x, dy, sizes)
+    wanted = grouped._transposed(x, dy, sizes, groups=1)
+  np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(8, 5), (3, 4, 6, 5)])
 def test_moments_in_one_pass_are_those_in_two(shape):
   x = 1000 + draw(*shape)

@@ -3,9 +3,10 @@
 Every device uses XLA's own operations, except CPUs, where forms of this project
 are several times faster for small networks (`cpu/`). Elsewhere 4x4 convolutions
 of stride 2 are XLA's of squares of pixels (`squares.py`), and members' kernel
-gradients are XLA's of batch groups (`grouped.py`). The choice is made when a
-program is lowered for its platform (`jax.lax.platform_dependent`), so that a
-program exported for another platform holds none of the CPU's forms.
+gradients are XLA's of batch groups, or products for a TPU's only member
+(`grouped.py`). The choice is made when a program is lowered for its platform
+(`jax.lax.platform_dependent`), so that a program exported for another platform
+holds none of the CPU's forms.
 
 Each product states its precision, also in its gradients. It is the one of
 `jax.default_matmul_precision` around the call, and float32 without that scope:

@@ -4,11 +4,16 @@ JAX takes gradients before `vmap` adds members, so that the kernel gradients of
 members are one convolution whose channels are examples: on GPUs both factors
 are transposed for it first. The gradient of the members' convolution, a grouped
 one, is what libraries have a kernel for; XLA calls it batch groups.
+
+TPUs take a member that is alone on its chip by products of shifted images. As a
+convolution its kernel's gradient has a window as large as the image, which the
+compiler for TPUs works on for minutes where an image has one channel.
 """
 
 import functools
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -64,6 +69,31 @@ _kernel_gradient.defvjp(_gradient_forward, _gradient_backward)
 
 def _plain(x, dy, sizes, groups=1):
   """The kernel's gradient, of so many members side by side in the channels."""
+  default = functools.partial(_transposed, sizes=sizes, groups=groups)
+  if groups > 1 or sizes[1] > 1:
+    return default(x, dy)
+  shifted = functools.partial(_shifted, sizes=sizes)
+  return lax.platform_dependent(x, dy, tpu=shifted, default=default)
+
+
+def _shifted(x, dy, sizes):
+  """The gradient of one member's kernel of stride 1, a product for each tap."""
+  (p, q, _, _), _, padding, _, precision = sizes
+  sides = ((padding, padding, 0),) * 2
+  x = lax.pad(x, x.dtype.type(0), ((0, 0, 0), *sides, (0, 0, 0)))
+  _, h, w, _ = dy.shape
+  taps = [
+    jnp.einsum(
+      "bhwi,bhwo->io", x[:, r : r + h, c : c + w], dy, precision=precision
+    )
+    for r in range(p)
+    for c in range(q)
+  ]
+  return jnp.stack(taps).reshape(p, q, *taps[0].shape)
+
+
+def _transposed(x, dy, sizes, groups):
+  """The gradient as XLA has it for the convolution of all members."""
   (p, q, i, o), stride, padding, _, precision = sizes
   # The convolution is linear in its kernel, whose values are not needed.
   kernel = jax.ShapeDtypeStruct((p, q, i, groups * o), x.dtype)
