@@ -70,6 +70,7 @@ _kernel_gradient.defvjp(_gradient_forward, _gradient_backward)
 def _plain(x, dy, sizes, groups=1):
   """The kernel's gradient, of so many members side by side in the channels."""
   default = functools.partial(_transposed, sizes=sizes, groups=groups)
+  # Groups and strides are compiled for a TPU soon enough.
   if groups > 1 or sizes[1] > 1:
     return default(x, dy)
   shifted = functools.partial(_shifted, sizes=sizes)
