@@ -25,7 +25,7 @@ def model_of(workdir):
   return trained.Trained(config, method, states, tiny.devices())
 
 
-def test_scores_of_held_out_images_stay_with_the_checkpoints(undrawn, tmp_path):
+def test_scores_of_held_out_images_stay_with_the_checkpoints(tmp_path):
   rows = index.hold_out(tiny.pools(), 0.25)[index.HELD_OUT]
   model, images = model_of(tmp_path), tiny.images()
   assert calibration.load(tmp_path) is None

@@ -42,7 +42,7 @@ def make_model(method, states, config=CONFIG):
 def evaluate(
   method, states, data, folder, config=CONFIG, drawn=False, **options
 ):
-  """What results.json holds of a whole evaluation, if `drawn` with figures."""
+  """Evaluate, with figures and page if `drawn`, and read the results back."""
   model = make_model(method, states, config)
   out = options.pop("out", folder)
   results, shown = evaluation.evaluate(
