@@ -1,4 +1,4 @@
-"""What tests of whole runs share."""
+"""Fixtures for tests that train and evaluate whole runs."""
 
 import pytest
 
